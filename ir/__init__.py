@@ -1,0 +1,1 @@
+"""The SSA program: types, ops, graph, builders, text form, verifier, numpy evaluation."""

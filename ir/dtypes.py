@@ -1,0 +1,79 @@
+"""Element types: the name in the text form, the numpy type that holds one, and its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import ml_dtypes
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DType:
+    """An element type. There is one object for each, compared by identity.
+
+    Attributes:
+        name: the spelling in the text form of a program, e.g. "f32".
+        public: PyTorch's name, e.g. "float32".
+        kind: "bool", "int", "uint" or "float".
+        numpy: the numpy dtype of an array of such elements.
+    """
+
+    name: str
+    public: str
+    kind: str
+    numpy: np.dtype
+    itemsize: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "itemsize", self.numpy.itemsize)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "float"
+
+    @property
+    def is_floating_point(self) -> bool:
+        """True for float16, bfloat16, float32 and float64."""
+        return self.kind == "float"
+
+    @property
+    def is_low_precision(self) -> bool:
+        """Whether arithmetic is done in float32 and rounded after each op."""
+        return self is f16 or self is bf16
+
+    @property
+    def bits(self) -> int:
+        return 8 * self.itemsize
+
+    def __repr__(self) -> str:
+        return f"sley.{self.public}"
+
+    def __reduce__(self) -> tuple:
+        return by_name, (self.name,)
+
+
+bool_ = DType("bool", "bool", "bool", np.dtype(np.bool_))
+u8 = DType("u8", "uint8", "uint", np.dtype(np.uint8))
+u32 = DType("u32", "uint32", "uint", np.dtype(np.uint32))
+u64 = DType("u64", "uint64", "uint", np.dtype(np.uint64))
+i32 = DType("i32", "int32", "int", np.dtype(np.int32))
+i64 = DType("i64", "int64", "int", np.dtype(np.int64))
+f16 = DType("f16", "float16", "float", np.dtype(np.float16))
+bf16 = DType("bf16", "bfloat16", "float", np.dtype(ml_dtypes.bfloat16))
+f32 = DType("f32", "float32", "float", np.dtype(np.float32))
+f64 = DType("f64", "float64", "float", np.dtype(np.float64))
+
+ALL: tuple[DType, ...] = (bool_, u8, u32, u64, i32, i64, f16, bf16, f32, f64)
+_BY_NAME = {d.name: d for d in ALL}
+_BY_NUMPY = {d.numpy: d for d in ALL}
+
+
+def by_name(name: str) -> DType:
+    """The dtype spelled `name` in a program's text; KeyError if there is none."""
+    return _BY_NAME[name]
+
+
+def of_numpy(dtype: np.dtype | type) -> DType | None:
+    """The dtype that stores what numpy's `dtype` does, or None if sley has none."""
+    return _BY_NUMPY.get(np.dtype(dtype))

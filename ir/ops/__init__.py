@@ -1,0 +1,6 @@
+"""The ops: one module a kind. Importing this package fills `OPS`."""
+
+from . import kernel
+from .base import OPS, Attrs, Kind, Monoid, Op, Piece, TypeRuleError, active
+
+__all__ = ["OPS", "Attrs", "Kind", "Monoid", "Op", "Piece", "TypeRuleError", "active", "kernel"]

@@ -1,0 +1,152 @@
+"""What an op is, and the table of all of them.
+
+An op is defined in one place, with its kind, attributes, type rule, numpy evaluation and docstring.
+What other rooms know about it stands in tables keyed by it.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..dims import Dim
+from ..dtypes import DType
+from ..types import TensorType
+
+if TYPE_CHECKING:
+    from ..graph import Region, Value
+
+Attrs = Mapping[str, Any]
+TypeRule = Callable[[Sequence[TensorType], Attrs], Sequence[TensorType]]
+Evaluation = Callable[[Sequence[np.ndarray], Attrs], Sequence[np.ndarray]]
+
+
+class Kind(enum.StrEnum):
+    """What decides most of an op's lowering."""
+
+    ELEMENTWISE = "elementwise"  # a scalar function
+    VIEW = "view"  # output index -> input index
+    REDUCTION = "reduction"  # a monoid over axes
+    CUMULATIVE = "cumulative"  # a monoid along one axis, every prefix kept
+    CONTRACTION = "contraction"  # dot_general, conv
+    INDEXED = "indexed"  # gather, scatter
+    ATTENTION = "attention"
+    SORT = "sort"
+    SOURCE = "source"  # constant, iota, rng_bits
+    CONTROL = "control"  # scan, while, cond, launch
+    COLLECTIVE = "collective"
+    HOST = "host"  # runs between native segments
+    KERNEL = "kernel"  # the structure of a kernel: parallel, reduce, load, ...
+    LOOP = "loop"  # what a kernel and its schedule expand to
+
+
+class TypeRuleError(TypeError):
+    """Operands or attributes that an op does not take. The message names shapes and dtypes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One case of a view's index map: where all `conditions` hold, the element at the output index
+    is that of operand number `operand` at `index`.
+
+    A condition is ("ge", e) for e >= 0 or ("eq", e) for e == 0. The pieces of a view are tried in
+    order; the last has no conditions.
+    """
+
+    operand: int
+    index: tuple[Dim, ...]
+    conditions: tuple[tuple[str, Dim], ...] = ()
+
+
+IndexMap = Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], Sequence[Piece]]
+
+
+@dataclass(frozen=True, slots=True)
+class Monoid:
+    """What a reduction or a cumulative op folds with.
+
+    Attributes:
+        combine: name of the elementwise op that joins two partial results; "" where a pair
+            (value, index) is folded, see `argmax`.
+        identity: the neutral element of a dtype.
+    """
+
+    combine: str
+    identity: Callable[[DType], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """An op. Calling it emits a node through the active builder: `exp(x)`, `sum(x, axes=(0,))`."""
+
+    name: str
+    kind: Kind
+    infer: TypeRule
+    evaluate: Evaluation
+    doc: str
+    arity: int | None = None  # number of operands; None: any
+    attributes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()  # attributes that may be absent
+    regions: int = 0
+    commutative: bool = False
+    cost: int = 1  # scalar instructions, roughly, of one element
+    index_map: IndexMap | None = None
+    monoid: Monoid | None = None
+    region_names: tuple[str, ...] = field(default=())
+
+    def __call__(
+        self, *operands: Value, regions: tuple[Region, ...] = (), **attrs: Any
+    ) -> Any:
+        return active().emit(self, operands, attrs, regions)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+OPS: dict[str, Op] = {}
+
+
+def define(name: str, kind: Kind, infer: TypeRule, evaluate: Evaluation, doc: str, **rest: Any) -> Op:
+    """Make an op and enter it into `OPS`."""
+    if name in OPS:
+        raise ValueError(f"op {name} is defined twice")
+    op = OPS[name] = Op(name, kind, infer, evaluate, doc, **rest)
+    return op
+
+
+def need(condition: bool, message: str) -> None:
+    """Raise `TypeRuleError(message)` unless `condition`."""
+    if not condition:
+        raise TypeRuleError(message)
+
+
+_thread = threading.local()
+
+
+def active() -> Any:
+    """The builder that operators and op calls emit through: the innermost `with builder:`."""
+    stack = _local_stack()
+    if not stack:
+        raise RuntimeError("no builder is active: use `with builder:`")
+    return stack[-1]
+
+
+def _local_stack() -> list[Any]:
+    try:
+        return _thread.stack
+    except AttributeError:
+        _thread.stack = []
+        return _thread.stack
+
+
+def push_builder(builder: Any) -> None:
+    _local_stack().append(builder)
+
+
+def pop_builder() -> None:
+    _local_stack().pop()
