@@ -1,0 +1,1 @@
+"""What a user touches: tensors, functions, autograd, compile, nn, optim, data, saving."""
