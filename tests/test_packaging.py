@@ -18,10 +18,10 @@ SETUPTOOLS = SETTINGS["tool"]["setuptools"]
 OPTIONAL = {"triton", "cuda"}
 
 # Imports every module of the package, first through the public aliases (sley.nn is the module
-# sley.frontend.nn), then by its own name, and prints every loaded module that lies in the root.
+# sley.frontend.nn), then by its own name, and prints what each file of the package is loaded as.
 IMPORT_ALL = """
 import importlib, json, pathlib, sys
-root, modules, optional = json.loads(sys.argv[1])
+files, modules, optional = json.loads(sys.argv[1])
 
 def load(name):
     try:
@@ -39,11 +39,11 @@ for alias, module in list(sys.modules.items()):
 for name in modules:
     load(name)
 
-loaded = {}
+loaded = {file: {} for file in files}
 for name, module in list(sys.modules.items()):
-    file = getattr(module, "__file__", None)
-    if file and pathlib.Path(file).resolve().is_relative_to(root):
-        loaded.setdefault(str(pathlib.Path(file).resolve()), {}).setdefault(id(module), name)
+    file = str(pathlib.Path(getattr(module, "__file__", None) or "?").resolve())
+    if file in loaded:
+        loaded[file].setdefault(id(module), name)
 print(json.dumps({file: sorted(names.values()) for file, names in loaded.items()}))
 """
 
@@ -81,10 +81,12 @@ def test_every_data_file_is_package_data():
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, list[str]]:
-    """The names of the distinct module objects per file of the root, after importing everything."""
-    names = [module_name(path) for path in package_files() if path.name != "__main__.py"]
+    """The names of the distinct module objects of each file, after importing every module."""
+    files = [path for path in package_files() if path.name != "__main__.py"]
+    names = [module_name(path) for path in files]
+    arguments = json.dumps([[str(path) for path in files], names, sorted(OPTIONAL)])
     # `-c` and the working directory put the root itself on sys.path: the worst case.
-    command = [sys.executable, "-c", IMPORT_ALL, json.dumps([str(ROOT), names, sorted(OPTIONAL)])]
+    command = [sys.executable, "-c", IMPORT_ALL, arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -97,7 +99,7 @@ def test_no_module_is_loaded_under_two_names(loaded: dict[str, list[str]]):
 
 def test_every_loaded_module_is_named_after_sley(loaded: dict[str, list[str]]):
     stray = [name for names in loaded.values() for name in names if name.split(".")[0] != "sley"]
-    assert str(ROOT / "__init__.py") in loaded, "another sley than this one is installed"
+    assert loaded[str(ROOT / "__init__.py")], "another sley than this one is installed"
     assert not stray, stray
 
 
