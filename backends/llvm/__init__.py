@@ -1,0 +1,1 @@
+"""The CPU backend: kernels to LLVM machine code."""

@@ -1,0 +1,1 @@
+"""Code to results: devices, buffers, executables, caches and threads."""
