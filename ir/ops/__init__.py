@@ -1,6 +1,32 @@
 """The ops: one module a kind. Importing this package fills `OPS`."""
 
-from . import kernel
+from . import (
+    contraction,
+    control,
+    elementwise,
+    indexed,
+    kernel,
+    reduction,
+    source,
+    view,
+)
 from .base import OPS, Attrs, Kind, Monoid, Op, Piece, TypeRuleError, active
 
-__all__ = ["OPS", "Attrs", "Kind", "Monoid", "Op", "Piece", "TypeRuleError", "active", "kernel"]
+__all__ = [
+    "OPS",
+    "Attrs",
+    "Kind",
+    "Monoid",
+    "Op",
+    "Piece",
+    "TypeRuleError",
+    "active",
+    "contraction",
+    "control",
+    "elementwise",
+    "indexed",
+    "kernel",
+    "reduction",
+    "source",
+    "view",
+]
