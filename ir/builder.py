@@ -107,9 +107,9 @@ class Recording(Builder):
         return unpack(node)
 
     @contextmanager
-    def region(self, types: Sequence[TensorType], names: Sequence[str | None] = ()) -> Iterator[
-        OpenRegion
-    ]:
+    def region(
+        self, types: Sequence[TensorType], names: Sequence[str | None] = ()
+    ) -> Iterator[OpenRegion]:
         """Nodes emitted inside the `with` go to a new region with parameters of these types."""
         names = tuple(names) + (None,) * (len(types) - len(names))
         opened = OpenRegion(tuple(Value(t, name=n) for t, n in zip(types, names, strict=True)))
@@ -190,9 +190,9 @@ class Rewriting(Recording):
         return unpack(node)
 
     @contextmanager
-    def region(self, types: Sequence[TensorType], names: Sequence[str | None] = ()) -> Iterator[
-        OpenRegion
-    ]:
+    def region(
+        self, types: Sequence[TensorType], names: Sequence[str | None] = ()
+    ) -> Iterator[OpenRegion]:
         self._seen.append({})
         try:
             with super().region(types, names) as opened:

@@ -388,7 +388,7 @@ def nonnegative(dim: Dim) -> bool:
 
 def _atom_nonnegative(atom: Atom) -> bool:
     low = _atom_bounds(atom)[0]
-    return low is not None and (isinstance(low, int) and low >= 0 or nonnegative(low))
+    return low is not None and ((isinstance(low, int) and low >= 0) or nonnegative(low))
 
 
 def _within(rest: Dim, b: Dim) -> bool:

@@ -55,7 +55,7 @@ class Piece:
     is that of operand number `operand` at `index`.
 
     A condition is ("ge", e) for e >= 0 or ("eq", e) for e == 0. The pieces of a view are tried in
-    order; the last has no conditions.
+    order; the last has no conditions. Operand -1 stands for the number 0.
     """
 
     operand: int
@@ -99,9 +99,7 @@ class Op:
     monoid: Monoid | None = None
     region_names: tuple[str, ...] = field(default=())
 
-    def __call__(
-        self, *operands: Value, regions: tuple[Region, ...] = (), **attrs: Any
-    ) -> Any:
+    def __call__(self, *operands: Value, regions: tuple[Region, ...] = (), **attrs: Any) -> Any:
         return active().emit(self, operands, attrs, regions)
 
     def __repr__(self) -> str:
@@ -111,7 +109,9 @@ class Op:
 OPS: dict[str, Op] = {}
 
 
-def define(name: str, kind: Kind, infer: TypeRule, evaluate: Evaluation, doc: str, **rest: Any) -> Op:
+def define(
+    name: str, kind: Kind, infer: TypeRule, evaluate: Evaluation, doc: str, **rest: Any
+) -> Op:
     """Make an op and enter it into `OPS`."""
     if name in OPS:
         raise ValueError(f"op {name} is defined twice")

@@ -150,70 +150,119 @@ def _for(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
 
 
 LOAD = define(
-    "load", Kind.KERNEL, _load, _structural,
+    "load",
+    Kind.KERNEL,
+    _load,
+    _structural,
     """The element of buffer operand 0 at `index`; 0 where the guard (last operand, if `guarded`)
     is false, and then nothing is read. With `lanes`, that many elements from there on; with
     a vector among the index operands, one element for each of its lanes.""",
-    attributes=("index", "guarded", "lanes"), optional=("guarded", "lanes"),
+    attributes=("index", "guarded", "lanes"),
+    optional=("guarded", "lanes"),
 )
 STORE = define(
-    "store", Kind.KERNEL, _store, _structural,
+    "store",
+    Kind.KERNEL,
+    _store,
+    _structural,
     """Writes operand 1 to buffer operand 0 at `index`; guard, lanes and vectors as in `load`.""",
-    attributes=("index", "guarded", "lanes"), optional=("guarded", "lanes"),
+    attributes=("index", "guarded", "lanes"),
+    optional=("guarded", "lanes"),
 )
 ATOMIC = define(
-    "atomic", Kind.KERNEL, _store, _structural,
+    "atomic",
+    Kind.KERNEL,
+    _store,
+    _structural,
     """Joins operand 1 to the element of buffer operand 0 at `index` by the elementwise op named
     `combine`; several may meet at one element.""",
-    attributes=("index", "guarded", "lanes", "combine"), optional=("guarded", "lanes"),
+    attributes=("index", "guarded", "lanes", "combine"),
+    optional=("guarded", "lanes"),
 )
 INDEX_OP = define(
-    "index", Kind.KERNEL, _index, _structural,
+    "index",
+    Kind.KERNEL,
+    _index,
+    _structural,
     """The integer expression `expr` over the operands, as an i64 (a vector if an operand is).""",
     attributes=("expr",),
 )
 PARALLEL = define(
-    "parallel", Kind.KERNEL, _parallel, _structural,
+    "parallel",
+    Kind.KERNEL,
+    _parallel,
+    _structural,
     """Runs its region for every point of `extents`, in any order, none reading what another
     writes. Nested inside a `parallel`, it writes a row.""",
-    attributes=("extents",), regions=1, region_names=("body",),
+    attributes=("extents",),
+    regions=1,
+    region_names=("body",),
 )
 REDUCE = define(
-    "reduce", Kind.KERNEL, _reduce, _structural,
+    "reduce",
+    Kind.KERNEL,
+    _reduce,
+    _structural,
     """Folds the tuples that `body` yields over `extents`, in any order and grouping, from the
     operands on (the neutral elements), with `combine`: accumulators, then elements -> tuple.""",
-    attributes=("extents",), regions=2, region_names=("body", "combine"),
+    attributes=("extents",),
+    regions=2,
+    region_names=("body", "combine"),
 )
 ROW = define(
-    "row", Kind.KERNEL, _row, _structural,
+    "row",
+    Kind.KERNEL,
+    _row,
+    _structural,
     """Row-local values of shape `extents` that have no address: read them with `load`. Whether
     they live in registers, in scratch or are computed again is the schedule's choice.""",
-    attributes=("extents",), regions=1, region_names=("body",),
+    attributes=("extents",),
+    regions=1,
+    region_names=("body",),
 )
 CUMULATE = define(
-    "cumulate", Kind.KERNEL, _cumulate, _structural,
+    "cumulate",
+    Kind.KERNEL,
+    _cumulate,
+    _structural,
     """All prefixes of a `reduce` over one axis, as row-local values; `reverse`: all suffixes.""",
-    attributes=("extents", "reverse"), regions=2, region_names=("body", "combine"),
+    attributes=("extents", "reverse"),
+    regions=2,
+    region_names=("body", "combine"),
 )
 CONTRACT = define(
-    "contract", Kind.KERNEL, _contract, _structural,
+    "contract",
+    Kind.KERNEL,
+    _contract,
+    _structural,
     """For every point (b, m, n): sum over k of lhs(b, m, k) * rhs(b, k, n), summed in the dtype
     `acc`, goes to the region `out(b, m, n, acc)`, which stores what is made of it. `batch`, `m`,
     `n`, `k` are tuples of extents; the regions compute one element of type `dtype`.""",
-    attributes=("batch", "m", "n", "k", "dtype", "acc"), regions=3,
+    attributes=("batch", "m", "n", "k", "dtype", "acc"),
+    regions=3,
     region_names=("lhs", "rhs", "out"),
 )
 MANY = define(
-    "many", Kind.KERNEL, _many, _structural,
+    "many",
+    Kind.KERNEL,
+    _many,
+    _structural,
     """The same region over lists of buffers: the operands are `len(extents)` groups, group t is
     run for every element i of [0, extents[t]) as body(i, *buffers seen as flat).""",
-    attributes=("extents",), regions=1, region_names=("body",),
+    attributes=("extents",),
+    regions=1,
+    region_names=("body",),
 )
 FOR = define(
-    "for", Kind.KERNEL, _for, _structural,
+    "for",
+    Kind.KERNEL,
+    _for,
+    _structural,
     """A sequential loop over lo, lo+step, ... below hi; the first `carries` operands are carried
     from turn to turn, the results are what the last turn yields. At loop level the outermost one
     with `parallel=True` is cut between threads.""",
     attributes=("lo", "hi", "step", "carries", "parallel", "unroll"),
-    optional=("parallel", "unroll"), regions=1, region_names=("body",),
+    optional=("parallel", "unroll"),
+    regions=1,
+    region_names=("body",),
 )

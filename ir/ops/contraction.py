@@ -1,0 +1,162 @@
+"""Contractions: sums of products over shared axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..dims import Dim
+from ..types import TensorType
+from .base import Attrs, Kind, define, need
+from .view import window_count
+
+Types = Sequence[TensorType]
+
+
+def free_axes(ndim: int, contract: Sequence[int], batch: Sequence[int]) -> tuple[int, ...]:
+    """The axes of an operand that are neither summed nor shared."""
+    return tuple(a for a in range(ndim) if a not in contract and a not in batch)
+
+
+def _infer_dot(types: Types, attrs: Attrs) -> Types:
+    lhs, rhs = types
+    need(lhs.dtype is rhs.dtype, f"dot_general of {lhs} and {rhs}")
+    need(lhs.dtype.kind != "bool", "dot_general of bool")
+    lc, rc, lb, rb = (
+        tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")
+    )
+    for pair, word in (((lc, rc), "contracted"), ((lb, rb), "batch")):
+        need(len(pair[0]) == len(pair[1]), f"{word} axes {pair} differ in number")
+        for a, b in zip(*pair, strict=True):
+            need(0 <= a < lhs.ndim and 0 <= b < rhs.ndim, f"axes {a}, {b} of {lhs}, {rhs}")
+            need(
+                lhs.shape[a] == rhs.shape[b],
+                f"{word} axis {a} of {lhs} and axis {b} of {rhs} differ in size",
+            )
+    need(len(set(lc + lb)) == len(lc + lb), f"axes {lc + lb} of the left side repeat")
+    need(len(set(rc + rb)) == len(rc + rb), f"axes {rc + rb} of the right side repeat")
+    shape = [lhs.shape[a] for a in lb]
+    shape += [lhs.shape[a] for a in free_axes(lhs.ndim, lc, lb)]
+    shape += [rhs.shape[a] for a in free_axes(rhs.ndim, rc, rb)]
+    return (lhs.with_shape(tuple(shape)),)
+
+
+def _eval_dot(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    lhs, rhs = arrays
+    dtype = lhs.dtype
+    if dtype.itemsize == 2:
+        lhs, rhs = lhs.astype(np.float32), rhs.astype(np.float32)
+    lc, rc, lb, rb = (
+        tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")
+    )
+    lf, rf = free_axes(lhs.ndim, lc, lb), free_axes(rhs.ndim, rc, rb)
+    batch = tuple(lhs.shape[a] for a in lb)
+    m, n = tuple(lhs.shape[a] for a in lf), tuple(rhs.shape[a] for a in rf)
+    k = tuple(lhs.shape[a] for a in lc)
+    count = (int(np.prod(batch)), int(np.prod(m)), int(np.prod(k)), int(np.prod(n)))
+    left = lhs.transpose(lb + lf + lc).reshape(count[0], count[1], count[2])
+    right = rhs.transpose(rb + rc + rf).reshape(count[0], count[2], count[3])
+    return [np.matmul(left, right).reshape(batch + m + n).astype(dtype, copy=False)]
+
+
+def conv_output(
+    size: Dim, window: Dim, stride: int, padding: tuple[Dim, Dim], lhs_dilation: int,
+    rhs_dilation: int,
+) -> Dim:  # fmt: skip
+    """The size of a convolved axis; `window` and a dilated `size` must not be symbolic 0."""
+    spread = (size - 1) * lhs_dilation + 1
+    total = spread + padding[0] + padding[1]
+    if isinstance(window, int):
+        return window_count(total, window, stride, rhs_dilation)
+    return (total - (window - 1) * rhs_dilation - 1) // stride + 1
+
+
+def conv_axes(attrs: Attrs) -> list[tuple[int, tuple[Dim, Dim], int, int]]:
+    """(stride, padding, lhs_dilation, rhs_dilation) of each spatial axis."""
+    names = ("strides", "padding", "lhs_dilation", "rhs_dilation")
+    return list(zip(*(attrs[n] for n in names), strict=True))
+
+
+def _infer_conv(types: Types, attrs: Attrs) -> Types:
+    x, w = types
+    groups = attrs["groups"]
+    need(x.dtype is w.dtype and x.dtype.is_float, f"conv of {x} and {w}")
+    need(x.ndim == w.ndim and x.ndim >= 3, f"conv of {x} and {w}: N C spatial, O I spatial")
+    need(len(conv_axes(attrs)) == x.ndim - 2, f"conv of {x} needs {x.ndim - 2} spatial attributes")
+    need(
+        w.shape[1] * groups == x.shape[1],
+        f"conv: {x} has {x.shape[1]} channels, the weight {w} takes {w.shape[1]} * {groups}",
+    )
+    need(w.shape[0] % groups == 0, f"conv: {w.shape[0]} outputs in {groups} groups")
+    spatial = []
+    for size, window, (stride, padding, ld, rd) in zip(
+        x.shape[2:], w.shape[2:], conv_axes(attrs), strict=True
+    ):
+        count = conv_output(size, window, stride, padding, ld, rd)
+        need(
+            not isinstance(count, int) or count >= 0,
+            f"conv: a window of {window} does not fit {size} padded by {padding}",
+        )
+        spatial.append(count)
+    return (x.with_shape((x.shape[0], w.shape[0], *spatial)),)
+
+
+def _eval_conv(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    x, w = arrays
+    dtype = x.dtype
+    wide = np.float32 if dtype.itemsize == 2 else dtype
+    x, w, groups = x.astype(wide, copy=False), w.astype(wide, copy=False), attrs["groups"]
+    axes = conv_axes(attrs)
+    spatial = tuple(
+        conv_output(n, k, s, p, ld, rd)
+        for n, k, (s, p, ld, rd) in zip(x.shape[2:], w.shape[2:], axes, strict=True)
+    )
+    result = (x.shape[0], w.shape[0], *spatial)
+    if 0 in result or 0 in x.shape or 0 in w.shape:
+        return [np.zeros(result, dtype)]
+    spread = _spread(x, axes)
+    shape = spread.shape[:2] + spatial + w.shape[2:]
+    strides = list(spread.strides[:2])
+    strides += [t * s for t, (s, *_) in zip(spread.strides[2:], axes, strict=True)]
+    strides += [t * rd for t, (*_, rd) in zip(spread.strides[2:], axes, strict=True)]
+    windows = as_strided(spread, shape, strides, writeable=False)
+    count = len(spatial)
+    # (g, n, o..., c/g, k...) times (g, out/g, c/g, k...)
+    n, c = windows.shape[:2]
+    windows = windows.reshape((n, groups, c // groups) + windows.shape[2:])
+    order = (1, 0, *range(3, 3 + count), 2, *range(3 + count, 3 + 2 * count))
+    left = windows.transpose(order).reshape(groups, n * int(np.prod(spatial)), -1)
+    right = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
+    product = np.matmul(left, right).reshape((groups, n, *spatial, w.shape[0] // groups))
+    moved = product.transpose((1, 0, 2 + count, *range(2, 2 + count)))
+    return [np.ascontiguousarray(moved.reshape(result)).astype(dtype, copy=False)]
+
+
+def _spread(x: np.ndarray, axes: list[tuple]) -> np.ndarray:
+    """x dilated and padded (negative padding cuts)."""
+    shape = [(n - 1) * ld + 1 for n, (_, _, ld, _) in zip(x.shape[2:], axes, strict=True)]
+    dilated = np.zeros(x.shape[:2] + tuple(shape), x.dtype)
+    dilated[(slice(None), slice(None), *(slice(None, None, ld) for _, _, ld, _ in axes))] = x
+    cut = tuple(
+        slice(max(-low, 0), n - max(-high, 0))
+        for n, (_, (low, high), _, _) in zip(shape, axes, strict=True)
+    )
+    widths = [(0, 0), (0, 0)] + [(max(low, 0), max(high, 0)) for _, (low, high), _, _ in axes]
+    return np.pad(dilated[(slice(None), slice(None), *cut)], widths)
+
+
+DOT_GENERAL = define(
+    "dot_general", Kind.CONTRACTION, _infer_dot, _eval_dot,
+    """Products of elements summed over the contracted axes, for each point of the batch axes;
+    the result's axes are batch, free of the left, free of the right. f16 and bf16 sum in f32.""",
+    arity=2, attributes=("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch"),
+)  # fmt: skip
+CONV = define(
+    "conv", Kind.CONTRACTION, _infer_conv, _eval_conv,
+    """Cross-correlation of x[N, C, spatial] with w[O, C/groups, spatial] to [N, O, spatial].
+    `padding` is ((low, high), ...), negative to cut; `lhs_dilation` spreads x, `rhs_dilation` the
+    window. Its gradients are convolutions again.""",
+    arity=2, attributes=("strides", "padding", "lhs_dilation", "rhs_dilation", "groups"),
+)  # fmt: skip

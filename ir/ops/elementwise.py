@@ -1,0 +1,206 @@
+"""Elementwise ops: a scalar function of scalars of one type.
+
+Arithmetic on f16 and bf16 is done in f32 and rounded once per op. Integer overflow wraps around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import DType, bool_
+from ..types import TensorType
+from .base import Attrs, Kind, Op, define, need
+from .special import erf, rsqrt, sigmoid
+
+FLOAT = ("float",)
+NUMBER = ("float", "int", "uint")
+INTEGER = ("int", "uint")
+BITS = ("int", "uint", "bool")
+ANY = ("float", "int", "uint", "bool")
+Function = Callable[..., Any]
+
+
+def _widened(function: Function) -> Callable[[Sequence[np.ndarray], Attrs], list[np.ndarray]]:
+    """Evaluates `function` in float32 where the operands are f16 or bf16."""
+
+    def evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+        dtype = arrays[0].dtype
+        if dtype.itemsize != 2:
+            return [np.asarray(function(*arrays))]
+        result = np.asarray(function(*(a.astype(np.float32) for a in arrays)))
+        return [result if result.dtype == np.bool_ else result.astype(dtype)]
+
+    return evaluate
+
+
+def _same_types(name: str, kinds: tuple[str, ...]) -> Callable:
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+        first = types[0]
+        need(first.dtype.kind in kinds, f"{name} does not take {first.dtype.public}")
+        for other in types[1:]:
+            need(other == first, f"{name} takes equal types, got {first} and {other}")
+        return (first,)
+
+    return infer
+
+
+def _comparison(name: str) -> Callable:
+    same = _same_types(name, ANY)
+
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+        return (same(types, attrs)[0].with_dtype(bool_),)
+
+    return infer
+
+
+def _unary(name: str, kinds: tuple[str, ...], function: Function, doc: str, cost: int = 1) -> Op:
+    infer, evaluate = _same_types(name, kinds), _widened(function)
+    return define(name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=1, cost=cost)
+
+
+def _binary(
+    name: str, kinds: tuple[str, ...], function: Function, doc: str, cost: int = 1,
+    commutative: bool = False,
+) -> Op:  # fmt: skip
+    infer, evaluate = _same_types(name, kinds), _widened(function)
+    return define(
+        name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=2, cost=cost, commutative=commutative
+    )
+
+
+def _compare(name: str, function: Function, doc: str, commutative: bool = False) -> Op:
+    return define(
+        name, Kind.ELEMENTWISE, _comparison(name), _widened(function), doc, arity=2,
+        commutative=commutative,
+    )  # fmt: skip
+
+
+def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x ** y; an integer to a negative power is 0 but for bases 1 and -1."""
+    if x.dtype.kind == "f" or not np.any(y < 0):
+        return np.power(x, y)
+    exact = np.power(x, np.maximum(y, 0))
+    odd = np.where(y % 2 == 0, 1, x)
+    return np.where(y >= 0, exact, np.where(x == 1, 1, np.where(x == -1, odd, 0))).astype(x.dtype)
+
+
+def _shift(function: Function) -> Function:
+    """Shifts by the width or more give what shifting one bit at a time would."""
+
+    def shifted(x: np.ndarray, by: np.ndarray) -> np.ndarray:
+        width = 8 * x.dtype.itemsize
+        with np.errstate(all="ignore"):
+            return function(x, np.where((by < 0) | (by >= width), width, by).astype(x.dtype))
+
+    return shifted
+
+
+NEG = _unary("neg", NUMBER, np.negative, "-x")
+ABS = _unary("abs", NUMBER, np.abs, "|x|")
+SIGN = _unary("sign", NUMBER, np.sign, "-1, 0 or 1; NaN for NaN", cost=3)
+FLOOR = _unary("floor", FLOAT, np.floor, "the largest integer <= x")
+CEIL = _unary("ceil", FLOAT, np.ceil, "the smallest integer >= x")
+ROUND = _unary("round", FLOAT, np.rint, "the nearest integer, ties to even")
+TRUNC = _unary("trunc", FLOAT, np.trunc, "x without its fraction")
+SQRT = _unary("sqrt", FLOAT, np.sqrt, "square root; NaN below 0", cost=4)
+RSQRT = _unary("rsqrt", FLOAT, rsqrt, "1 / sqrt(x)", cost=5)
+EXP = _unary("exp", FLOAT, np.exp, "e ** x", cost=14)
+EXP2 = _unary("exp2", FLOAT, np.exp2, "2 ** x", cost=14)
+EXPM1 = _unary("expm1", FLOAT, np.expm1, "e ** x - 1, exact near 0", cost=20)
+LOG = _unary("log", FLOAT, np.log, "natural logarithm; NaN below 0, -inf at 0", cost=18)
+LOG2 = _unary("log2", FLOAT, np.log2, "logarithm to the base 2", cost=18)
+LOG10 = _unary("log10", FLOAT, np.log10, "logarithm to the base 10", cost=18)
+LOG1P = _unary("log1p", FLOAT, np.log1p, "log(1 + x), exact near 0", cost=22)
+SIN = _unary("sin", FLOAT, np.sin, "sine of radians", cost=24)
+COS = _unary("cos", FLOAT, np.cos, "cosine of radians", cost=24)
+TAN = _unary("tan", FLOAT, np.tan, "tangent of radians", cost=30)
+ASIN = _unary("asin", FLOAT, np.arcsin, "arc sine in radians; NaN outside [-1, 1]", cost=24)
+ACOS = _unary("acos", FLOAT, np.arccos, "arc cosine in radians; NaN outside [-1, 1]", cost=24)
+ATAN = _unary("atan", FLOAT, np.arctan, "arc tangent in radians", cost=24)
+SINH = _unary("sinh", FLOAT, np.sinh, "hyperbolic sine", cost=24)
+COSH = _unary("cosh", FLOAT, np.cosh, "hyperbolic cosine", cost=24)
+TANH = _unary("tanh", FLOAT, np.tanh, "hyperbolic tangent", cost=20)
+ERF = _unary("erf", FLOAT, erf, "the error function, 2/sqrt(pi) * integral of exp(-t*t)", cost=22)
+SIGMOID = _unary("sigmoid", FLOAT, sigmoid, "1 / (1 + exp(-x))", cost=18)
+BIT_NOT = _unary("bit_not", BITS, np.invert, "each bit inverted; logical not of a bool")
+STOP_GRADIENT = define(
+    "stop_gradient", Kind.ELEMENTWISE, _same_types("stop_gradient", ANY),
+    lambda arrays, attrs: [arrays[0]], "x, without a gradient", arity=1, cost=0,
+)  # fmt: skip
+
+ADD = _binary("add", ANY, np.add, "x + y; logical or of bools", commutative=True)
+SUB = _binary("sub", NUMBER, np.subtract, "x - y")
+MUL = _binary("mul", ANY, np.multiply, "x * y; logical and of bools", commutative=True)
+DIV = _binary("div", FLOAT, np.divide, "x / y", cost=4)
+FLOOR_DIV = _binary(
+    "floor_div", NUMBER, np.floor_divide, "floor(x / y); an integer over 0 is 0", cost=8
+)
+REMAINDER = _binary(
+    "remainder", NUMBER, np.remainder, "x - floor(x / y) * y; an integer over 0 is 0", cost=8
+)
+POW = _binary("pow", NUMBER, _power, "x ** y", cost=40)
+ATAN2 = _binary("atan2", FLOAT, np.arctan2, "the angle of the point (y, x) = operands", cost=30)
+MAXIMUM = _binary("maximum", ANY, np.maximum, "the larger; NaN if one is", commutative=True)
+MINIMUM = _binary("minimum", ANY, np.minimum, "the smaller; NaN if one is", commutative=True)
+BIT_AND = _binary("bit_and", BITS, np.bitwise_and, "bitwise and", commutative=True)
+BIT_OR = _binary("bit_or", BITS, np.bitwise_or, "bitwise or", commutative=True)
+BIT_XOR = _binary("bit_xor", BITS, np.bitwise_xor, "bitwise exclusive or", commutative=True)
+SHIFT_LEFT = _binary("shift_left", INTEGER, _shift(np.left_shift), "x * 2**y, bits lost")
+SHIFT_RIGHT = _binary(
+    "shift_right", INTEGER, _shift(np.right_shift), "floor(x / 2**y): the sign is kept"
+)
+EQ = _compare("eq", np.equal, "x == y", commutative=True)
+NE = _compare("ne", np.not_equal, "x != y; True for NaN", commutative=True)
+LT = _compare("lt", np.less, "x < y")
+LE = _compare("le", np.less_equal, "x <= y")
+GT = _compare("gt", np.greater, "x > y")
+GE = _compare("ge", np.greater_equal, "x >= y")
+
+
+def _infer_where(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    condition, x, y = types
+    need(condition == x.with_dtype(bool_), f"where takes {x.with_dtype(bool_)}, got {condition}")
+    need(x == y, f"where takes equal types, got {x} and {y}")
+    return (x,)
+
+
+WHERE = define(
+    "where", Kind.ELEMENTWISE, _infer_where,
+    lambda arrays, attrs: [np.where(*arrays)],
+    "x where the condition holds, else y; the other side is not looked at", arity=3,
+)  # fmt: skip
+
+
+def _convert(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    (x,), dtype = arrays, attrs["dtype"]
+    if x.dtype.kind == "f" and dtype.kind in ("int", "uint") and dtype.numpy.itemsize < 8:
+        # Through int64 and then modulo 2**bits, as C compilers do for the common targets.
+        return [np.asarray(x.astype(np.int64).astype(dtype.numpy))]
+    return [np.asarray(x).astype(dtype.numpy)]
+
+
+def _infer_cast(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    need(isinstance(attrs["dtype"], DType), f"cast to {attrs['dtype']!r}, which is no dtype")
+    return (types[0].with_dtype(attrs["dtype"]),)
+
+
+def _infer_bitcast(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    dtype = attrs["dtype"]
+    need(types[0].dtype.bits == dtype.bits, f"bitcast of {types[0]} to {dtype.public}")
+    return (types[0].with_dtype(dtype),)
+
+
+CAST = define(
+    "cast", Kind.ELEMENTWISE, _infer_cast, _convert,
+    """x as `dtype`: floats round to nearest even, a float becomes an integer by dropping its
+    fraction (unspecified out of range), bool is x != 0.""",
+    arity=1, attributes=("dtype",),
+)  # fmt: skip
+BITCAST = define(
+    "bitcast", Kind.ELEMENTWISE, _infer_bitcast,
+    lambda arrays, attrs: [np.ascontiguousarray(arrays[0]).view(attrs["dtype"].numpy)],
+    "the bits of x read as `dtype` of the same width", arity=1, attributes=("dtype",),
+)  # fmt: skip

@@ -1,0 +1,71 @@
+"""Reads and writes at indices that are data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..types import TensorType
+from .base import Attrs, Kind, define, need
+
+Types = Sequence[TensorType]
+
+
+def _infer_gather(types: Types, attrs: Attrs) -> Types:
+    x, indices = types
+    axis = attrs["axis"]
+    need(0 <= axis < x.ndim, f"axis {axis} of {x}")
+    need(indices.dtype.kind in ("int", "uint"), f"indices are {indices}, not integers")
+    return (x.with_shape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :]),)
+
+
+def _check_range(indices: np.ndarray, size: int, name: str) -> None:
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
+        bad = indices[(indices < 0) | (indices >= size)].flat[0]
+        raise IndexError(f"{name}: index {bad} is out of range for an axis of size {size}")
+
+
+def _eval_gather(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    x, indices = arrays
+    _check_range(indices, x.shape[attrs["axis"]], "gather")
+    return [np.take(x, indices, axis=attrs["axis"])]
+
+
+def _infer_scatter(types: Types, attrs: Attrs) -> Types:
+    base, indices, updates = types
+    axis = attrs["axis"]
+    need(0 <= axis < base.ndim, f"axis {axis} of {base}")
+    need(indices.dtype.kind in ("int", "uint"), f"indices are {indices}, not integers")
+    need(attrs["combine"] in ("set", "add"), f"combine={attrs['combine']!r} is not set or add")
+    expected = base.with_shape(base.shape[:axis] + indices.shape + base.shape[axis + 1 :])
+    need(updates == expected, f"updates are {updates}, expected {expected}")
+    return (base,)
+
+
+def _eval_scatter(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    base, indices, updates = arrays
+    axis = attrs["axis"]
+    _check_range(indices, base.shape[axis], "scatter")
+    wide = base.dtype.itemsize == 2 and attrs["combine"] == "add"
+    out = base.astype(np.float32) if wide else np.array(base)
+    place = (slice(None),) * axis + (indices,)
+    if attrs["combine"] == "add":
+        np.add.at(out, place, updates)
+    else:
+        out[place] = updates
+    return [out.astype(base.dtype, copy=False)]
+
+
+GATHER = define(
+    "gather", Kind.INDEXED, _infer_gather, _eval_gather,
+    """x[.., indices[j], ..] along `axis`, which the axes of `indices` replace. An index outside
+    [0, size) is an IndexError in evaluation and reads 0 in a kernel.""",
+    arity=2, attributes=("axis",),
+)  # fmt: skip
+SCATTER = define(
+    "scatter", Kind.INDEXED, _infer_scatter, _eval_scatter,
+    """The base with updates set or added at `indices` along `axis`; where several meet, "add"
+    sums them and "set" keeps the last in row-major order.""",
+    arity=3, attributes=("axis", "combine"),
+)  # fmt: skip

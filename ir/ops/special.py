@@ -1,0 +1,39 @@
+"""Functions that numpy lacks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+# erf for |x| <= 1 as x * P(x*x): the Maclaurin series 2/sqrt(pi) * (-1)^n / (n! (2n+1)).
+_SERIES = [
+    2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(26)
+]
+_erf = np.frompyfunc(math.erf, 1, 1)
+_TABLE_LIMIT = 6.0  # erf(6) is 1 in float64
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """The error function; float32 is computed in float64 and rounded once."""
+    wide = np.asarray(x, np.float64)
+    small = np.abs(wide) <= 1
+    result = np.empty_like(wide)
+    result[small] = wide[small] * np.polynomial.polynomial.polyval(wide[small] ** 2, _SERIES)
+    large = ~small
+    if large.any():
+        clipped = np.clip(wide[large], -_TABLE_LIMIT, _TABLE_LIMIT)
+        result[large] = _erf(clipped).astype(np.float64)
+    return result.astype(x.dtype)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow for either sign."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+
+
+def rsqrt(x: np.ndarray) -> np.ndarray:
+    """1 / sqrt(x), rounded once from float64 where x is float32."""
+    wide = np.float64 if x.dtype == np.float32 else x.dtype
+    return (1 / np.sqrt(x.astype(wide))).astype(x.dtype)
