@@ -117,7 +117,7 @@ class _Code:
     def __init__(self) -> None:
         host = native.host()
         text = pool_text(platform.system(), platform.machine())
-        content = native.compile_object(text, cpu=host.cpu, features=host.features, opt_level=1)
+        content = native.compile_object(text, cpu=host.cpu, features=host.features, opt_level=0)
         self.library = native.Library([content])
         self.run_address = self.library.address("sley_pool_run")
         self.run_dynamic_address = self.library.address("sley_pool_run_dynamic")

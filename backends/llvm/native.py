@@ -10,7 +10,9 @@ import ctypes
 import functools
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,22 +148,22 @@ def compile_object(text: str, *, cpu: str, features: str, opt_level: int = 2,
 
     `vectorize` turns on LLVM's own loop and SLP vectorisers; kernels are explicit SIMD already.
     """
-    machine, module = _optimize(text, cpu, features, opt_level, triple, vectorize)
-    return _emit(machine, module, as_object=True)
+    with _optimized(text, cpu, features, opt_level, triple, vectorize) as (machine, module):
+        return _emit(machine, module, as_object=True)
 
 
 def assembly(text: str, *, cpu: str, features: str, opt_level: int = 2,
              triple: str | None = None, vectorize: bool = False) -> str:
     """Compile LLVM text to assembly text, for reading and for tests."""
-    machine, module = _optimize(text, cpu, features, opt_level, triple, vectorize)
-    return _emit(machine, module, as_object=False).decode()
+    with _optimized(text, cpu, features, opt_level, triple, vectorize) as (machine, module):
+        return _emit(machine, module, as_object=False).decode()
 
 
 def optimized(text: str, *, cpu: str, features: str, opt_level: int = 2,
               triple: str | None = None, vectorize: bool = False) -> str:
     """The LLVM text after the optimiser, before instruction selection."""
-    _machine, module = _optimize(text, cpu, features, opt_level, triple, vectorize)
-    return str(module)
+    with _optimized(text, cpu, features, opt_level, triple, vectorize) as (_machine, module):
+        return str(module)
 
 
 @functools.cache
@@ -178,30 +180,37 @@ def _unlocked(name: str) -> Any:
     return getattr(function, "_cfn", function)
 
 
-def _optimize(text: str, cpu: str, features: str, opt_level: int, triple: str | None,
-              vectorize: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]:
-    """Parse, verify and run the pass pipeline. The module keeps its context alive."""
+@contextmanager
+def _optimized(text: str, cpu: str, features: str, opt_level: int, triple: str | None,
+               vectorize: bool) -> Iterator[tuple[llvm.TargetMachine, llvm.ModuleRef]]:
+    """Parse, verify and run the pass pipeline. Everything is closed at the end, in order: were it
+    left to the garbage collector, a context could go before its module, which crashes."""
     _initialize()
-    # Position independent code of the small model: the linker reaches what is far by stubs.
     target = llvm.Target.from_triple(triple or llvm.get_process_triple())
-    machine = target.create_target_machine(
-        cpu=cpu, features=features, opt=opt_level, reloc="pic", codemodel="small")
-    module = _parse(text, llvm.create_context())
-    module.triple = target.triple
-    module.data_layout = str(machine.target_data)
-    try:
-        module.verify()
-    except RuntimeError as error:
-        raise LLVMError(f"LLVM does not accept the program: {error}", _keep(text)) from None
+    # Position independent code of the small model: the linker reaches what is far by stubs.
+    with target.create_target_machine(cpu=cpu, features=features, opt=opt_level, reloc="pic",
+                                      codemodel="small") as machine, \
+            llvm.create_context() as context, _parse(text, context) as module:
+        module.triple = target.triple
+        with machine.target_data as layout:
+            module.data_layout = str(layout)
+        try:
+            module.verify()
+        except RuntimeError as error:
+            raise LLVMError(f"LLVM does not accept the program: {error}", _keep(text)) from None
+        _run_passes(machine, module, opt_level, vectorize)
+        yield machine, module
 
-    options = llvm.create_pipeline_tuning_options(opt_level)
-    options.loop_vectorization = vectorize
-    options.loop_interleaving = vectorize
-    options.slp_vectorization = vectorize
-    builder = llvm.create_pass_builder(machine, options)
-    passes = builder.getModulePassManager()
-    _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
-    return machine, module
+
+def _run_passes(machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int,
+                vectorize: bool) -> None:
+    with llvm.create_pipeline_tuning_options(opt_level) as options:
+        options.loop_vectorization = vectorize
+        options.loop_interleaving = vectorize
+        options.slp_vectorization = vectorize
+        with llvm.create_pass_builder(machine, options) as builder, \
+                builder.getModulePassManager() as passes:
+            _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
 
 
 def _parse(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
@@ -252,7 +261,9 @@ class Library:
             builder.add_object_img(content)
         for name, address in (symbols or {}).items():
             builder.import_symbol(name, address)
-        self._trackers = {}
+        self._trackers: dict[str, llvm.ResourceTracker] = {}
+        # Not __del__: in a reference cycle the JIT could then be closed before its trackers.
+        weakref.finalize(self, _unload, self._jit, self._trackers).atexit = False
         try:
             self._trackers[""] = builder.link(self._jit, "sley")
         except RuntimeError as error:
@@ -269,9 +280,8 @@ class Library:
             self._trackers[symbol] = tracker
         return tracker[symbol]
 
-    def __del__(self):
-        # The trackers first: they point into the JIT. At interpreter exit nothing needs freeing.
-        for tracker in getattr(self, "_trackers", {}).values():
-            tracker.close()
-        if hasattr(self, "_jit"):
-            self._jit.close()
+
+def _unload(jit: llvm.LLJIT, trackers: dict[str, llvm.ResourceTracker]) -> None:
+    for tracker in trackers.values():
+        tracker.close()
+    jit.close()
