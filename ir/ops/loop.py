@@ -1,7 +1,7 @@
 """What a kernel and its schedule expand to on a CPU: explicit loops over scalars and vectors.
 
-A vector is a value of shape (lanes,); the elementwise ops work on vectors lane by lane (all operands
-with equal lanes: `splat` makes a vector of a scalar). Buffers are the parameters of the graph and
+A vector is a value of shape (lanes,); the elementwise ops work on vectors lane by lane, all
+operands with equal lanes (`splat` makes a vector of a scalar). Buffers are the parameters of the graph and
 the results of `alloc`; they are read and written by `load` and `store`, whose index is over
 scalars (one element, or `lanes` elements from there on) or vectors (one element a lane). The
 offset of an access is the sum of index times row-major stride: the last index may run past its

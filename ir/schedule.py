@@ -1,0 +1,128 @@
+"""Schedules: how a kernel is turned into loops for one target. Typed data beside the kernel.
+
+A `Schedule` has one `Nest` for each node of `scheduled_nodes(kernel)`, in that order. It prints as
+text (`str`) that `parse_schedule` reads back.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .graph import Node, Region
+
+SCHEDULED = ("parallel", "reduce", "row", "cumulate", "many", "contract")
+
+
+@dataclass(frozen=True, slots=True)
+class ContractSchedule:
+    """Tiles of a `contract`.
+
+    Attributes:
+        mr, nr: rows and columns of the register tile; nr in elements.
+        kc, mc, nc: sizes of the packed blocks.
+        pack_lhs, pack_rhs: whether the operand is copied into panels first.
+    """
+
+    mr: int
+    nr: int
+    kc: int
+    mc: int
+    nc: int
+    pack_lhs: bool = True
+    pack_rhs: bool = True
+
+    def __str__(self) -> str:
+        return _format(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """The loops of one node.
+
+    Attributes:
+        groups: its axes, those in a group collapsed to one loop, outermost loop first. Axes of
+            extent 1 are in none.
+        vector: which group is computed in vectors (its loop is the innermost), or None.
+        lanes: elements of such a vector; more than a register holds unrolls, and keeps as many
+            accumulators of a reduction.
+        block: turns of a loop whose partial sums are added up before they join the total, which
+            bounds the rounding error; 0 where it does not matter.
+        recompute: of a row: its elements are computed again (or re-read) where they are used,
+            instead of kept in scratch.
+        contract: tiles, for a `contract`.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = ()
+    vector: int | None = None
+    lanes: int = 1
+    block: int = 0
+    recompute: bool = False
+    contract: ContractSchedule | None = None
+
+    def __str__(self) -> str:
+        return _format(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a kernel becomes loops.
+
+    Attributes:
+        nests: one for each scheduled node.
+        task: elements of the vectorised axis of the outermost loop that one task computes.
+        grain: fewest tasks that are worth a thread.
+    """
+
+    nests: tuple[Nest, ...]
+    task: int = 1
+    grain: int = 1
+
+    def __str__(self) -> str:
+        return _format(self)
+
+
+_CLASSES: dict[str, type] = {c.__name__: c for c in (ContractSchedule, Nest, Schedule)}
+
+
+def scheduled_nodes(kernel: Region) -> Iterator[Node]:
+    """The nodes of a kernel that have a `Nest`, outer before inner."""
+    return (node for node in kernel.walk() if node.op.name in SCHEDULED)
+
+
+def _format(schedule: Any) -> str:
+    parts = []
+    for field in fields(schedule):
+        value = getattr(schedule, field.name)
+        if value != field.default:
+            parts.append(f"{field.name}={value!s}")
+    if isinstance(schedule, Schedule):
+        nests = ", ".join(map(str, schedule.nests)) + ("," if len(schedule.nests) == 1 else "")
+        parts[0] = f"nests=({nests})"
+    return f"{type(schedule).__name__}({', '.join(parts)})"
+
+
+def parse_schedule(text: str) -> Schedule:
+    """The schedule that prints as `text`; ValueError where it is none."""
+    try:
+        result = _build(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, TypeError) as error:
+        raise ValueError(f"not a schedule: {text!r}: {error}") from None
+    if not isinstance(result, Schedule):
+        raise ValueError(f"not a schedule: {text!r}")
+    return result
+
+
+def _build(node: ast.AST) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id not in _CLASSES or node.args:
+            raise ValueError(f"a schedule has no {ast.unparse(node)}")
+        keywords = {str(k.arg): _build(k.value) for k in node.keywords}
+        return _CLASSES[node.func.id](**keywords)
+    if isinstance(node, ast.Tuple):
+        return tuple(_build(item) for item in node.elts)
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise ValueError(f"a schedule has no {ast.unparse(node)}")

@@ -1,0 +1,1 @@
+"""Transformations of programs: each reads one graph and builds another."""

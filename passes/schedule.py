@@ -1,0 +1,294 @@
+"""Decides how a kernel becomes loops for a target: which axes collapse, which is vectorised.
+
+Before: a kernel with named axes. After: the same kernel and a `Schedule` (`ir/schedule.py`). The
+decision reads the kernel's accesses and the target's description alone; any extent may be symbolic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.access import (
+    Access,
+    Expressions,
+    accesses,
+    axes,
+    axis_extents,
+    coefficient,
+    collapse,
+    dependents,
+    index_uses,
+)
+from ..ir.dims import Dim, Var, atoms, product
+from ..ir.graph import Graph, Node, Region, Value
+from ..ir.ops.base import Kind
+from ..ir.schedule import Nest, Schedule, scheduled_nodes
+from ..ir.target import Target
+
+SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
+CHEAP = 2  # scalar instructions that are cheaper to repeat than to keep in scratch
+BLOCK = 256  # vectors added up before a partial sum joins the total
+
+
+def schedule(kernel: Graph, target: Target) -> Schedule:
+    """The schedule of `kernel` for `target`."""
+    return _Scheduler(kernel, target).run()
+
+
+class _Scheduler:
+    def __init__(self, kernel: Graph, target: Target) -> None:
+        self.kernel = kernel
+        self.target = target
+        self.expressions = Expressions(axis_extents(kernel))
+        self.inlined: set[Node] = set()
+        self.nests: dict[Node, Nest] = {}
+
+    def run(self) -> Schedule:
+        self._choose_inlined(self.kernel)
+        self._visit(self.kernel, vectorised=False)
+        nests = tuple(self.nests[node] for node in scheduled_nodes(self.kernel))
+        return Schedule(nests, task=self._task_elements(), grain=self._grain())
+
+    # ------------------------------------------------------------------ rows
+
+    def _choose_inlined(self, region: Region) -> None:
+        for position, node in enumerate(region.nodes):
+            for inner in node.regions:
+                self._choose_inlined(inner)
+            if node.op.name == "row" and self._cheap_row(node, region.nodes[position + 1 :]):
+                self.inlined.add(node)
+
+    def _cheap_row(self, row: Node, later: Sequence[Node]) -> bool:
+        body = row.regions[0]
+        if any(node.regions for node in body.nodes):
+            return False
+        if any(
+            value in region.yields
+            for node in later
+            for region in _regions(node)
+            for value in row.results
+        ):
+            return False
+        return _cost(body) <= CHEAP and self._readable_later(row, later)
+
+    def _readable_later(self, row: Node, later: Sequence[Node]) -> bool:
+        """Whether no store may have changed what the row's body reads when it is read again.
+
+        An output may share the memory of an input of its size, if that is read first.
+        """
+        sizes = {out.type.nbytes for out in self.kernel.out_params}
+        read = [n.operands[0] for n in row.regions[0].walk() if n.op.name == "load"]
+        if not any(buffer.node is None and buffer.type.nbytes in sizes for buffer in read):
+            return True
+        stored = False
+        for node in later:
+            loads = [n for n in _with_nested(node) if _loads(n, row)]
+            stores = any(n.op.name in ("store", "atomic") for n in _with_nested(node))
+            if loads and (stored or (stores and not self._same_point(node, loads))):
+                return False
+            stored = stored or stores
+        return True
+
+    def _same_point(self, node: Node, loads: Sequence[Node]) -> bool:
+        """Whether all `loads` read the row at the very point that `node` runs over."""
+        if node.op.name != "parallel" or any(inner.regions for inner in node.regions[0].nodes):
+            return False
+        own = tuple(self.expressions.of(axis) for axis in axes(node)[0])
+        return all(self.expressions.index(load) == own for load in loads)
+
+    # ------------------------------------------------------------------ loops
+
+    def _visit(self, region: Region, vectorised: bool) -> None:
+        for node in region.nodes:
+            if axes(node)[0] or node.op.name in ("parallel", "reduce", "row"):
+                self._nest(node, vectorised)
+                continue
+            if node.op.name == "many":
+                lanes = 1 if vectorised else self._unrolled(node.regions[0])
+                self.nests[node] = Nest(((0,),), None if vectorised else 0, lanes)
+                vectorised_inside = True
+            elif node.op.name == "contract":
+                self.nests[node] = Nest()
+                vectorised_inside = True
+            else:
+                vectorised_inside = vectorised
+            for inner in node.regions:
+                self._visit(inner, vectorised_inside)
+
+    def _nest(self, node: Node, vectorised: bool) -> None:
+        variables, extents = axes(node)
+        body = node.regions[0]
+        found = accesses(body, self.expressions, self.inlined)
+        dims = [a.offset for a in found] + list(index_uses(body, self.expressions))
+        groups = collapse(variables, extents, dims)
+        recompute = node in self.inlined
+        vector = None
+        if not (vectorised or recompute or node.op.name == "cumulate"):
+            vector = self._vector_group(node, groups, found)
+        lanes = 1
+        if vector is not None:
+            extent = product(extents[axis] for axis in groups[vector])
+            lanes = self._lanes(node, extent)
+        block = BLOCK if node.op.name == "reduce" and _rounds(node.regions[1]) else 0
+        self.nests[node] = Nest(groups, vector, lanes, block, recompute)
+        for inner in node.regions:
+            self._visit(inner, vectorised or vector is not None)
+
+    def _vector_group(
+        self, node: Node, groups: Sequence[tuple[int, ...]], found: Sequence[Access]
+    ) -> int | None:
+        """The group with the fewest accesses that are neither uniform nor contiguous; None where
+        it is better to leave the vectors to the loops inside."""
+        variables, extents = axes(node)
+        body = node.regions[0]
+        best: tuple[float, int, int] | None = None
+        for position, group in enumerate(groups):
+            strided, contiguous, scattered = self._strides(body, variables[group[-1]], found)
+            if scattered:
+                continue
+            extent = product(extents[axis] for axis in group)
+            tiny = isinstance(extent, int) and extent < 4
+            score = (strided + 2 * tiny, -contiguous, -position)
+            if best is None or score < best:
+                best = score
+        if best is None or _holds_rows(node):
+            return None
+        strided, contiguous, position = best
+        if strided and not self._leaf(body):
+            return None
+        if strided and not contiguous and not self.target.masks:
+            return None
+        return -position
+
+    def _strides(
+        self, body: Region, variable: Value, found: Sequence[Access]
+    ) -> tuple[float, int, bool]:
+        """(weight of strided or gathered accesses, number of contiguous ones, whether lanes may
+        meet at one element) along `variable`."""
+        changing = dependents(body, variable)
+        strided, contiguous, scattered = 0.0, 0, False
+        for access in found:
+            factor = coefficient(access.offset, variable)
+            opaque = any(
+                isinstance(a, Var) and a.value is not variable and a.value in changing
+                for a in atoms(access.offset)
+            )
+            if factor == 0 and not opaque:
+                scattered = scattered or access.node.op.name == "atomic"
+            elif factor == 1 and not opaque:
+                contiguous += 1
+            else:
+                strided += 3 if access.writes else 1
+                scattered = scattered or access.node.op.name == "atomic"
+        return strided, contiguous, scattered
+
+    def _leaf(self, body: Region) -> bool:
+        """Whether what loops inside is too short to be worth vectors."""
+        for node in scheduled_nodes(body):
+            size = product(axes(node)[1])
+            if not isinstance(size, int) or size > SMALL_REDUCTION:
+                return False
+        return True
+
+    # ------------------------------------------------------------------ vectors
+
+    def _lanes(self, node: Node, extent: Dim) -> int:
+        """Lanes of the loop over `extent`: several registers where that hides latency, fewer
+        where the extent is short."""
+        native = self._native(node.regions[0])
+        wide = self._unrolled(node.regions[0])
+        if not isinstance(extent, int):
+            return wide
+        while wide > native and (extent < wide or extent % wide):
+            wide //= 2
+        while wide > 1 and extent <= wide // 2:
+            wide //= 2
+        if not self.target.masks:
+            while wide > max(1, extent):
+                wide //= 2
+        return wide
+
+    def _native(self, body: Region) -> int:
+        """Lanes of one register of the widest element that is loaded, stored or yielded."""
+        lanes = [
+            self.target.lanes(value.type.dtype)
+            for node in body.walk()
+            for value in (*node.operands, *node.results)
+            if value.type.dtype.is_float and (value.node is not None)
+        ]
+        if lanes:
+            return min(lanes)
+        stored = [n.operands[0].type.dtype for n in body.walk() if n.op.name == "store"]
+        stored += [v.type.dtype for v in body.yields]
+        return min(map(self.target.lanes, stored), default=1)
+
+    def _unrolled(self, body: Region) -> int:
+        """Lanes of a loop over `body` of unknown length."""
+        native, cost = self._native(body), _cost(body)
+        if cost <= 6:
+            return 4 * native
+        return 2 * native if cost <= 24 else native
+
+    # ------------------------------------------------------------------ tasks
+
+    def _task_elements(self) -> int:
+        """Elements of a task of the outermost loop, where that is vectorised: what fits in L1."""
+        outer = next(scheduled_nodes(self.kernel), None)
+        if outer is None or self.nests[outer].vector is None:
+            return 1
+        nest, (variables, _) = self.nests[outer], axes(outer)
+        if not variables:
+            width = sum(p.type.dtype.itemsize for p in outer.regions[0].params[1:])
+            return nest.lanes * max(1, self.target.l1 // max(1, width * nest.lanes))
+        if any(
+            node.op.name in ("reduce", "row", "cumulate", "for") for node in outer.regions[0].walk()
+        ):
+            return nest.lanes
+        width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
+        return nest.lanes * max(1, self.target.l1 // (width * nest.lanes))
+
+    def _grain(self) -> int:
+        """Tasks that together touch about as much as L1 holds."""
+        outer = next(scheduled_nodes(self.kernel), None)
+        if outer is None or self.nests[outer].vector is not None:
+            return 1
+        points: Dim = 1
+        for node in scheduled_nodes(outer.regions[0]):
+            size = product(axes(node)[1])
+            if not isinstance(size, int) or not isinstance(points, int):
+                return 1
+            points = max(points, size)
+        assert isinstance(points, int)
+        width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
+        return max(1, self.target.l1 // (width * max(1, points)))
+
+
+def _with_nested(node: Node) -> list[Node]:
+    return [node, *(n for region in node.regions for n in region.walk())]
+
+
+def _regions(node: Node) -> list[Region]:
+    return [region for n in _with_nested(node) for region in n.regions]
+
+
+def _loads(node: Node, row: Node) -> bool:
+    return node.op.name == "load" and node.operands[0] in row.results
+
+
+def _cost(region: Region) -> int:
+    """Scalar instructions of one turn, nested loops counted once."""
+    return sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
+
+
+def _rounds(combine: Region) -> bool:
+    """Whether joining two partial results rounds: then long sums are summed in blocks."""
+    return any(
+        n.op.name not in ("maximum", "minimum", "where") and n.results[0].type.dtype.is_float
+        for n in combine.walk()
+        if n.op.kind is Kind.ELEMENTWISE
+    )
+
+
+def _holds_rows(node: Node) -> bool:
+    """Whether a reduction's accumulators are row-local values: it is run point by point."""
+    return node.op.name == "reduce" and any(v.type.shape for v in node.operands)
