@@ -67,17 +67,52 @@ IndexMap = Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], Sequence[Pie
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedMap:
+    """What a gather reads or a scatter writes at one point of its iteration.
+
+    Attributes:
+        indices: the operand that holds the indices, and where the index of this point stands.
+        source: the operand that is read (gather) or whose elements are written (scatter), and its
+            index as a function of the index found.
+        size: the index found must lie in [0, size).
+    """
+
+    indices: tuple[int, tuple[Dim, ...]]
+    source: tuple[int, Callable[[Dim], tuple[Dim, ...]]]
+    size: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class ContractMap:
+    """A contraction as sums of products: result[result(b, m, n)] = sum over k of
+    lhs(b, m, k) * rhs(b, k, n), where both sides are pieces of operands (see `Piece`).
+
+    `batch`, `m`, `n`, `k` are the extents of the axes b, m, n and k.
+    """
+
+    batch: tuple[Dim, ...]
+    m: tuple[Dim, ...]
+    n: tuple[Dim, ...]
+    k: tuple[Dim, ...]
+    lhs: Callable[[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]], Sequence[Piece]]
+    rhs: Callable[[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]], Sequence[Piece]]
+    result: Callable[[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]], tuple[Dim, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Monoid:
     """What a reduction or a cumulative op folds with.
 
     Attributes:
-        combine: name of the elementwise op that joins two partial results; "" where a pair
-            (value, index) is folded, see `argmax`.
+        combine: name of the elementwise op that joins two partial results. With `arg`, the
+            comparison that says that its first operand is to be preferred.
         identity: the neutral element of a dtype.
+        arg: the result is the index of the first preferred element, NaN preferred to all.
     """
 
     combine: str
     identity: Callable[[DType], Any]
+    arg: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +132,9 @@ class Op:
     cost: int = 1  # scalar instructions, roughly, of one element
     index_map: IndexMap | None = None
     monoid: Monoid | None = None
+    contract_map: Callable[[Sequence[TensorType], Attrs], ContractMap] | None = None
+    indexed_map: Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], IndexedMap] | None = None
+    element: Callable[[Attrs, tuple[Dim, ...]], Dim] | None = None  # of a counting source
     region_names: tuple[str, ...] = field(default=())
 
     def __call__(self, *operands: Value, regions: tuple[Region, ...] = (), **attrs: Any) -> Any:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..dims import Dim
+from ..dims import Dim, floordiv, mod, nonnegative, product
 from ..types import TensorType
-from .base import Attrs, Kind, define, need
+from .base import Attrs, ContractMap, Kind, Piece, define, need
 from .view import window_count
 
 Types = Sequence[TensorType]
@@ -59,6 +59,31 @@ def _eval_dot(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     left = lhs.transpose(lb + lf + lc).reshape(count[0], count[1], count[2])
     right = rhs.transpose(rb + rc + rf).reshape(count[0], count[2], count[3])
     return [np.matmul(left, right).reshape(batch + m + n).astype(dtype, copy=False)]
+
+
+def _map_dot(types: Types, attrs: Attrs) -> ContractMap:
+    lhs, rhs = types
+    lc, rc, lb, rb = (
+        tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")
+    )
+    lf, rf = free_axes(lhs.ndim, lc, lb), free_axes(rhs.ndim, rc, rb)
+
+    def gather(operand: int, groups: Sequence[tuple[tuple[int, ...], tuple[Dim, ...]]]) -> list:
+        index: list[Dim] = [0] * types[operand].ndim
+        for axes, values in groups:
+            for axis, value in zip(axes, values, strict=True):
+                index[axis] = value
+        return [Piece(operand, tuple(index))]
+
+    return ContractMap(
+        tuple(lhs.shape[a] for a in lb),
+        tuple(lhs.shape[a] for a in lf),
+        tuple(rhs.shape[a] for a in rf),
+        tuple(lhs.shape[a] for a in lc),
+        lambda b, m, k: gather(0, ((lb, b), (lf, m), (lc, k))),
+        lambda b, k, n: gather(1, ((rb, b), (rc, k), (rf, n))),
+        lambda b, m, n: (*b, *m, *n),
+    )
 
 
 def conv_output(
@@ -147,11 +172,71 @@ def _spread(x: np.ndarray, axes: list[tuple]) -> np.ndarray:
     return np.pad(dilated[(slice(None), slice(None), *cut)], widths)
 
 
+SMALL_IMAGE = 64  # pixels; below, images share a tile of the product
+
+
+def _map_conv(types: Types, attrs: Attrs) -> ContractMap:
+    """Weights on the m side, pixels on the n side, where the result is contiguous."""
+    x, w = types
+    groups, axes = attrs["groups"], conv_axes(attrs)
+    (result,) = _infer_conv(types, attrs)
+    spatial, window = result.shape[2:], w.shape[2:]
+    outputs, channels = floordiv(w.shape[0], groups), w.shape[1]
+    pixels = product(spatial)
+    small = isinstance(pixels, int) and pixels < SMALL_IMAGE
+    group = (groups,) if groups != 1 else ()
+    image = (x.shape[0],)
+
+    def split(b: tuple[Dim, ...], n: tuple[Dim, ...]) -> tuple[Dim, Dim, tuple[Dim, ...]]:
+        """(group, image, pixel) of a point."""
+        g: Dim = b[-1] if group else 0
+        return (g, n[0], n[1:]) if small else (g, b[0], n)
+
+    def lhs(b: tuple[Dim, ...], m: tuple[Dim, ...], k: tuple[Dim, ...]) -> list[Piece]:
+        g: Dim = b[-1] if group else 0
+        return [Piece(1, (g * outputs + m[0], *k))]
+
+    def rhs(b: tuple[Dim, ...], k: tuple[Dim, ...], n: tuple[Dim, ...]) -> list[Piece]:
+        g, i, pixel = split(b, n)
+        index: list[Dim] = [i, g * channels + k[0]]
+        conditions: list[tuple[str, Dim]] = []
+        for size, o, t, count, taps, (stride, padding, ld, rd) in zip(
+            x.shape[2:], pixel, k[1:], spatial, window, axes, strict=True
+        ):
+            spread = o * stride + t * rd - padding[0]
+            place = floordiv(spread, ld) if ld != 1 else spread
+            index.append(place)
+            reach = (count - 1) * stride + (taps - 1) * rd - padding[0]
+            if padding[0] != 0 and not nonnegative(-padding[0]):
+                conditions.append(("ge", spread))
+            if not nonnegative((size - 1) * ld - reach):
+                conditions.append(("ge", size - 1 - place))
+            if ld != 1:
+                conditions.append(("eq", mod(spread, ld)))
+        source = Piece(0, tuple(index), tuple(conditions))
+        return [source, Piece(-1, ())] if conditions else [source]
+
+    def place(b: tuple[Dim, ...], m: tuple[Dim, ...], n: tuple[Dim, ...]) -> tuple[Dim, ...]:
+        g, i, pixel = split(b, n)
+        return (i, g * outputs + m[0], *pixel)
+
+    return ContractMap(
+        group if small else image + group,
+        (outputs,),
+        image + spatial if small else spatial,
+        (channels, *window),
+        lhs,
+        rhs,
+        place,
+    )
+
+
 DOT_GENERAL = define(
     "dot_general", Kind.CONTRACTION, _infer_dot, _eval_dot,
     """Products of elements summed over the contracted axes, for each point of the batch axes;
     the result's axes are batch, free of the left, free of the right. f16 and bf16 sum in f32.""",
     arity=2, attributes=("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch"),
+    contract_map=_map_dot,
 )  # fmt: skip
 CONV = define(
     "conv", Kind.CONTRACTION, _infer_conv, _eval_conv,
@@ -159,4 +244,5 @@ CONV = define(
     `padding` is ((low, high), ...), negative to cut; `lhs_dilation` spreads x, `rhs_dilation` the
     window. Its gradients are convolutions again.""",
     arity=2, attributes=("strides", "padding", "lhs_dilation", "rhs_dilation", "groups"),
+    contract_map=_map_conv,
 )  # fmt: skip

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..types import TensorType
-from .base import Attrs, Kind, define, need
+from ..dims import Dim
+from .base import Attrs, IndexedMap, Kind, define, need
 
 Types = Sequence[TensorType]
 
@@ -57,15 +58,24 @@ def _eval_scatter(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray
     return [out.astype(base.dtype, copy=False)]
 
 
+def _gather_map(types: Types, attrs: Attrs, index: tuple[Dim, ...]) -> IndexedMap:
+    axis, end = attrs["axis"], attrs["axis"] + types[1].ndim
+
+    def place(found: Dim) -> tuple[Dim, ...]:
+        return (*index[:axis], found, *index[end:])
+
+    return IndexedMap((1, index[axis:end]), (0, place), types[0].shape[axis])
+
+
 GATHER = define(
     "gather", Kind.INDEXED, _infer_gather, _eval_gather,
     """x[.., indices[j], ..] along `axis`, which the axes of `indices` replace. An index outside
     [0, size) is an IndexError in evaluation and reads 0 in a kernel.""",
-    arity=2, attributes=("axis",),
+    arity=2, attributes=("axis",), indexed_map=_gather_map,
 )  # fmt: skip
 SCATTER = define(
     "scatter", Kind.INDEXED, _infer_scatter, _eval_scatter,
     """The base with updates set or added at `indices` along `axis`; where several meet, "add"
     sums them and "set" keeps the last in row-major order.""",
-    arity=3, attributes=("axis", "combine"),
+    arity=3, attributes=("axis", "combine"), indexed_map=_gather_map,
 )  # fmt: skip

@@ -146,16 +146,15 @@ REDUCE_MIN = define(
     "The smallest over `axes`; else as `reduce_max`.",
     arity=1, attributes=("axes", "ties"), monoid=MIN,
 )  # fmt: skip
-# The pairs (value, index) that these fold are built by the kernel builder: see `combine` == "".
 ARGMAX = define(
     "argmax", Kind.REDUCTION, _infer_arg, _evaluate_arg("argmax"),
     """The index, counted over the flattened `axes`, of the first largest element; of the first
     NaN where there is one.""",
-    arity=1, attributes=("axes",), monoid=Monoid("", lowest),
+    arity=1, attributes=("axes",), monoid=Monoid("gt", lowest, arg=True),
 )  # fmt: skip
 ARGMIN = define(
     "argmin", Kind.REDUCTION, _infer_arg, _evaluate_arg("argmin"),
-    "As `argmax`, for the smallest.", arity=1, attributes=("axes",), monoid=Monoid("", highest),
+    "As `argmax`, for the smallest.", arity=1, attributes=("axes",), monoid=Monoid("lt", highest, arg=True),
 )  # fmt: skip
 
 

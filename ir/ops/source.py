@@ -84,11 +84,12 @@ IOTA = define(
     "iota", Kind.SOURCE, _infer_iota, _eval_iota,
     "0, 1, 2, ... along `axis`, the same along the others.",
     arity=0, attributes=("shape", "axis", "dtype"),
+    element=lambda attrs, index: index[attrs["axis"]],
 )  # fmt: skip
 SIZE = define(
     "size", Kind.SOURCE, lambda types, attrs: (tensor_type(i64, ()),), _eval_size,
     "The integer expression `expr` over size symbols, as a 0-d i64.", arity=0,
-    attributes=("expr",),
+    attributes=("expr",), element=lambda attrs, index: attrs["expr"],
 )  # fmt: skip
 RNG_BITS = define(
     "rng_bits", Kind.SOURCE, _infer_bits, _eval_bits,
