@@ -1,0 +1,69 @@
+"""What a gradient rule is, and the few values that most rules need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...ir.dims import Dim
+from ...ir.dtypes import DType
+from ...ir.graph import Node, Value, full
+from ...ir.ops.elementwise import CAST
+from ...ir.ops.reduction import kept_axes
+from ...ir.ops.source import SIZE
+from ...ir.ops.view import BROADCAST, RESHAPE, TRANSPOSE
+from ...ir.types import TensorType, tensor_type
+
+# What a rule gives for one operand: its cotangent, a function that emits it (called only if the
+# cotangent is wanted), or None where the operand has no influence.
+Cotangent = Value | Callable[[], Value] | None
+Rule = Callable[[Node, Sequence[Value | None]], Sequence[Cotangent]]
+
+
+@dataclass(frozen=True, slots=True)
+class NotDifferentiable:
+    """Stands in the table for an op that has no gradient, and says why."""
+
+    reason: str
+
+
+def sole(cotangents: Sequence[Value | None]) -> Value:
+    """The cotangent of the one result of a node; a rule runs only where one arrived."""
+    (cotangent,) = cotangents
+    assert cotangent is not None
+    return cotangent
+
+
+def zeros(type: TensorType) -> Value:
+    return full(type, 0)
+
+
+def spread(value: Value, like: TensorType, axes: Sequence[int]) -> Value:
+    """`value`, the result of a reduction of `like` over `axes`, repeated along these again."""
+    if not axes:
+        return value
+    return BROADCAST(value, shape=like.shape, dims=kept_axes(like.ndim, axes))
+
+
+def reshaped(value: Value, shape: Sequence[Dim]) -> Value:
+    shape = tuple(shape)
+    return value if value.type.shape == shape else RESHAPE(value, shape=shape)
+
+
+def transposed(value: Value, perm: Sequence[int]) -> Value:
+    perm = tuple(perm)
+    return value if perm == tuple(range(len(perm))) else TRANSPOSE(value, perm=perm)
+
+
+def inverse(perm: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes `perm`."""
+    return tuple(sorted(range(len(perm)), key=lambda position: perm[position]))
+
+
+def size_value(dim: Dim, dtype: DType, shape: Sequence[Dim]) -> Value:
+    """The integer `dim` as a value of `dtype`, repeated to `shape`."""
+    if isinstance(dim, int):
+        return full(tensor_type(dtype, tuple(shape)), dim)
+    scalar = SIZE(expr=dim)
+    scalar = scalar if scalar.type.dtype is dtype else CAST(scalar, dtype=dtype)
+    return BROADCAST(scalar, shape=tuple(shape), dims=()) if shape else scalar

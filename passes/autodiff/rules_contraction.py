@@ -1,0 +1,117 @@
+"""Gradients of contractions: contractions again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...ir.graph import Node, Value
+from ...ir.ops.contraction import CONV, DOT_GENERAL, conv_axes, free_axes
+from ...ir.ops.view import SLICE
+from .rule import Cotangent, NotDifferentiable, Rule, inverse, reshaped, sole, transposed
+
+Cotangents = Sequence[Value | None]
+
+
+def _dot_general(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
+    g, (lhs, rhs) = sole(cotangents), node.operands
+    lc, rc, lb, rb = (
+        tuple(node.attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")
+    )
+    lf, rf = free_axes(lhs.type.ndim, lc, lb), free_axes(rhs.type.ndim, rc, rb)
+    batch = tuple(range(len(lb)))
+    g_left = tuple(range(len(lb), len(lb) + len(lf)))
+    g_right = tuple(range(len(lb) + len(lf), len(lb) + len(lf) + len(rf)))
+
+    def of_left() -> Value:
+        # Axes of the product: batch, free of the left, contracted in the order of the right.
+        product = DOT_GENERAL(
+            g, rhs, lhs_contract=g_right, rhs_contract=rf, lhs_batch=batch, rhs_batch=rb
+        )
+        contracted = tuple(lc[rc.index(axis)] for axis in sorted(rc))
+        return transposed(product, inverse(lb + lf + contracted))
+
+    def of_right() -> Value:
+        # Axes of the product: batch, contracted in the order of the left, free of the right.
+        product = DOT_GENERAL(
+            lhs, g, lhs_contract=lf, rhs_contract=g_left, lhs_batch=lb, rhs_batch=batch
+        )
+        contracted = tuple(rc[lc.index(axis)] for axis in sorted(lc))
+        return transposed(product, inverse(rb + contracted + rf))
+
+    return (of_left, of_right)
+
+
+def _conv(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
+    g = sole(cotangents)
+    return (lambda: _conv_input(node, g), lambda: _conv_weight(node, g))
+
+
+def _conv_input(node: Node, g: Value) -> Value:
+    """x[i] gets g[(i*ld + low - k*rd) / stride] * w[k]: the cotangent, spread by the stride, with
+    the window turned around and its channels exchanged."""
+    (x, w), groups = node.operands, node.attrs["groups"]
+    spatial = w.type.ndim - 2
+    padding = []
+    for axis, (stride, (low, _), ld, rd) in enumerate(conv_axes(node.attrs), start=2):
+        size, window, out = x.type.shape[axis], w.type.shape[axis], g.type.shape[axis]
+        padding.append(((window - 1) * rd - low, (size - 1) * ld - (out - 1) * stride + low))
+    return CONV(
+        g,
+        _exchange(_turn(w), groups, spatial),
+        strides=node.attrs["lhs_dilation"],
+        padding=tuple(padding),
+        lhs_dilation=node.attrs["strides"],
+        rhs_dilation=node.attrs["rhs_dilation"],
+        groups=groups,
+    )
+
+
+def _turn(w: Value) -> Value:
+    """The window reversed along its spatial axes."""
+    sizes = w.type.shape
+    if all(size == 1 for size in sizes[2:]):
+        return w
+    starts = (0, 0, *(size - 1 for size in sizes[2:]))
+    return SLICE(w, starts=starts, sizes=sizes, steps=(1, 1) + (-1,) * (len(sizes) - 2))
+
+
+def _exchange(w: Value, groups: int, spatial: int) -> Value:
+    """w[O, I/groups, ..] as [I, O/groups, ..]."""
+    window = w.type.shape[2:]
+    out, inner = w.type.shape[0] // groups, w.type.shape[1]
+    grouped = reshaped(w, (groups, out, inner, *window))
+    moved = transposed(grouped, (0, 2, 1, *range(3, 3 + spatial)))
+    return reshaped(moved, (groups * inner, out, *window))
+
+
+def _conv_weight(node: Node, g: Value) -> Value:
+    """w[k] gets the sum over n, o of g[o] * x[o*stride + k*rd - low]: the input as batch of its
+    channels, convolved with the cotangent as a window whose elements are `stride` apart."""
+    (x, w), groups = node.operands, node.attrs["groups"]
+    spatial = x.type.ndim - 2
+    padding = []
+    for axis, (stride, (low, _), ld, rd) in enumerate(conv_axes(node.attrs), start=2):
+        size, window, out = x.type.shape[axis], w.type.shape[axis], g.type.shape[axis]
+        reach = (window - 1) * rd + (out - 1) * stride + 1
+        padding.append((low, reach - ((size - 1) * ld + 1) - low))
+    batch, channels = x.type.shape[:2]
+    grouped = reshaped(x, (batch, groups, channels // groups, *x.type.shape[2:]))
+    moved = transposed(grouped, (2, 1, 0, *range(3, 3 + spatial)))
+    rows = reshaped(moved, (channels // groups, groups * batch, *x.type.shape[2:]))
+    swap = (1, 0, *range(2, 2 + spatial))
+    result = CONV(
+        rows,
+        transposed(g, swap),
+        strides=node.attrs["rhs_dilation"],
+        padding=tuple(padding),
+        lhs_dilation=node.attrs["lhs_dilation"],
+        rhs_dilation=node.attrs["strides"],
+        groups=groups,
+    )
+    return transposed(result, swap)
+
+
+CONTRACTION: dict[str, Rule | NotDifferentiable] = {
+    "dot_general": _dot_general,
+    "conv": _conv,
+}

@@ -1,0 +1,28 @@
+"""The table of gradient rules: one entry for each op, or why it has none."""
+
+from __future__ import annotations
+
+from .rule import NotDifferentiable, Rule
+from .rules_contraction import CONTRACTION
+from .rules_elementwise import ELEMENTWISE
+from .rules_indexed import INDEXED
+from .rules_reduction import REDUCTION
+from .rules_view import VIEW
+
+_INDEX = NotDifferentiable("its result is an index")
+_SOURCE = NotDifferentiable("it has no operand to pass a gradient to")
+
+GRADIENTS: dict[str, Rule | NotDifferentiable] = {
+    **ELEMENTWISE,
+    **VIEW,
+    **REDUCTION,
+    **CONTRACTION,
+    **INDEXED,
+    "argmax": _INDEX,
+    "argmin": _INDEX,
+    "constant": _SOURCE,
+    "iota": _SOURCE,
+    "size": _SOURCE,
+    "rng_bits": NotDifferentiable("random bits are integers"),
+    "launch": NotDifferentiable("a kernel is made after gradients are taken"),
+}
