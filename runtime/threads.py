@@ -13,8 +13,8 @@ import os
 import platform
 import threading
 import time
-import warnings
 import weakref
+from collections.abc import Callable
 
 from ..backends.llvm import native
 from ..backends.llvm.pool import LAYOUT, MAX_THREADS, SIZE, can_park, pool_text
@@ -129,7 +129,7 @@ class _Code:
         self.stop = self._function("sley_pool_stop", pointer)
         self.pauses = self._function("sley_pool_pauses", integer)
 
-    def _function(self, name: str, *arguments: type) -> ctypes._CFuncPtr:
+    def _function(self, name: str, *arguments: type) -> Callable[..., None]:
         return ctypes.CFUNCTYPE(None, *arguments)(self.library.address(name))
 
 

@@ -5,6 +5,7 @@ text. A deadlock shows as a failure, since everything runs under `finishes`.
 """
 
 import ctypes
+import itertools
 import os
 import platform
 import random
@@ -30,7 +31,9 @@ needs_parking = pytest.mark.skipif(
 
 # count: adds 1 to each element of its range of i64, and holds its scratch meanwhile: the first
 # word of scratch is 1 while an executor uses it, the second counts executors that found it so.
-# regions: runs `count` again and again in one foreign call, as a program does.
+# meet: args is (arrivals, chunks, failures); waits, about 10 s at most, until all chunks of its
+# region have begun.
+# regions: runs a kernel again and again in one foreign call, as a program does.
 KERNELS = """
 define void @count(ptr %args, i64 %lo, i64 %hi, ptr %scratch) {
 entry:
@@ -52,13 +55,39 @@ end:
   ret void
 }
 
-define void @regions(ptr %pool, ptr %run, ptr %args, i64 %total, i64 %grain, ptr %scratch,
-                     i64 %stride, i64 %count) {
+define void @meet(ptr %args, i64 %lo, i64 %hi, ptr %scratch) {
+entry:
+  %at_chunks = getelementptr i64, ptr %args, i64 1
+  %at_failures = getelementptr i64, ptr %args, i64 2
+  %chunks = load i64, ptr %at_chunks
+  %before = atomicrmw add ptr %args, i64 1 seq_cst, align 8
+  %round = udiv i64 %before, %chunks
+  %next_round = add i64 %round, 1
+  %target = mul i64 %next_round, %chunks
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %again ]
+  %arrivals = load atomic i64, ptr %args seq_cst, align 8
+  %met = icmp uge i64 %arrivals, %target
+  br i1 %met, label %end, label %again
+again:
+  %next = add i64 %i, 1
+  %patient = icmp ult i64 %next, 10000000000
+  br i1 %patient, label %loop, label %fail
+fail:
+  atomicrmw add ptr %at_failures, i64 1 seq_cst, align 8
+  br label %end
+end:
+  ret void
+}
+
+define void @regions(ptr %pool, ptr %run, ptr %kernel, ptr %args, i64 %total, i64 %grain,
+                     ptr %scratch, i64 %stride, i64 %count) {
 entry:
   br label %loop
 loop:
   %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  call void %run(ptr %pool, ptr @count, ptr %args, i64 %total, i64 %grain, ptr %scratch,
+  call void %run(ptr %pool, ptr %kernel, ptr %args, i64 %total, i64 %grain, ptr %scratch,
                  i64 %stride)
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %count
@@ -118,20 +147,24 @@ def chunks_of(total, grain, most):
     count = min(most, grains)
     quotient, remainder = divmod(grains, count)
     starts = [i * quotient + min(i, remainder) for i in range(count + 1)]
-    return [(a * grain, min(b * grain, total)) for a, b in zip(starts, starts[1:])]
+    return [(a * grain, min(b * grain, total)) for a, b in itertools.pairwise(starts)]
+
+
+def regions(kernels):
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    return ctypes.CFUNCTYPE(None, *[pointer] * 4, integer, integer, pointer, integer, integer)(
+        kernels.address("regions"))
 
 
 def program(kernels, pool, totals, grain, repeat, dynamic=False):
     """Run `count` over arrays of several sizes, `repeat` times each in one foreign call; check
     each element and that no scratch was used twice at once."""
-    signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64,
-                                 ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    regions = signature(kernels.address("regions"))
     run = pool.run_dynamic_address if dynamic else pool.run_address
     scratch = np.zeros((pool.threads, 8), np.int64)
     for total in totals:
         x = np.zeros(total, np.int64)
-        regions(pool.address, run, x.ctypes.data, total, grain, scratch.ctypes.data, 64, repeat)
+        regions(kernels)(pool.address, run, kernels.address("count"), x.ctypes.data, total, grain,
+                         scratch.ctypes.data, 64, repeat)
         assert (x == repeat).all()
     assert not scratch[:, :2].any(), "a scratch had two users at once"
 
@@ -192,6 +225,20 @@ def test_every_worker_is_woken_and_has_its_scratch(spin_us):
         assert sorted(own for own, _ in seen) == [(1 << 20) + 4096 * t for t in range(4)]
         assert len({thread for _, thread in seen}) == 4
         time.sleep(pauses.choice([0, 1e-5, 5e-5, 2e-4]))
+    pool.close()
+
+
+@needs_parking
+@pytest.mark.parametrize("spin_us", [0, 0.05, 50])
+def test_a_worker_that_falls_asleep_is_woken(kernels, spin_us):
+    # Each region begins as soon as the one before it ends, when a worker that does not spin is on
+    # its way to sleep; and it does not end without that worker.
+    pool = ThreadPool(2, spin_us=spin_us)
+    state = np.array([0, 2, 0], np.int64)
+    finishes(lambda: regions(kernels)(
+        pool.address, pool.run_address, kernels.address("meet"), state.ctypes.data, 2, 1, 0, 0,
+        5000))
+    assert state.tolist() == [10_000, 2, 0]
     pool.close()
 
 
