@@ -131,6 +131,10 @@ class Op:
     commutative: bool = False
     cost: int = 1  # scalar instructions, roughly, of one element
     index_map: IndexMap | None = None
+    # Of a view that only reorders: operand index -> output index.
+    inverse_map: (
+        Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], tuple[Dim, ...]] | None
+    ) = None
     monoid: Monoid | None = None
     contract_map: Callable[[Sequence[TensorType], Attrs], ContractMap] | None = None
     indexed_map: Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], IndexedMap] | None = None

@@ -91,6 +91,19 @@ def _map_reshape(types: Types, attrs: Attrs, index: Index) -> Sequence[Piece]:
     return (Piece(0, tuple(result)),)
 
 
+def _unmap_reshape(types: Types, attrs: Attrs, index: Index) -> Index:
+    old, new = types[0].shape, tuple(attrs["shape"])
+    result: list[Dim] = []
+    for before, after in reshape_groups(old, new):
+        position = flatten_index([index[a] for a in before], [old[a] for a in before])
+        result.extend(split_index(position, [new[a] for a in after]))
+    return tuple(result)
+
+
+def _unmap_transpose(types: Types, attrs: Attrs, index: Index) -> Index:
+    return tuple(index[p] for p in attrs["perm"])
+
+
 def _infer_transpose(types: Types, attrs: Attrs) -> Types:
     (x,) = types
     perm = tuple(attrs["perm"])
@@ -371,13 +384,13 @@ RESHAPE = define(
     "reshape", Kind.VIEW, _infer_reshape,
     lambda arrays, attrs: [arrays[0].reshape(attrs["shape"])],
     "The same elements in row-major order under another shape.",
-    arity=1, attributes=("shape",), index_map=_map_reshape,
+    arity=1, attributes=("shape",), index_map=_map_reshape, inverse_map=_unmap_reshape,
 )  # fmt: skip
 TRANSPOSE = define(
     "transpose", Kind.VIEW, _infer_transpose,
     lambda arrays, attrs: [arrays[0].transpose(attrs["perm"])],
     "Axes reordered: result axis a is operand axis perm[a].",
-    arity=1, attributes=("perm",), index_map=_map_transpose,
+    arity=1, attributes=("perm",), index_map=_map_transpose, inverse_map=_unmap_transpose,
 )  # fmt: skip
 BROADCAST = define(
     "broadcast", Kind.VIEW, _infer_broadcast, _eval_broadcast,
