@@ -1,4 +1,4 @@
-"""Tensor programs computed by numpy: the definition that passes and backends are checked against."""
+"""Tensor programs computed by numpy: what passes and backends are checked against."""
 
 from __future__ import annotations
 

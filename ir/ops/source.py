@@ -34,16 +34,23 @@ def philox(counter: Sequence[np.ndarray], key: Sequence[np.ndarray]) -> list[np.
     return [w.astype(np.uint32) for w in c]
 
 
+def philox_bits(seed: np.ndarray, offset: np.ndarray, element: np.ndarray, bits: int) -> np.ndarray:
+    """Element number `element` of a draw, see `rng_bits`; all three are i64 and broadcast."""
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    key, draw, number = (
+        np.asarray(a).astype(np.int64).view(np.uint64) for a in (seed, offset, element)
+    )
+    counter = [number & low, number >> shift, draw & low, draw >> shift]
+    words = philox(counter, [key & low, key >> shift])
+    if bits == 32:
+        return words[0]
+    return words[0].astype(np.uint64) | (words[1].astype(np.uint64) << shift)
+
+
 def _eval_bits(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
-    seed, offset = (np.asarray(a).astype(np.int64).view(np.uint64) for a in arrays)
-    shape, low, shift = tuple(attrs["shape"]), np.uint64(0xFFFFFFFF), np.uint64(32)
-    element = np.arange(int(np.prod(shape)), dtype=np.uint64)
-    counter = [element & low, element >> shift, offset & low, offset >> shift]
-    words = philox(counter, [seed & low, seed >> shift])
-    if attrs["bits"] == 32:
-        return [np.broadcast_to(words[0], element.shape).reshape(shape)]
-    both = words[0].astype(np.uint64) | (words[1].astype(np.uint64) << shift)
-    return [both.reshape(shape)]
+    shape = tuple(attrs["shape"])
+    element = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+    return [np.asarray(philox_bits(arrays[0], arrays[1], element, attrs["bits"]))]
 
 
 def _infer_bits(types: Types, attrs: Attrs) -> Types:
