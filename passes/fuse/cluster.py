@@ -1,0 +1,231 @@
+"""Assigns every computing node of a program to a group, and groups to kernels."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from ...ir.dims import Dim
+from ...ir.graph import Graph, Node, Value
+from ...ir.ops.base import Kind
+from ...ir.ops.reduction import kept_axes
+from .cost import MAX_MEMBERS, may_absorb, repeats_cheaply
+from .groups import (
+    Form,
+    Group,
+    find_place,
+    folded_axes,
+    followed,
+    is_view,
+    leaves,
+)
+
+SEARCH_LIMIT = 2000  # groups looked at to rule out a cycle; beyond, assume one
+
+
+class Clustering:
+    """Groups of a program, in an order in which they can run.
+
+    Attributes:
+        groups: in execution order.
+        yields: for each result of the program, its group and the number of the root there.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.group_of: dict[Node, Group] = {}
+        self.groups: list[Group] = []
+        self.yields: list[tuple[Group, int]] = []
+        for position, node in enumerate(graph.nodes):
+            if node.op.kind not in (Kind.VIEW, Kind.SOURCE):
+                self.place_node(node, position)
+        self.root_results()
+        self.absorb()
+        self.root_shared()
+        self.groups = in_order(self.groups)
+
+    # Growing groups ------------------------------------------------------------------------
+
+    def place_node(self, node: Node, position: int) -> None:
+        """Puts `node` into the latest group that it fits, or into one of its own."""
+        sources = self.sources(node)
+        for group in sorted(sources, key=lambda g: -g.last):
+            if len(group.members) >= MAX_MEMBERS:
+                continue
+            place = find_place(node, group)
+            if place is None or self.makes_cycle(group, sources):
+                continue
+            if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE) and group.form is Form.LOOP:
+                group.form, group.reduced = Form.ROW, frozenset(folded_axes(node))
+            self.join(node, position, group, place, sources)
+            return
+        group, place = new_group(node)
+        self.groups.append(group)
+        self.join(node, position, group, place, sources)
+
+    def join(
+        self, node: Node, position: int, group: Group, place: tuple[Dim, ...],
+        sources: Iterable[Group],
+    ) -> None:  # fmt: skip
+        group.add(node, position, place)
+        self.group_of[node] = group
+        for source in sources:
+            if source is not group:
+                group.producers[source] = None
+
+    def sources(self, node: Node) -> dict[Group, None]:
+        """The groups whose values `node` reads."""
+        found: dict[Group, None] = {}
+        for operand in node.operands:
+            for leaf, _ in leaves(operand, None):
+                if leaf.node in self.group_of:
+                    found[self.group_of[leaf.node]] = None
+        return found
+
+    def makes_cycle(self, group: Group, sources: Iterable[Group]) -> bool:
+        """Whether another group of `sources` runs after `group`."""
+        pending = [s for s in sources if s is not group]
+        seen = set(pending)
+        while pending:
+            if len(seen) > SEARCH_LIMIT:
+                return True
+            current = pending.pop()
+            if current is group:
+                return True
+            if current.last < group.first:
+                continue
+            for producer in current.producers:
+                if producer not in seen:
+                    seen.add(producer)
+                    pending.append(producer)
+        return False
+
+    # What kernels store --------------------------------------------------------------------
+
+    def root_results(self) -> None:
+        """Makes every result of the program a root of some group: each its own buffer."""
+        taken: set[Value] = set()
+        for value in self.graph.yields:
+            group, place = self.home(value) if value not in taken else (None, None)
+            if group is None or place is None:
+                group = Group(Form.LOOP, value.type.shape)
+                place = group.axes
+                for leaf, _ in leaves(value, None):
+                    if leaf.node in self.group_of:
+                        source = self.group_of[leaf.node]
+                        group.producers[source] = None
+                        self.add_root(source, leaf)
+                group.first = group.last = len(self.graph.nodes)
+                self.groups.append(group)
+            taken.add(value)
+            self.yields.append((group, len(group.roots)))
+            group.roots.append((value, place))
+
+    def home(self, value: Value) -> tuple[Group | None, tuple[Dim, ...] | None]:
+        """The group that can store `value`, if it is computed or a reordering of what is."""
+        core = value
+        while is_view(core) and core.node is not None and core.node.op.inverse_map is not None:
+            core = core.node.operands[0]
+        if core.node not in self.group_of:
+            return None, None
+        group = self.group_of[core.node]
+        return group, next(followed(value, group), None)
+
+    def add_root(self, group: Group, value: Value) -> None:
+        if all(value is not root for root, _ in group.roots):
+            group.roots.append((value, group.place[value]))
+
+    def root_shared(self) -> None:
+        """Makes the values that other groups read roots of their groups."""
+        for group in self.groups:
+            for leaf in external_reads(group):
+                if leaf.node in self.group_of:
+                    self.add_root(self.group_of[leaf.node], leaf)
+
+    # Absorbing -----------------------------------------------------------------------------
+
+    def absorb(self) -> None:
+        """Moves groups into their readers where that costs less than storing their values."""
+        readers: dict[Group, dict[Group, None]] = {g: {} for g in self.groups}
+        for group in self.groups:
+            for producer in group.producers:
+                readers[producer][group] = None
+        for group in sorted(self.groups, key=lambda g: -g.last):
+            into = list(readers[group])
+            if not into or group.roots:
+                continue
+            if not (repeats_cheaply(group) or (len(into) == 1 and may_absorb(group, into[0]))):
+                continue
+            for reader in into:
+                self.merge(group, reader, readers)
+            for producer in group.producers:
+                readers[producer].pop(group, None)
+            self.groups.remove(group)
+
+    def merge(self, group: Group, reader: Group, readers: dict[Group, dict[Group, None]]) -> None:
+        reader.members = {**group.members, **reader.members}
+        reader.producers.pop(group, None)
+        for producer in group.producers:
+            reader.producers[producer] = None
+            readers[producer][reader] = None
+        reader.first = min(group.first, reader.first)
+        for node in group.members:
+            self.group_of[node] = reader
+
+
+def new_group(node: Node) -> tuple[Group, tuple[Dim, ...]]:
+    """A group made for `node`, and the place of its result."""
+    result = node.results[0].type
+    if node.op.contract_map is not None:
+        contract = node.op.contract_map([o.type for o in node.operands], node.attrs)
+        group = Group(Form.CONTRACT, contract.batch + contract.m + contract.n)
+        group.contract = contract
+        b, m = len(contract.batch), len(contract.m)
+        axes = group.axes
+        return group, contract.result(axes[:b], axes[b : b + m], axes[b + m :])
+    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+        shape, folded = node.operands[0].type.shape, folded_axes(node)
+        group = Group(Form.ROW, shape, folded)
+        if node.op.kind is Kind.CUMULATIVE:
+            return group, group.axes
+        return group, tuple(group.axes[a] for a in kept_axes(len(shape), folded))
+    if node.op.indexed_map is not None and len(node.operands) == 3:
+        group = Group(Form.SCATTER, result.shape)
+        return group, group.axes
+    group = Group(Form.LOOP, result.shape)
+    return group, group.axes
+
+
+def external_reads(group: Group) -> list[Value]:
+    """Values that the group's kernel reads from buffers, in order of appearance."""
+    found: dict[Value, None] = {}
+    starts = [o for node in group.members for o in node.operands]
+    starts += [value for value, _ in group.roots if value.node not in group.members]
+    for start in starts:
+        for leaf, _ in leaves(start, None):
+            if leaf.node not in group.members:
+                found[leaf] = None
+    return list(found)
+
+
+def in_order(groups: list[Group]) -> list[Group]:
+    """`groups` sorted so that each comes after its producers, else by first position."""
+    numbers = {g: number for number, g in enumerate(groups)}
+    waiting = {g: sum(1 for p in g.producers if p in numbers) for g in groups}
+    readers: dict[Group, list[Group]] = {g: [] for g in groups}
+    for group in groups:
+        for producer in group.producers:
+            if producer in readers:
+                readers[producer].append(group)
+    ready = [(g.first, numbers[g]) for g in groups if not waiting[g]]
+    heapq.heapify(ready)
+    ordered: list[Group] = []
+    while ready:
+        group = groups[heapq.heappop(ready)[1]]
+        ordered.append(group)
+        for reader in readers[group]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, (reader.first, numbers[reader]))
+    assert len(ordered) == len(groups), "the groups form a cycle"
+    return ordered

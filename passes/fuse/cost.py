@@ -1,0 +1,61 @@
+"""The cost model: bytes saved against work repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...ir.dims import product
+from ...ir.graph import Node, Value
+from .groups import Form, Group, leaves, read_axes
+
+# Scalar instructions of an element that may be repeated each time it is read again ...
+REPEAT = 4
+REPEAT_CONTRACT = 24  # ... while the operand of a product is packed
+REPEAT_SCALAR = 200  # ... where it is one element, computed once a kernel call
+ROW_VALUE = 8  # a value of a row that costs as much is kept rather than computed again
+MAX_MEMBERS = 400
+
+
+def work(nodes: Iterable[Node]) -> int:
+    """Scalar instructions of one element of all `nodes`."""
+    return sum(node.op.cost for node in nodes)
+
+
+def is_scalar(value: Value) -> bool:
+    size = value.type.size
+    return isinstance(size, int) and size == 1
+
+
+def repeats_cheaply(producer: Group) -> bool:
+    """Whether every kernel that reads the values of `producer` may compute them itself."""
+    if producer.form is not Form.LOOP or producer.roots:
+        return False
+    return all(map(is_scalar, producer.place)) and work(producer.members) <= REPEAT_SCALAR
+
+
+def may_absorb(producer: Group, consumer: Group) -> bool:
+    """Whether computing `producer` inside its only reader costs less than storing its values."""
+    if producer.form is not Form.LOOP or producer.roots:
+        return False
+    if len(producer.members) + len(consumer.members) > MAX_MEMBERS:
+        return False
+    if repeats_cheaply(producer):
+        return True
+    cost = work(producer.members)
+    return all(
+        cost <= allowed
+        for node in consumer.members
+        for leaf, allowed in _repeated_reads(node)
+        if leaf in producer.place
+    )
+
+
+def _repeated_reads(node: Node) -> Iterable[tuple[Value, int]]:
+    """The leaves of which `node` reads elements more than once, and the work it may repeat."""
+    points = product(read_axes(node))
+    for operand in node.operands:
+        for leaf, _ in leaves(operand, None):
+            if node.op.contract_map is not None:
+                yield leaf, REPEAT_CONTRACT
+            elif node.op.indexed_map is not None or points != leaf.type.size:
+                yield leaf, REPEAT

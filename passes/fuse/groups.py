@@ -1,0 +1,217 @@
+"""Which nodes share a kernel.
+
+A group iterates over a domain: named axes with extents, of which a row group folds some. Every
+value that a group computes has a *place*: its index as a function of the axes. A node joins a group
+when it reads the group's values exactly at their places; then one pass over the domain computes
+both. Everything is decided from kinds and index maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from ...ir.dims import Atom, Dim, Var, of_atom, substitute
+from ...ir.graph import Node, Value
+from ...ir.ops.base import ContractMap, Kind
+from ...ir.ops.reduction import kept_axes
+
+Index = tuple[Dim, ...]
+
+
+class Form(StrEnum):
+    """The kind of kernel that a group becomes."""
+
+    LOOP = "loop"
+    ROW = "row"
+    CONTRACT = "contract"
+    SCATTER = "scatter"
+
+
+class Group:
+    """Nodes of one kernel.
+
+    Attributes:
+        axes: the index of the domain: one expression an axis (0 where the extent is 1).
+        extents: sizes of the axes.
+        reduced: numbers of the axes that a row group folds.
+        place: index of each computed value, over `axes`.
+        roots: what the kernel stores: values with their places.
+        first, last: positions of the earliest and latest member in the program.
+    """
+
+    def __init__(self, form: Form, extents: Sequence[Dim], reduced: Sequence[int] = ()) -> None:
+        self.form = form
+        self.extents = tuple(extents)
+        self.reduced = frozenset(reduced)
+        self.axes = fresh_axes(self.extents)
+        self.members: dict[Node, None] = {}
+        self.place: dict[Value, Index] = {}
+        self.producers: dict[Group, None] = {}
+        self.roots: list[tuple[Value, Index]] = []
+        self.contract: ContractMap | None = None
+        self.first = -1
+        self.last = -1
+
+    @property
+    def rows(self) -> tuple[Dim, ...]:
+        """Extents of the axes that are not folded."""
+        return tuple(n for a, n in enumerate(self.extents) if a not in self.reduced)
+
+    @property
+    def row_index(self) -> Index:
+        return tuple(x for a, x in enumerate(self.axes) if a not in self.reduced)
+
+    def add(self, node: Node, position: int, place: Index) -> None:
+        self.members[node] = None
+        self.place[node.results[0]] = place
+        self.first = position if self.first < 0 else min(self.first, position)
+        self.last = max(self.last, position)
+
+
+def fresh_axes(extents: Sequence[Dim]) -> Index:
+    return tuple(
+        0 if isinstance(n, int) and n == 1 else of_atom(Var(_Axis(i), n))
+        for i, n in enumerate(extents)
+    )
+
+
+class _Axis:
+    """Stands for an axis of a group."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"axis{number}"
+
+
+def rename(index: Index, old: Index, new: Index) -> Index:
+    """`index` with the axes `old` (each a single axis or 0) replaced by the expressions `new`."""
+    table: dict[Atom, Dim] = {}
+    for before, after in zip(old, new, strict=True):
+        if not isinstance(before, int):
+            table[before.terms[0][0][0]] = after
+
+    def replace(atom: Atom) -> Dim:
+        found = table.get(atom)
+        return of_atom(atom) if found is None else found
+
+    return tuple(substitute(d, replace) for d in index)
+
+
+def is_source(value: Value) -> bool:
+    """Whether kernels make `value` themselves: a counter, or a constant of one element."""
+    node = value.node
+    if node is None or node.op.kind is not Kind.SOURCE:
+        return False
+    return node.op.element is not None or node.attrs["value"].array.size == 1
+
+
+def is_view(value: Value) -> bool:
+    return value.node is not None and value.node.op.kind is Kind.VIEW
+
+
+def leaves(value: Value, index: Index | None) -> Iterator[tuple[Value, Index | None]]:
+    """The values that `value` is made of when views are read through, with the index of each.
+
+    The index is None where it depends on data.
+    """
+    pending: list[tuple[Value, Index | None]] = [(value, index)]
+    while pending:
+        value, index = pending.pop()
+        if is_source(value):
+            continue
+        if not is_view(value):
+            yield value, index
+            continue
+        node = value.node
+        assert node is not None
+        if index is None:
+            pending.extend((o, None) for o in node.operands)
+            continue
+        assert node.op.index_map is not None
+        for piece in node.op.index_map([o.type for o in node.operands], node.attrs, index):
+            if piece.operand >= 0:
+                pending.append((node.operands[piece.operand], piece.index))
+
+
+def reads(node: Node, place: Index) -> Iterator[tuple[Value, Index | None]]:
+    """What `node` reads to compute its element at `place`: leaf values and their indices.
+
+    For a node that folds axes `place` is the index of the operand's element.
+    """
+    if node.op.indexed_map is not None:
+        where = node.op.indexed_map([o.type for o in node.operands], node.attrs, place)
+        for number, operand in enumerate(node.operands):
+            yield from leaves(operand, where.indices[1] if number == where.indices[0] else None)
+        return
+    for operand in node.operands:
+        yield from leaves(operand, place)
+
+
+def read_axes(node: Node) -> tuple[Dim, ...]:
+    """Extents of the points at which `node` reads its operands."""
+    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+        return node.operands[0].type.shape
+    return node.results[0].type.shape
+
+
+def folded_axes(node: Node) -> tuple[int, ...]:
+    """The axes of the operand along which a reduction or a cumulative op folds."""
+    return tuple(node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],))
+
+
+def followed(value: Value, group: Group) -> Iterator[Index]:
+    """Places of `value` in `group` when it is a reordering of a value that the group computes."""
+    path: list[Node] = []
+    while value not in group.place:
+        if not is_view(value) or value.node is None or value.node.op.inverse_map is None:
+            return
+        path.append(value.node)
+        value = value.node.operands[0]
+    place = group.place[value]
+    for node in reversed(path):
+        assert node.op.inverse_map is not None
+        place = node.op.inverse_map([o.type for o in node.operands], node.attrs, place)
+    yield place
+
+
+def find_place(node: Node, group: Group) -> Index | None:
+    """Where `node` would stand in `group`, or None where it does not fit."""
+    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+        return _place_of_fold(node, group)
+    if node.op.kind is not Kind.ELEMENTWISE and node.op.indexed_map is None:
+        return None
+    shape = node.results[0].type.shape
+    candidates: list[Index] = []
+    for operand in node.operands:
+        candidates.extend(followed(operand, group))
+    if group.form in (Form.LOOP, Form.ROW):
+        if shape == group.extents:
+            candidates.append(group.axes)
+        if group.form is Form.ROW and shape == group.rows:
+            candidates.append(group.row_index)
+    for place in candidates:
+        if len(place) == len(shape) and fits(node, place, group):
+            return place
+    return None
+
+
+def _place_of_fold(node: Node, group: Group) -> Index | None:
+    axes, shape = folded_axes(node), node.operands[0].type.shape
+    if shape != group.extents or group.form not in (Form.LOOP, Form.ROW):
+        return None
+    if group.form is Form.ROW and group.reduced != frozenset(axes):
+        return None
+    if group.form is Form.LOOP and len(shape) - 1 not in axes:
+        return None  # a sum along columns reads best in a kernel of its own
+    if not fits(node, group.axes, group):
+        return None
+    if node.op.kind is Kind.CUMULATIVE:
+        return group.axes
+    return tuple(group.axes[a] for a in kept_axes(len(shape), axes))
+
+
+def fits(node: Node, place: Index, group: Group) -> bool:
+    """Whether all that `node` reads of the group at `place` stands at its own place there."""
+    return all(
+        leaf not in group.place or group.place[leaf] == index for leaf, index in reads(node, place)
+    )

@@ -1,0 +1,215 @@
+"""From a group of nodes to the kernel that computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...ir.dims import Dim, Expr, Var, atoms
+from ...ir.graph import Graph, Node, Region, Value
+from ...ir.ops.base import Kind
+from ...ir.types import tensor_type
+from .cost import ROW_VALUE
+from .groups import Form, Group, Index, folded_axes, rename
+from .writer import Writer, wide_dtype
+
+Rows = Mapping[Value, tuple[int, ...]]
+
+
+def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
+    """The kernel of `group`, and the values of the program that it takes, in order.
+
+    Its out parameters are the group's roots, in order.
+    """
+    if group.form is Form.CONTRACT:
+        return _write(group, name, {}, _contract)
+    if group.form is Form.SCATTER:
+        return _write(group, name, {}, _scatter)
+    prefixes = {
+        node.results[0]: folded_axes(node)
+        for node in group.members
+        if node.op.kind is Kind.CUMULATIVE
+    }
+    draft = Writer(set(group.members), prefixes)
+    _loops(draft, group, _outs(group))
+    rows = {**choose_rows(draft), **prefixes}
+    return _write(group, name, rows, _loops)
+
+
+def _outs(group: Group) -> list[Value]:
+    return [Value(v.type, name=f"out{i}") for i, (v, _) in enumerate(group.roots)]
+
+
+def _write(group: Group, name: str, rows: Rows, body) -> tuple[Graph, list[Value]]:  # type: ignore[no-untyped-def]
+    writer = Writer(set(group.members), rows)
+    outs = _outs(group)
+    body(writer, group, outs)
+    params = (*writer.buffers.values(), *outs)
+    kernel = Graph(name, params, tuple(writer.scopes[0].nodes), (), level="kernel", outs=len(outs))
+    return kernel, list(writer.buffers)
+
+
+# Loops and rows ------------------------------------------------------------------------------
+
+
+def _loops(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
+    """parallel rows { what a row has one of; parallel within { the rest } }."""
+    rows = group.rows or (1,)
+    with writer.scope(0, rows) as (outer, params, axes):
+        outer_axes = axes if group.rows else ()
+        inner = [a for a in range(len(group.extents)) if a in group.reduced]
+        within: list[tuple[Value, Value, Index]] = []
+        for out, (value, place) in zip(outs, group.roots, strict=True):
+            if _depends_on(place, [group.axes[a] for a in inner]):
+                within.append((out, value, place))
+            else:
+                index = rename(place, group.row_index, outer_axes)
+                writer.store(out, index, writer.at(value, index))
+        if within:
+            extents = [group.extents[a] for a in inner]
+            with writer.scope(1, extents) as (scope, inner_params, inner_axes):
+                full = _interleave(outer_axes, inner_axes, inner)
+                for out, value, place in within:
+                    index = rename(place, group.axes, full)
+                    writer.store(out, index, writer.at(value, index))
+                region = Region(inner_params, tuple(scope.nodes))
+            writer.emit("parallel", (), {"extents": tuple(extents)}, (region,))
+        region = Region(params, tuple(outer.nodes))
+    writer.emit("parallel", (), {"extents": rows}, (region,))
+
+
+def _interleave(outer: Index, inner: Index, positions: Sequence[int]) -> Index:
+    without, within = iter(outer), iter(inner)
+    total = len(outer) + len(inner)
+    return tuple(next(within) if a in positions else next(without) for a in range(total))
+
+
+def _depends_on(place: Index, axes: Sequence[Dim]) -> bool:
+    inner = {atom for axis in axes for atom in atoms(axis)}
+    return any(atom in inner for dim in place for atom in atoms(dim))
+
+
+def choose_rows(draft: Writer) -> dict[Value, tuple[int, ...]]:
+    """Values that several loops over a row read: each is read or computed once for the row.
+
+    A buffer is kept as a row always (the schedule may read it again in place), a computed value
+    where computing it again is dear.
+    """
+    rows: dict[Value, tuple[int, ...]] = {}
+    for value, found in draft.reads.items():
+        within = [(serial, index) for serial, index, depth in found if depth > 1]
+        if len({serial for serial, _ in within}) < 2:
+            continue
+        axes = {_row_axes(draft, value, index) for _, index in within}
+        only = axes.pop() if len(axes) == 1 else None
+        if not only:
+            continue
+        if value.node in draft.members and _chain_cost(value, draft) < ROW_VALUE:
+            continue
+        if value.node is not None and value.node.op.kind in (Kind.VIEW, Kind.SOURCE):
+            continue
+        rows[value] = only
+    return rows
+
+
+def _row_axes(draft: Writer, value: Value, index: Index) -> tuple[int, ...] | None:
+    """The axes of `value` that run over a whole row at `index`; None where it is not that plain."""
+    axes: list[int] = []
+    on_row = False
+    for axis, dim in enumerate(index):
+        depth = draft.depth_of((dim,))
+        if depth <= 1:
+            on_row = on_row or depth == 1
+            continue
+        found = list(atoms(dim))
+        plain = len(found) == 1 and isinstance(found[0], Var) and dim == Expr((((found[0],), 1),))
+        if not plain or found[0].extent != value.type.shape[axis]:  # type: ignore[union-attr]
+            return None
+        axes.append(axis)
+    return tuple(axes) if on_row else None
+
+
+def _chain_cost(value: Value, draft: Writer) -> int:
+    """Scalar instructions of computing an element of `value` again from buffers and rows."""
+    total, pending, seen = 0, [value], set()
+    while pending:
+        node = pending.pop().node
+        if node is None or node in seen or node.op.kind is Kind.REDUCTION:
+            continue
+        seen.add(node)
+        if node in draft.members:
+            total += node.op.cost
+        if node in draft.members or node.op.kind is Kind.VIEW:
+            pending.extend(node.operands)
+    return total
+
+
+# Products ------------------------------------------------------------------------------------
+
+
+def _contract(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
+    contract = group.contract
+    assert contract is not None
+    node = _anchor(group)
+    dtype = node.results[0].type.dtype
+    acc_dtype = wide_dtype(dtype)
+    batch, m, n, k = contract.batch, contract.m, contract.n, contract.k
+    operands = node.operands
+    b, mm, kk = len(batch), len(m), len(k)
+
+    with writer.scope(0, batch + m + k) as (scope, params, axes):
+        pieces = contract.lhs(axes[:b], axes[b : b + mm], axes[b + mm :])
+        element = writer.pieces(operands, pieces, dtype, None)
+        lhs = Region(params, tuple(scope.nodes), (element,))
+    with writer.scope(0, batch + k + n) as (scope, params, axes):
+        pieces = contract.rhs(axes[:b], axes[b : b + kk], axes[b + kk :])
+        element = writer.pieces(operands, pieces, dtype, None)
+        rhs = Region(params, tuple(scope.nodes), (element,))
+    with writer.scope(0, batch + m + n) as (scope, params, axes):
+        acc = Value(tensor_type(acc_dtype, ()), name="acc")
+        writer.depths[acc] = scope.depth
+        place = rename(group.place[node.results[0]], group.axes, axes)
+        scope.memo[(node.results[0], place, None)] = writer.cast(acc, dtype)
+        for out, (value, index) in zip(outs, group.roots, strict=True):
+            index = rename(index, group.axes, axes)
+            writer.store(out, index, writer.at(value, index))
+        out_region = Region((*params, acc), tuple(scope.nodes))
+    attrs = {"batch": batch, "m": m, "n": n, "k": k, "dtype": dtype, "acc": acc_dtype}
+    writer.builder.line = node.line
+    writer.emit("contract", (), attrs, (lhs, rhs, out_region))
+
+
+def _anchor(group: Group) -> Node:
+    """The node that decided the form of the group."""
+    return next(n for n in group.members if n.op.contract_map or n.op.indexed_map)
+
+
+# Scatter -------------------------------------------------------------------------------------
+
+
+def _scatter(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
+    """Copies the base, then writes the updates one index after the other."""
+    node = next(n for n in group.members if n.results[0] in group.place)
+    base, _, updates = node.operands
+    (out,) = outs
+    extents = base.type.shape or (1,)
+    with writer.scope(0, extents) as (scope, params, axes):
+        index = axes[: base.type.ndim]
+        writer.store(out, index, writer.at(base, index))
+        copy = Region(params, tuple(scope.nodes))
+    writer.emit("parallel", (), {"extents": extents}, (copy,))
+    assert node.op.indexed_map is not None
+    shape = updates.type.shape
+    types = [o.type for o in node.operands]
+    index_rank = node.operands[1].type.ndim
+    first = node.attrs["axis"]
+    outer = shape[first : first + index_rank]
+    inner = shape[:first] + shape[first + index_rank :]
+    with writer.sequential(outer) as outer_axes:
+        depth = len(writer.scopes) - 1
+        with writer.scope(depth, inner or (1,)) as (scope, params, axes):
+            axes = axes[: len(inner)]
+            index = (*axes[:first], *outer_axes, *axes[first:])
+            where = node.op.indexed_map(types, node.attrs, index)
+            writer.scatter(out, node, where, writer.at(updates, index))
+            body = Region(params, tuple(scope.nodes))
+        writer.emit("parallel", (), {"extents": inner or (1,)}, (body,))

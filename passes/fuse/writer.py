@@ -1,0 +1,469 @@
+"""Writes the body of a kernel: any element of any tensor value, where its index is known.
+
+`Writer.at(value, index)` emits the scalar that stands at `index` of a tensor value. It reads only
+kinds and index maps, so that a new op of a known kind needs nothing here. Each scalar is emitted in
+the outermost scope that defines what its index is made of, and once: what does not depend on an
+inner axis leaves the inner loop by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+
+import numpy as np
+
+from ...ir.builder import Recording
+from ...ir.dims import Dim, Slot, Var, atoms, of_atom, substitute
+from ...ir.dtypes import DType, f32, i64
+from ...ir.graph import Node, Region, Value
+from ...ir.literal import Literal
+from ...ir.ops import OPS
+from ...ir.ops.base import IndexedMap, Kind, Piece
+from ...ir.ops.reduction import kept_axes
+from ...ir.types import TensorType, tensor_type
+
+Index = tuple[Dim, ...]
+INDEX = tensor_type(i64, ())
+
+
+class Scope:
+    """A region under construction, with what was emitted there."""
+
+    __slots__ = ("depth", "memo", "nodes", "serial")
+
+    def __init__(self, depth: int, serial: int) -> None:
+        self.depth = depth
+        self.serial = serial
+        self.nodes: list[Node] = []
+        self.memo: dict[tuple, Value] = {}
+
+
+class Writer:
+    """One kernel under construction.
+
+    Args:
+        members: the nodes that the kernel computes; every other value is read from a buffer, but
+            views and counting sources, which are read through.
+        rows: values to keep row-local: (value) -> its axes that run within a row.
+    """
+
+    def __init__(self, members: set[Node], rows: Mapping[Value, tuple[int, ...]]) -> None:
+        self.members = members
+        self.rows = rows
+        self.builder = Recording()
+        self.buffers: dict[Value, Value] = {}
+        self._serials = count()
+        self.scopes = [Scope(0, next(self._serials))]
+        self.depths: dict[Value, int] = {}
+        # value -> (serial number of the scope, index, depth) of each read: see `choose_rows`.
+        self.reads: dict[Value, list[tuple[int, Index, int]]] = {}
+        self._writing_row: set[Value] = set()
+
+    # Emission ------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        name: str,
+        operands: Sequence[Value] = (),
+        attrs: Mapping | None = None,
+        regions: tuple[Region, ...] = (),
+        depth: int | None = None,
+    ):  # type: ignore[no-untyped-def]
+        """A node in the scope at `depth` (the innermost by default)."""
+        scope = self.scopes[-1] if depth is None else self.scopes[depth]
+        self.builder.nodes = scope.nodes
+        result = self.builder.emit(OPS[name], operands, attrs or {}, regions)
+        for value in (result,) if isinstance(result, Value) else result:
+            self.depths[value] = scope.depth
+        return result
+
+    def depth_of(self, index: Sequence[Dim], *values: Value | None) -> int:
+        """The outermost scope that knows the axes in `index` and the values."""
+        depth = max((self.depths.get(v, 0) for v in values if v is not None), default=0)
+        for dim in index:
+            for atom in atoms(dim):
+                if isinstance(atom, Var):
+                    depth = max(depth, self.depths[atom.value])
+        return depth
+
+    @contextmanager
+    def scope(
+        self, depth: int, extents: Sequence[Dim]
+    ) -> Iterator[tuple[Scope, tuple[Value, ...], Index]]:
+        """A new region inside the scope at `depth`, with an axis for each extent."""
+        outer = self.scopes
+        inner = Scope(depth + 1, next(self._serials))
+        self.scopes = [*outer[: depth + 1], inner]
+        params = tuple(Value(INDEX) for _ in extents)
+        for param in params:
+            self.depths[param] = inner.depth
+        axes = tuple(
+            0 if isinstance(n, int) and n == 1 else of_atom(Var(p, n))
+            for p, n in zip(params, extents, strict=True)
+        )
+        try:
+            yield inner, params, axes
+        finally:
+            self.scopes = outer
+
+    def slots(self, dims: Sequence[Dim], first: int) -> tuple[list[Value], Index]:
+        """`dims` over slots numbered from `first`, and the values that these stand for."""
+        values: list[Value] = []
+
+        def replace(atom):  # type: ignore[no-untyped-def]
+            if not isinstance(atom, Var):
+                return of_atom(atom)
+            if atom.value not in values:
+                values.append(atom.value)
+            return of_atom(Slot(first + values.index(atom.value), atom.extent))
+
+        return values, tuple(substitute(d, replace) for d in dims)
+
+    # Memory --------------------------------------------------------------------------------
+
+    def buffer(self, value: Value) -> Value:
+        """The parameter through which the kernel reads `value`."""
+        if value not in self.buffers:
+            name = value.name or f"in{len(self.buffers)}"
+            self.buffers[value] = Value(value.type, name=name)
+        return self.buffers[value]
+
+    def load(self, source: Value, index: Index, guard: Value | None = None) -> Value:
+        operands, slotted = self.slots(index, 1)
+        attrs: dict = {"index": slotted}
+        depth = max(self.depth_of(index, guard), self.depths.get(source, 0))
+        operands = [source, *operands]
+        if guard is not None:
+            operands.append(guard)
+            attrs["guarded"] = True
+        return self.emit("load", operands, attrs, depth=depth)
+
+    def store(self, target: Value, index: Index, value: Value) -> None:
+        operands, slotted = self.slots(index, 2)
+        self.emit("store", [target, value, *operands], {"index": slotted})
+
+    def integer(self, expr: Dim, depth: int | None = None) -> Value:
+        """An index expression as an i64 scalar."""
+        operands, (slotted,) = self.slots((expr,), 0)
+        place = self.depth_of((expr,)) if depth is None else depth
+        return self.emit("index", operands, {"expr": slotted}, depth=place)
+
+    def constant(self, number: object, dtype: DType, depth: int) -> Value:
+        literal = Literal(np.asarray(number).astype(dtype.numpy))
+        return self.cached(
+            ("constant", literal), depth,
+            lambda: self.emit("constant", (), {"value": literal}, depth=depth),
+        )  # fmt: skip
+
+    def cached(self, key: tuple, depth: int, make) -> Value:  # type: ignore[no-untyped-def]
+        """What `make()` emitted under `key` in a scope that is still open, or emits now."""
+        memo = self.scopes[depth].memo
+        if key not in memo:
+            memo[key] = make()
+        return memo[key]
+
+    # Conditions ----------------------------------------------------------------------------
+
+    def condition(self, relation: str, expr: Dim) -> Value | bool:
+        """expr >= 0 ("ge") or expr == 0 ("eq") as a bool scalar, or as a bool where it is known."""
+        if isinstance(expr, int):
+            return expr >= 0 if relation == "ge" else expr == 0
+        depth = self.depth_of((expr,))
+
+        def make() -> Value:
+            zero = self.constant(0, i64, depth)
+            return self.emit(relation, (self.integer(expr, depth), zero), depth=depth)
+
+        return self.cached((relation, expr), depth, make)
+
+    def both(self, a: Value | None, b: Value | None) -> Value | None:
+        """The conjunction of two guards, None being true."""
+        if a is None or b is None or a is b:
+            return a if b is None else b
+        depth = self.depth_of((), a, b)
+        return self.cached(("and", a, b), depth, lambda: self.emit("bit_and", (a, b), depth=depth))
+
+    # Elements ------------------------------------------------------------------------------
+
+    def at(self, value: Value, index: Index, guard: Value | None = None) -> Value:
+        """The scalar at `index` of the tensor `value`.
+
+        Where `guard` is false the result is unspecified, and no memory is touched.
+        """
+        if value in self.rows and value not in self._writing_row:
+            return self.row_element(value, index, guard)
+        depth = self.depth_of(index, guard)
+        memo = self.scopes[depth].memo
+        key = (value, index, guard)
+        found = memo.get(key)
+        if found is None:
+            self.reads.setdefault(value, []).append((self.scopes[depth].serial, index, depth))
+            self.builder.line = value.node.line if value.node is not None else self.builder.line
+            found = self.element(value, index, guard)
+            memo[key] = found
+        return found
+
+    def element(self, value: Value, index: Index, guard: Value | None) -> Value:
+        node = value.node
+        if node is None:
+            return self.load(self.buffer(value), index, guard)
+        if node.op.kind is Kind.VIEW:
+            types = [o.type for o in node.operands]
+            return self.pieces(
+                node.operands, node.op.index_map(types, node.attrs, index), value.type.dtype, guard
+            )  # type: ignore[misc]
+        if node.op.element is not None:
+            return self.counted(node, index, value.type.dtype)
+        if is_number(node):
+            return self.constant(node.attrs["value"].array, value.type.dtype, self.depth_of(index))
+        if node not in self.members:
+            return self.load(self.buffer(value), index, guard)
+        if node.op.kind is Kind.ELEMENTWISE:
+            operands = [self.at(o, index, guard) for o in node.operands]
+            depth = self.depth_of((), *operands)
+            self.builder.line = node.line
+            return self.emit(node.op.name, operands, node.attrs, depth=depth)
+        if node.op.kind is Kind.REDUCTION:
+            return self.reduction(node, index, guard)
+        if node.op.kind is Kind.CUMULATIVE:
+            raise AssertionError("cumulative values are row values")
+        assert node.op.indexed_map is not None, f"{node.op.name} has no element of its own"
+        return self.gathered(node, index, guard)
+
+    def counted(self, node: Node, index: Index, dtype: DType) -> Value:
+        assert node.op.element is not None
+        expr = node.op.element(node.attrs, index)
+        depth = self.depth_of((expr,))
+
+        def make() -> Value:
+            number = self.integer(expr, depth)
+            if dtype is i64:
+                return number
+            return self.emit("cast", (number,), {"dtype": dtype}, depth=depth)
+
+        return self.cached(("integer", expr, dtype), depth, make)
+
+    def gathered(self, node: Node, index: Index, guard: Value | None) -> Value:
+        where = node.op.indexed_map([o.type for o in node.operands], node.attrs, index)  # type: ignore[misc]
+        found = self.at(node.operands[where.indices[0]], where.indices[1], guard)
+        if found.type.dtype is not i64:
+            depth = self.depth_of((), found)
+            found = self.emit("cast", (found,), {"dtype": i64}, depth=depth)
+        place = of_atom(Var(found))
+        inside = guard
+        for expr in (place, where.size - 1 - place):
+            holds = self.condition("ge", expr)
+            assert isinstance(holds, Value)
+            inside = self.both(inside, holds)
+        return self.at(node.operands[where.source[0]], where.source[1](place), inside)
+
+    def pieces(
+        self, operands: Sequence[Value], pieces: Sequence[Piece], dtype: DType, guard: Value | None
+    ) -> Value:
+        """The element that the first piece whose conditions hold gives."""
+        branches: list[tuple[Value | None, Piece]] = []
+        for piece in pieces:
+            holds: Value | None = None
+            possible = True
+            for relation, expr in piece.conditions:
+                known = self.condition(relation, expr)
+                if isinstance(known, bool):
+                    possible = possible and known
+                else:
+                    holds = self.both(holds, known)
+            if possible:
+                branches.append((holds, piece))
+            if possible and holds is None:
+                break
+        result: Value | None = None
+        for holds, piece in reversed(branches):
+            inside = self.both(guard, holds)
+            if piece.operand < 0:
+                element = self.constant(0, dtype, 0)
+            else:
+                element = self.at(operands[piece.operand], piece.index, inside)
+            if result is None:
+                result = element
+                continue
+            assert holds is not None
+            depth = self.depth_of((), holds, element, result)
+            result = self.emit("where", (holds, element, result), depth=depth)
+        assert result is not None
+        return result
+
+    # Scattering ----------------------------------------------------------------------------
+
+    @contextmanager
+    def sequential(self, extents: Sequence[Dim]) -> Iterator[Index]:
+        """Nested sequential loops over `extents`; what is emitted inside is their body."""
+        outer, axes, opened = self.scopes, [], []
+        for extent in extents:
+            scope = Scope(len(self.scopes), next(self._serials))
+            self.scopes = [*self.scopes, scope]
+            param = Value(INDEX)
+            self.depths[param] = scope.depth
+            axes.append(of_atom(Var(param, extent)))
+            opened.append((scope, param, extent))
+        yield tuple(axes)
+        for scope, param, extent in reversed(opened):
+            body = Region((param,), tuple(scope.nodes))
+            self.scopes = self.scopes[:-1]
+            self.emit("for", (), {"lo": 0, "hi": extent, "step": 1, "carries": 0}, (body,))
+        self.scopes = outer
+
+    def scatter(self, out: Value, node: Node, where: IndexedMap, element: Value) -> None:
+        """Sets or adds `element` at the place that the index operand names, if it is inside."""
+        found = self.cast(self.at(node.operands[where.indices[0]], where.indices[1]), i64)
+        position = of_atom(Var(found))
+        inside = None
+        for expr in (position, where.size - 1 - position):
+            holds = self.condition("ge", expr)
+            assert isinstance(holds, Value)
+            inside = self.both(inside, holds)
+        place = where.source[1](position)
+        if node.attrs["combine"] == "add":
+            element = self.emit("add", (self.fresh_load(out, place, inside), element))
+        operands, slotted = self.slots(place, 2)
+        attrs = {"index": slotted, "guarded": True}
+        self.emit("store", [out, element, *operands, inside], attrs)
+
+    def fresh_load(self, source: Value, index: Index, guard: Value | None) -> Value:
+        """A load in the innermost scope, of what earlier turns may have written."""
+        operands, slotted = self.slots(index, 1)
+        return self.emit("load", [source, *operands, guard], {"index": slotted, "guarded": True})
+
+    # Reductions ----------------------------------------------------------------------------
+
+    def reduction(self, node: Node, index: Index, guard: Value | None) -> Value:
+        """A `reduce` over the node's axes at the kept `index`."""
+        (source,) = node.operands
+        axes = tuple(node.attrs["axes"])
+        kept = kept_axes(source.type.ndim, axes)
+        extents = tuple(source.type.shape[a] for a in axes)
+        depth = max(self.depth_of(index, guard), 1)
+        monoid = node.op.monoid
+        assert monoid is not None
+        wide = wide_dtype(source.type.dtype) if monoid.combine == "add" else source.type.dtype
+        inits = [self.constant(monoid.identity(wide), wide, depth)]
+        with self.scope(depth, extents) as (scope, params, inner):
+            place: list[Dim] = [0] * source.type.ndim
+            for axis, dim in (*zip(kept, index, strict=True), *zip(axes, inner, strict=True)):
+                place[axis] = dim
+            element = self.cast(self.at(source, tuple(place), guard), wide)
+            yields = [element]
+            if monoid.arg:
+                position: Dim = 0
+                for extent, dim in zip(extents, inner, strict=True):
+                    position = position * extent + dim
+                yields.append(self.integer(position, scope.depth))
+            body = Region(params, tuple(scope.nodes), tuple(yields))
+        if monoid.arg:
+            inits.append(self.constant(np.iinfo(np.int64).max, i64, depth))
+        types = [v.type for v in inits]
+        region = self.combine_arg if monoid.arg else self.combine
+        combine = region(monoid.combine, types)
+        self.builder.line = node.line
+        result = self.emit("reduce", inits, {"extents": extents}, (body, combine), depth=depth)
+        return result[1] if monoid.arg else self.cast(result, node.results[0].type.dtype)
+
+    def cast(self, value: Value, dtype: DType) -> Value:
+        if value.type.dtype is dtype:
+            return value
+        depth = self.depth_of((), value)
+        return self.emit("cast", (value,), {"dtype": dtype}, depth=depth)
+
+    def combine(self, name: str, types: Sequence[TensorType]) -> Region:
+        """The region (a, b) -> name(a, b)."""
+        with self.scope(len(self.scopes) - 1, ()) as (scope, _, _):
+            a, b = Value(types[0]), Value(types[0])
+            self.depths[a] = self.depths[b] = scope.depth
+            joined = self.emit(name, (a, b))
+            return Region((a, b), tuple(scope.nodes), (joined,))
+
+    def combine_arg(self, better: str, types: Sequence[TensorType]) -> Region:
+        """Keeps the (value, position) to be preferred: NaN, then `better`, then the first."""
+        with self.scope(len(self.scopes) - 1, ()) as (scope, _, _):
+            params = tuple(Value(types[i % 2]) for i in range(4))
+            a, i, b, j = params
+            for p in params:
+                self.depths[p] = scope.depth
+            first = self.emit("lt", (i, j))
+            tie = self.emit("bit_and", (self.emit("eq", (a, b)), first))
+            wins = self.emit("bit_or", (self.emit(better, (a, b)), tie))
+            if types[0].dtype.is_float:
+                number_b = self.emit("bit_not", (self.emit("ne", (b, b)),))
+                before = self.emit("bit_or", (number_b, first))
+                wins = self.emit("bit_and", (wins, number_b))
+                wins = self.emit("where", (self.emit("ne", (a, a)), before, wins))
+            value = self.emit("where", (wins, a, b))
+            position = self.emit("where", (wins, i, j))
+            return Region(params, tuple(scope.nodes), (value, position))
+
+    # Row values ----------------------------------------------------------------------------
+
+    def row_element(self, value: Value, index: Index, guard: Value | None) -> Value:
+        """An element of a value that is kept row-local: writes the row at its first use."""
+        inner = self.rows[value]
+        outer = tuple(d for a, d in enumerate(index) if a not in inner)
+        depth = max(self.depth_of(outer), 1)
+        row = self.cached(("row", value, outer), depth, lambda: self.write_row(value, outer, depth))
+        within = tuple(index[a] for a in inner)
+        at_depth = self.depth_of(within, guard)
+        key = ("row element", value, outer, within, guard)
+        return self.cached(key, max(depth, at_depth), lambda: self.load(row, within, guard))
+
+    def write_row(self, value: Value, outer: Index, depth: int) -> Value:
+        inner = self.rows[value]
+        extents = tuple(value.type.shape[a] for a in inner)
+        node = value.node
+        if node is not None and node in self.members and node.op.kind is Kind.CUMULATIVE:
+            return self.write_prefixes(node, outer, depth)
+        with self.scope(depth, extents) as (scope, params, axes):
+            self._writing_row.add(value)
+            element = self.at(value, self.join(value, outer, axes))
+            self._writing_row.discard(value)
+            body = Region(params, tuple(scope.nodes), (element,))
+        return self.emit("row", (), {"extents": extents}, (body,), depth=depth)
+
+    def write_prefixes(self, node: Node, outer: Index, depth: int) -> Value:
+        (source,), (value,) = node.operands, node.results
+        monoid = node.op.monoid
+        assert monoid is not None
+        wide = wide_dtype(source.type.dtype)
+        extents = tuple(source.type.shape[a] for a in self.rows[value])
+        with self.scope(depth, extents) as (scope, params, axes):
+            element = self.cast(self.at(source, self.join(value, outer, axes)), wide)
+            body = Region(params, tuple(scope.nodes), (element,))
+        init = self.constant(monoid.identity(wide), wide, depth)
+        combine = self.combine(monoid.combine, [init.type])
+        attrs = {"extents": extents, "reverse": node.attrs["reverse"]}
+        self.builder.line = node.line
+        result = self.emit("cumulate", (init,), attrs, (body, combine), depth=depth)
+        if wide is value.type.dtype:
+            return result
+        with self.scope(depth, extents) as (scope, params, axes):
+            narrow = self.cast(self.load(result, axes), value.type.dtype)
+            body = Region(params, tuple(scope.nodes), (narrow,))
+        return self.emit("row", (), {"extents": extents}, (body,), depth=depth)
+
+    def join(self, value: Value, outer: Index, inner: Index) -> Index:
+        """The full index of `value` from its outer and its within-row parts."""
+        within, without = iter(inner), iter(outer)
+        axes = self.rows[value]
+        return tuple(next(within) if a in axes else next(without) for a in range(value.type.ndim))
+
+
+def is_number(node: Node) -> bool:
+    """Whether `node` is a constant of one element, which a kernel carries in its text."""
+    return (
+        node.op.kind is Kind.SOURCE
+        and "value" in node.attrs
+        and node.attrs["value"].array.size == 1
+    )
+
+
+def wide_dtype(dtype: DType) -> DType:
+    """What sums of `dtype` are carried in."""
+    return f32 if dtype.is_low_precision else dtype
