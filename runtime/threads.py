@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 
 from ..backends.llvm import native
-from ..backends.llvm.pool import LAYOUT, MAX_THREADS, SIZE, can_park, pool_text
+from ..backends.llvm.pool import CORES_BYTES, LAYOUT, MAX_THREADS, SIZE, can_park, pool_text
 from .config import config
 
 # How long a thread spins before it sleeps. A worker that sleeps takes tens of microseconds to
@@ -49,7 +49,8 @@ class ThreadPool:
             wait_us = CROWDED_WAIT_US if crowded else WAIT_US
         self._code = _code()
         self.threads = threads if can_park(platform.system(), platform.machine()) else 1
-        self._spins = (_pauses(spin_us), _pauses(wait_us))
+        self._words = {"threads": self.threads, "spin": _pauses(spin_us),
+                       "wait_spin": _pauses(wait_us), "avoid": int(not crowded)}
         self._memory = _new_memory()
         self._workers: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -94,7 +95,7 @@ class ThreadPool:
         with self._lock:
             if self._running or not self._finalizer.alive:
                 return
-            _initialize(self._memory, self.threads, *self._spins)
+            _initialize(self._memory, self._words)
             for worker in range(1, self.threads):
                 self._workers.append(_start_worker(self._code, self._memory, worker))
             self._running = True
@@ -105,7 +106,7 @@ class ThreadPool:
         self._lock = threading.Lock()
         self._workers.clear()
         self._running = False
-        _initialize(self._memory, self.threads, *self._spins)
+        _initialize(self._memory, self._words)
 
 
 _pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
@@ -149,10 +150,14 @@ def _new_memory() -> int:
     return (ctypes.addressof(buffer) + 127) // 128 * 128
 
 
-def _initialize(memory: int, threads: int, spin: int, wait_spin: int) -> None:
+def _initialize(memory: int, words: dict[str, int]) -> None:
     ctypes.memset(memory, 0, SIZE)
-    for name, value in (("threads", threads), ("spin", spin), ("wait_spin", wait_spin)):
-        ctypes.c_int64.from_address(memory + LAYOUT[name]).value = value
+    for name, value in words.items():
+        kind = ctypes.c_int32 if name == "avoid" else ctypes.c_int64
+        kind.from_address(memory + LAYOUT[name]).value = value
+    if hasattr(os, "sched_getaffinity"):
+        bits = sum(1 << core for core in os.sched_getaffinity(0) if core < 8 * CORES_BYTES)
+        ctypes.memmove(memory + LAYOUT["cores"], bits.to_bytes(CORES_BYTES, "little"), CORES_BYTES)
 
 
 def _start_worker(code: _Code, memory: int, worker: int) -> threading.Thread:

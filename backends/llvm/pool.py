@@ -11,14 +11,16 @@ differ in cost. Which chunks there are depends on total, grain and the number of
 who runs which does not. Worker t uses scratch + t * scratch_stride, the caller is worker 0.
 
 How a region runs. One 64-bit *ticket* holds (generation, chunks, next chunk). The caller writes
-the region's description, publishes a ticket whose chunk 0 it has already claimed, wakes sleepers,
+the region's description, publishes a ticket whose chunk 0 it has already claimed, wakes a sleeper,
 runs chunk 0 and then claims further ones like any worker, so that a worker that wakes late delays
 nobody: its chunk is done or it finds nothing left. To claim is to compare-and-swap the ticket; that
 it succeeds also proves that the description read before it belongs to this generation, since
 the caller rewrites it only when every chunk of the old one is claimed and finished. `pending`
 counts chunks not finished; whoever brings it to zero wakes the caller if that one sleeps.
 
-No wake-up is lost: a worker reads `signal` before it looks for work and sleeps only while
+To wake a thread costs the waker 2 to 70 microseconds (a virtual machine sends an interrupt
+through its host), so the caller wakes one worker and each woken worker, while chunks are left,
+two more. No wake-up is lost: a worker reads `signal` before it looks for work and sleeps only while
 `signal` has that value; the caller publishes, then changes `signal`, then looks for sleepers.
 """
 
@@ -32,9 +34,11 @@ LAYOUT = {
     "spin": 8,            # i64, pauses of an idle worker before it sleeps
     "wait_spin": 16,      # i64, pauses of the caller at the join before it sleeps
     "stop": 24,           # i32, 1: workers return
+    "avoid": 28,          # i32, 1: workers leave the caller's core (there are enough cores)
     # the caller's own
     "busy": 128,          # i32, 1: a region runs
     "waiting": 132,       # i32, 1: the caller may be asleep on `pending`
+    "caller_core": 136,   # i32, where the caller was when it last woke a worker
     # the hand-over
     "ticket": 256,        # i64, generation << 32 | chunks << 16 | next chunk
     "signal": 264,        # i32, futex of the workers
@@ -50,8 +54,11 @@ LAYOUT = {
     "remainder": 376,     # the first so many chunks have one more
     # the join
     "pending": 512,       # i32, chunks not yet finished; futex of the caller
+    # written once, by Python: the cores the process may use, one bit each (a cpu_set_t)
+    "cores": 640,
 }
-SIZE = 640
+CORES_BYTES = 128
+SIZE = 640 + CORES_BYTES
 MAX_THREADS = 1024
 
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
@@ -89,7 +96,8 @@ def _pause_text(machine: str) -> str:
 def _futex_text(system: str, machine: str) -> str:
     if not can_park(system, machine):
         return _NO_FUTEX
-    return _FUTEX.replace("NUMBER", str(_FUTEX_NUMBER[machine]))
+    text = _FUTEX.replace("NUMBER", str(_FUTEX_NUMBER[machine]))
+    return text + _LEAVE.replace("CORES_BYTES", str(CORES_BYTES))
 
 
 # The system call goes through libc's `syscall`: llvmlite can assemble inline assembly for the host
@@ -109,7 +117,66 @@ define internal void @futex_wake(ptr %word, i32 %count) noinline {
 }
 """
 
+# Linux often wakes a thread on the core of the thread that woke it, above all where two cores
+# are all there are. A worker there keeps the caller from its chunk, while the other core idles,
+# for as long as it works and spins. So a woken worker that finds itself on the caller's core
+# forbids itself that core (glibc and musl answer sched_getcpu without a system call).
+_LEAVE = """
+declare i32 @sched_getcpu()
+declare i32 @sched_setaffinity(i32, i64, ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define internal void @note_core(ptr %pool) noinline {
+  %core = call i32 @sched_getcpu()
+  %at_caller_core = call ptr @at_caller_core(ptr %pool)
+  store atomic i32 %core, ptr %at_caller_core monotonic, align 4
+  ret void
+}
+
+define internal void @leave_core(ptr %pool) noinline {
+entry:
+  %allowed = alloca [CORES_BYTES x i8], align 8
+  %at_avoid = call ptr @at_avoid(ptr %pool)
+  %avoid = load i32, ptr %at_avoid, align 4
+  %wanted = icmp ne i32 %avoid, 0
+  br i1 %wanted, label %compare, label %end
+compare:
+  %core = call i32 @sched_getcpu()
+  %at_caller_core = call ptr @at_caller_core(ptr %pool)
+  %caller_core = load atomic i32, ptr %at_caller_core monotonic, align 4
+  %same = icmp eq i32 %core, %caller_core
+  %bits = mul i32 CORES_BYTES, 8
+  %known = icmp ult i32 %core, %bits
+  %go = and i1 %same, %known
+  br i1 %go, label %leave, label %end
+leave:
+  %at_cores = call ptr @at_cores(ptr %pool)
+  call void @llvm.memcpy.p0.p0.i64(ptr %allowed, ptr %at_cores, i64 CORES_BYTES, i1 false)
+  %byte = lshr i32 %core, 3
+  %bit = and i32 %core, 7
+  %bit8 = trunc i32 %bit to i8
+  %one = shl i8 1, %bit8
+  %mask = xor i8 %one, -1
+  %at_byte = getelementptr i8, ptr %allowed, i32 %byte
+  %old = load i8, ptr %at_byte
+  %new = and i8 %old, %mask
+  store i8 %new, ptr %at_byte
+  call i32 @sched_setaffinity(i32 0, i64 CORES_BYTES, ptr %allowed)
+  br label %end
+end:
+  ret void
+}
+"""
+
 _NO_FUTEX = """
+define internal void @note_core(ptr %pool) {
+  ret void
+}
+
+define internal void @leave_core(ptr %pool) {
+  ret void
+}
+
 define internal void @futex_wait(ptr %word, i32 %value) {
   ret void
 }
@@ -254,8 +321,7 @@ publish:
   %low = or i64 %middle, 1
   %ticket = or i64 %high, %low
   store atomic i64 %ticket, ptr %at_ticket release, align 8
-  %helpers = add i32 %chunks32, -1
-  call void @wake_workers(ptr %pool, i32 %helpers)
+  call void @call_workers(ptr %pool, i32 1)
   %end = call i64 @chunk_start(i64 1, i64 %quotient, i64 %remainder)
   %bound = mul i64 %end, %grain
   %hi = call i64 @min(i64 %bound, i64 %total)
@@ -279,7 +345,8 @@ leave:
   ret void
 }
 
-define internal void @wake_workers(ptr %pool, i32 %count) alwaysinline {
+; Tell the workers that something has changed, and wake up to %count of those that sleep.
+define internal void @call_workers(ptr %pool, i32 %count) alwaysinline {
 entry:
   %at_signal = call ptr @at_signal(ptr %pool)
   %at_sleepers = call ptr @at_sleepers(ptr %pool)
@@ -288,6 +355,7 @@ entry:
   %awake = icmp eq i32 %sleepers, 0
   br i1 %awake, label %end, label %wake
 wake:
+  call void @note_core(ptr %pool)
   call void @futex_wake(ptr %at_signal, i32 %count)
   br label %end
 end:
@@ -356,6 +424,7 @@ entry:
   %at_pending = call ptr @at_pending(ptr %pool)
   %at_waiting = call ptr @at_waiting(ptr %pool)
   %at_spin = call ptr @at_spin(ptr %pool)
+  %at_ticket = call ptr @at_ticket(ptr %pool)
   %limit = load i64, ptr %at_spin, align 8
   br label %look
 look:
@@ -392,6 +461,19 @@ sleep:
   %more = atomicrmw add ptr %at_sleepers, i32 1 seq_cst, align 4
   call void @futex_wait(ptr %at_signal, i32 %signal)
   %less = atomicrmw sub ptr %at_sleepers, i32 1 seq_cst, align 4
+  call void @leave_core(ptr %pool)
+  %ticket = load atomic i64, ptr %at_ticket acquire, align 8
+  %chunk = and i64 %ticket, 65535
+  %shifted = lshr i64 %ticket, 16
+  %chunks = and i64 %shifted, 65535
+  %own_chunk = add i64 %chunk, 1
+  %for_others = icmp ult i64 %own_chunk, %chunks
+  %sleepers = load atomic i32, ptr %at_sleepers seq_cst, align 4
+  %others = icmp ne i32 %sleepers, 0
+  %pass = and i1 %for_others, %others
+  br i1 %pass, label %pass_on, label %slept
+pass_on:
+  call void @futex_wake(ptr %at_signal, i32 2)
   br label %slept
 slept:
   br label %look
@@ -402,7 +484,7 @@ end:
 define void @sley_pool_stop(ptr %pool) {
   %at_stop = call ptr @at_stop(ptr %pool)
   store atomic i32 1, ptr %at_stop seq_cst, align 4
-  call void @wake_workers(ptr %pool, i32 2147483647)
+  call void @call_workers(ptr %pool, i32 2147483647)
   ret void
 }
 

@@ -237,8 +237,8 @@ def test_a_worker_that_falls_asleep_is_woken(kernels, spin_us):
     state = np.array([0, 2, 0], np.int64)
     finishes(lambda: regions(kernels)(
         pool.address, pool.run_address, kernels.address("meet"), state.ctypes.data, 2, 1, 0, 0,
-        5000))
-    assert state.tolist() == [10_000, 2, 0]
+        2000))
+    assert state.tolist() == [4000, 2, 0]
     pool.close()
 
 
@@ -261,6 +261,27 @@ def test_no_wake_up_is_lost(kernels, spin_us, wait_us):
             time.sleep(pauses.choice([0, 0, 1e-5, 5e-5, 2e-4]))
 
     finishes(work)
+    pool.close()
+
+
+@needs_parking
+def test_a_worker_leaves_the_core_of_the_caller(kernels):
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core")
+    pool = ThreadPool(2, spin_us=0)
+    worker = pool._workers[0].native_id
+    state = np.array([0, 2, 0], np.int64)
+
+    def work():  # on a thread of its own, whose affinity ends with it
+        os.sched_setaffinity(0, {cores[0]})
+        os.sched_setaffinity(worker, {cores[0]})
+        time.sleep(0.05)
+        pool.run(kernels.address("meet"), state.ctypes.data, 2, 1)
+
+    finishes(work)
+    assert state.tolist() == [2, 2, 0]
+    assert os.sched_getaffinity(worker) == set(cores[1:])
     pool.close()
 
 
