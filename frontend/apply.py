@@ -1,0 +1,369 @@
+"""The one place where a function becomes an op: values of the arguments, emission, results.
+
+Eager and traced run the same lines; they differ in the builder and in what a value is.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir.builder import Builder
+from ..ir.dims import Dim
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from ..ir.literal import Literal
+from ..ir.ops import OPS
+from ..ir.ops.base import Op, TypeRuleError
+from ..ir.types import TensorType, tensor_type
+from .context import ambient
+from .errors import AutogradError, DTypeError, IndexingError, ShapeError, SleyError
+from .promotion import number_dtype, result_type
+from .storage import Storage
+from .symint import SymInt
+from .tape import PLAIN, TRACKING, EagerValue
+from .tensor import Tensor, here, make, no_data, of_array
+from .views import replay
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+_BROADCAST, _CAST, _RESHAPE = OPS["broadcast"], OPS["cast"], OPS["reshape"]
+_CONSTANT, _SIZE, _STOP = OPS["constant"], OPS["size"], OPS["stop_gradient"]
+
+
+def builder() -> Builder:
+    """What ops emit through now: the trace's recording builder, or the eager tape."""
+    trace = ambient.trace
+    if trace is not None:
+        return trace.builder
+    return TRACKING if ambient.context.grad_enabled else PLAIN
+
+
+def apply(op: Op | str, tensors: Sequence[Tensor], **attrs: Any) -> Any:
+    """The result of `op`, a Tensor (or a tuple of them), without promotion or broadcasting.
+
+    Raises:
+        ShapeError, DTypeError: the tensors do not fit the op.
+        IndexingError: an index among the data is out of range (eager only).
+    """
+    if isinstance(op, str):
+        op = OPS[op]
+    return emit(op, [value_of(t) for t in tensors], attrs)
+
+
+def emit(op: Op, values: Sequence[Value], attrs: dict[str, Any] | None = None) -> Any:
+    """As `apply`, from values of the current mode."""
+    try:
+        result = builder().emit(op, values, attrs)
+    except TypeRuleError as error:
+        raise _failure(op, values, error) from None
+    except IndexError as error:
+        raise IndexingError(str(error)) from None
+    if type(result) is tuple:
+        return tuple(wrap(r, values) for r in result)
+    return wrap(result, values)
+
+
+def _failure(op: Op, values: Sequence[Value], error: TypeRuleError) -> SleyError:
+    dtypes = {v.type.dtype for v in values}
+    kind = DTypeError if len(dtypes) > 1 or "does not take" in str(error) else ShapeError
+    got = ", ".join(str(v.type) for v in values)
+    return kind(f"{op.name}({got}): {error}")
+
+
+def value_of(tensor: Tensor) -> Value:
+    """What `tensor` holds now, as a value of the current mode. A value is kept until its storage is
+    written."""
+    trace = ambient.trace
+    if tensor.storage.trace is not trace:
+        if trace is None:
+            no_data(tensor, "used")
+        tensor = trace.lift(tensor)
+    if tensor._version == tensor.storage.version:
+        return tensor._value  # type: ignore[return-value]
+    return _derive(tensor, trace)
+
+
+def _derive(tensor: Tensor, trace: Trace | None) -> Value:
+    """Find the value of a tensor that has none yet, or whose storage was written since."""
+    storage, root = tensor.storage, tensor.root()
+    if tensor is not root and (root._tracked or root._requires or trace is not None):
+        assert tensor.base is not None and tensor.step is not None
+        emit_view = TRACKING.emit if trace is None else trace.builder.emit_view
+        value = tensor.step.emit(value_of(tensor.base), emit_view)
+        if trace is None:
+            value = _at(value, tensor)
+    elif root._tracked:
+        raise AutogradError(
+            f"a tensor {tensor.type} with a history was overwritten through a detached view"
+            + ("" if storage.written is None else f" at {storage.written}"),
+            hint="write to the tensor itself, or to a clone()",
+        )
+    elif trace is None:
+        assert tensor._array is not None
+        value = _at(EagerValue(tensor._array, tensor.type), tensor)
+        if tensor._requires:
+            value.tracked, value.leaf = True, weakref.ref(tensor)
+    else:
+        value = trace.current(storage)
+        value = replay(tensor.path, value, trace.builder.emit)
+        value = trace.leaf_value(value, tensor) if tensor._requires else trace.untracked(value)
+    tensor._value, tensor._version = value, storage.version
+    return value
+
+
+def _at(value: Value, tensor: Tensor) -> EagerValue:
+    """Mark an eager value as lying in the tensor's memory."""
+    assert isinstance(value, EagerValue) and tensor._array is not None
+    value.array, value.storage, value.version = (
+        tensor._array,
+        tensor.storage,
+        tensor.storage.version,
+    )
+    return value
+
+
+def is_tracked(value: Value) -> bool:
+    """Whether a gradient may be asked through `value`."""
+    if isinstance(value, EagerValue):
+        return value.tracked
+    return ambient.trace is not None and value in ambient.trace.tracked
+
+
+def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
+    """A tensor with memory of its own that holds a value just made from `operands`."""
+    trace = ambient.trace
+    if trace is not None:
+        storage = Storage(value.type, trace=trace, value=value)
+        tensor = make(storage, (), value.type)
+        tensor._tracked = value in trace.tracked
+    else:
+        assert isinstance(value, EagerValue)
+        array = value.array
+        if not _owned(array, operands):
+            array = value.array = np.array(array, order="C")
+        storage = Storage(value.type, array)
+        tensor = make(storage, (), value.type, array)
+        tensor._tracked = value.tracked
+        value.storage = storage
+    tensor._value, tensor._version = value, 0
+    return tensor
+
+
+def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:
+    """Whether `array` is dense, writable, and no part of an operand's memory."""
+    flags = array.flags
+    if not (flags.c_contiguous and flags.writeable):
+        return False
+    owner = _owner(array)
+    return all(_owner(v.array) is not owner for v in operands)  # type: ignore[attr-defined]
+
+
+def _owner(array: Any) -> Any:
+    while type(array) is np.ndarray and array.base is not None:
+        array = array.base
+    return array
+
+
+# Promotion and broadcasting
+
+
+def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: int = 0) -> Tensor:
+    """`op` of tensors and Python numbers, with PyTorch's promotion and broadcasting.
+
+    Args:
+        promote: "default" (`result_type`), "float" (integers become the default float dtype),
+            or "none" (the tensors must have one dtype).
+        conditions: so many leading arguments are bool and take no part in the promotion.
+
+    Raises:
+        DTypeError: an argument is no tensor or number, or the op does not take its dtype.
+        ShapeError: the shapes do not broadcast.
+    """
+    if isinstance(op, str):
+        op = OPS[op]
+    rest = args[conditions:]
+    dtype = common_dtype(rest, promote, op.name)
+    for arg in args[:conditions]:
+        if isinstance(arg, Tensor) and arg.type.dtype.kind != "bool":
+            raise DTypeError(f"{op.name}: the condition is {arg.type.dtype.public}, not bool")
+    types = [a.type for a in args if isinstance(a, Tensor)]
+    shape = types[0].shape if types else ()
+    for other in types[1:]:
+        if other.shape != shape:
+            shape = broadcast_shapes([t.shape for t in types], op.name)
+            break
+    values = []
+    for position, arg in enumerate(args):
+        wanted = dtype if position >= conditions else _BOOL
+        values.append(expanded(arg, tensor_type(wanted, shape)))
+    result = emit(op, values)
+    if all(not isinstance(a, Tensor) or a._weak for a in args):
+        result._weak = ambient.trace is not None
+    return result
+
+
+_BOOL = number_dtype(True)
+
+
+def common_dtype(args: Sequence[Any], promote: str, name: str) -> DType:
+    """The dtype that the arguments of op `name` are cast to."""
+    first = args[0]
+    if len(args) == 1 and isinstance(first, Tensor):
+        dtype = first.type.dtype
+    elif promote == "none":
+        dtypes = {a.type.dtype for a in args if isinstance(a, Tensor)}
+        if len(dtypes) > 1:
+            names = ", ".join(sorted(d.public for d in dtypes))
+            raise DTypeError(f"{name} needs one dtype, got {names}", hint="cast one with .to()")
+        dtype = next(iter(dtypes)) if dtypes else result_type(*args)
+    else:
+        dtype = result_type(*args)
+    if promote == "float" and not dtype.is_float:
+        return ambient.context.default_dtype
+    return dtype
+
+
+def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]], name: str = "broadcast") -> tuple[Dim, ...]:
+    """The shape that all `shapes` broadcast to: aligned at the end, 1 stretches.
+
+    In a trace two sizes that must be equal and are not known to be are unified.
+
+    Raises:
+        ShapeError: they do not broadcast.
+    """
+    ndim = max(map(len, shapes), default=0)
+    result: list[Dim] = [1] * ndim
+    for shape in shapes:
+        for axis, size in enumerate(shape, ndim - len(shape)):
+            current = result[axis]
+            if size == current or _is_one(size):
+                continue
+            if not _is_one(current):
+                if isinstance(size, int) and isinstance(current, int):
+                    raise _misfit(shapes, axis - ndim, name)
+                if not equal_dims(current, size):
+                    raise _misfit(shapes, axis - ndim, name)
+                continue
+            result[axis] = size
+    return tuple(result)
+
+
+def _is_one(size: Dim) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def equal_dims(a: Dim, b: Dim) -> bool:
+    """Whether two sizes are equal; in a trace this may make them equal (see `Trace.unify`)."""
+    if a == b:
+        return True
+    trace = ambient.trace
+    if trace is None or (isinstance(a, int) and isinstance(b, int)):
+        return False
+    return trace.unify(a, b)
+
+
+def _misfit(shapes: Sequence[tuple[Dim, ...]], axis: int, name: str) -> ShapeError:
+    text = " and ".join(f"[{', '.join(map(str, s))}]" for s in shapes)
+    return ShapeError(
+        f"{name}: the shapes {text} do not broadcast: they differ in axis {axis}",
+        hint="sizes must be equal or 1; use reshape() or unsqueeze() to line the axes up",
+    )
+
+
+def expanded(arg: Any, type: TensorType) -> Value:
+    """The value of a tensor or number, cast and broadcast to `type`."""
+    if not isinstance(arg, Tensor):
+        return number_value(arg, type)
+    value = value_of(arg)
+    if value.type is type:
+        return value
+    build = builder()
+    if value.type.dtype is not type.dtype:
+        value = build.emit(_CAST, (value,), {"dtype": type.dtype})
+    if value.type.shape == type.shape:
+        return value
+    if isinstance(value, EagerValue) and not value.tracked:
+        view = np.broadcast_to(value.array, type.shape)  # type: ignore[arg-type]
+        return EagerValue(view, type)
+    return broadcast_value(value, type, build)
+
+
+def as_type(arg: Any, type: TensorType) -> Tensor:
+    """A tensor or number, cast and broadcast to `type`."""
+    if isinstance(arg, Tensor) and here(arg).type is type:
+        return arg
+    value = expanded(arg, type)
+    return wrap(value, [value_of(arg)] if isinstance(arg, Tensor) else ())
+
+
+def broadcast_value(value: Value, type: TensorType, build: Builder) -> Value:
+    """`value` with its axes aligned at the end of `type` and those of size 1 stretched."""
+    offset = type.ndim - value.type.ndim
+    keep = [
+        axis
+        for axis, size in enumerate(value.type.shape)
+        if not _is_one(size) or _is_one(type.shape[axis + offset])
+    ]
+    if len(keep) < value.type.ndim:
+        shape = tuple(value.type.shape[axis] for axis in keep)
+        value = build.emit(_RESHAPE, (value,), {"shape": shape})
+    dims = tuple(axis + offset for axis in keep)
+    if value.type.shape == type.shape:
+        return value
+    # A size that `unify` found equal is written as the result spells it.
+    return build.emit(_BROADCAST, (value,), {"shape": type.shape, "dims": dims})
+
+
+def number_value(number: Any, type: TensorType) -> Value:
+    """A Python number (or size) as a value of `type`."""
+    trace = ambient.trace
+    if trace is None:
+        if isinstance(number, SymInt):
+            raise DTypeError(f"the size {number} belongs to a trace that has ended")
+        if not isinstance(number, (bool, int, float)):
+            number_dtype(number)
+        array = np.asarray(number).astype(type.dtype.numpy)
+        if type.shape:
+            strides = (0,) * len(type.shape)
+            array = np.ndarray(type.shape, array.dtype, array, strides=strides)  # type: ignore[call-overload]
+        return EagerValue(array, type)
+    scalar = tensor_type(type.dtype, ())
+    if isinstance(number, SymInt):
+        value = trace.builder.emit(_SIZE, (), {"expr": number.expr})
+        if value.type is not scalar:
+            value = trace.builder.emit(_CAST, (value,), {"dtype": type.dtype})
+    else:
+        number_dtype(number)
+        literal = Literal(np.asarray(number).astype(type.dtype.numpy))
+        value = trace.builder.emit(_CONSTANT, (), {"value": literal})
+    return value if not type.shape else broadcast_value(value, type, trace.builder)
+
+
+def constant(array: np.ndarray) -> Tensor:
+    """A tensor with the elements of `array` (copied): in a trace a constant of the program."""
+    if ambient.trace is None:
+        return of_array(np.array(array, order="C"))
+    return wrap(ambient.trace.builder.emit(_CONSTANT, (), {"value": Literal(np.array(array))}))
+
+
+def detached_value(value: Value) -> Value:
+    """The same elements without a history."""
+    return builder().emit(_STOP, (value,)) if is_tracked(value) else value
+
+
+__all__ = [
+    "apply",
+    "as_type",
+    "broadcast_shapes",
+    "builder",
+    "constant",
+    "elementwise",
+    "emit",
+    "value_of",
+    "wrap",
+]

@@ -1,0 +1,397 @@
+"""Gradients: `backward()`, `grad()`, hooks. The rules live in `passes.autodiff`; here is what a
+user's graph is: which values are leaves, what accumulates where, what is freed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir.graph import Node, Value
+from ..ir.ops import OPS
+from ..passes.autodiff import backward as autodiff
+from ..passes.autodiff.backward import GradientError
+from .apply import builder, detached_value, expanded, is_tracked, value_of, wrap
+from .context import ambient, setting
+from .errors import AutogradError, ShapeError
+from .inplace import write
+from .tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
+from .tensor import Hook, Tensor, here
+from .views import RESHAPE
+
+_ADD = OPS["add"]
+
+
+class GradFn:
+    """What made a tensor; its repr names the op."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def name(self) -> str:
+        """The op's name in PyTorch's manner, e.g. "MulBackward"."""
+        return self.node.op.name.title().replace("_", "") + "Backward"
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+
+def grad_fn(tensor: Tensor) -> GradFn | None:
+    """What made the tensor, or None for a leaf."""
+    if tensor.is_leaf:
+        return None
+    node = value_of(tensor).node
+    return None if node is None else GradFn(node)
+
+
+class Handle:
+    """Of a registered hook; `remove()` takes it away again."""
+
+    def __init__(self, hooks: dict[int, Hook], key: int) -> None:
+        self._hooks = hooks
+        self._key = key
+
+    def remove(self) -> None:
+        self._hooks.pop(self._key, None)
+
+
+def register_hook(self: Tensor, hook: Hook) -> Handle:
+    """Call `hook(grad)` when the gradient of this tensor is known; what it returns, if not None,
+    takes its place.
+
+    Raises:
+        AutogradError: the tensor does not require grad.
+    """
+    tensor = here(self)
+    if not tensor.requires_grad:
+        raise AutogradError("a hook on a tensor that does not require grad")
+    if tensor._hooks is None:
+        tensor._hooks = {}
+    key = max(tensor._hooks, default=-1) + 1
+    tensor._hooks[key] = hook
+    if not tensor._requires:
+        _watch(value_of(tensor), tensor)
+    return Handle(tensor._hooks, key)
+
+
+def retain_grad(self: Tensor) -> None:
+    """Have `backward()` set `.grad` also of this tensor that is not a leaf.
+
+    Raises:
+        AutogradError: the tensor does not require grad.
+    """
+    tensor = here(self)
+    if not tensor.requires_grad:
+        raise AutogradError("retain_grad() on a tensor that does not require grad")
+    if tensor.is_leaf:
+        return
+    tensor._retains = True
+    _watch(value_of(tensor), tensor)
+
+
+def _watch(value: Value, tensor: Tensor) -> None:
+    """Note that the gradient of a computed value is wanted."""
+    if isinstance(value, EagerValue):
+        value.leaf = weakref.ref(tensor)
+    else:
+        assert ambient.trace is not None
+        ambient.trace.leaves[value] = tensor
+
+
+def _owner(value: Value) -> Tensor | None:
+    """The tensor that takes the gradient of `value`: a leaf, or a watched one."""
+    if isinstance(value, EagerValue):
+        return None if value.leaf is None else value.leaf()
+    assert ambient.trace is not None
+    return ambient.trace.leaves.get(value)
+
+
+class Reached(NamedTuple):
+    """What a walk from the outputs has found."""
+
+    owned: list[Value]  # leaves and watched values, those nearer to the outputs first
+    nodes: list[Node]
+
+
+def _reach(outputs: Sequence[Value]) -> Reached:
+    """Every tracked value that has an owner, and every node, users before what they use."""
+    order: list[Value] = []
+    nodes: list[Node] = []
+    seen: set[Value | Node] = set()
+    for output in outputs:
+        stack: list[tuple[Value, bool]] = [(output, False)]
+        while stack:
+            value, done = stack.pop()
+            if done:
+                order.append(value)
+                continue
+            if value in seen or not is_tracked(value):
+                continue
+            seen.add(value)
+            stack.append((value, True))
+            if value.node is None:
+                continue
+            if isinstance(value.node, TapeNode) and value.node.freed:
+                raise AutogradError(
+                    "the graph of this tensor has been freed by an earlier backward()",
+                    hint="use backward(retain_graph=True) the first time",
+                )
+            if value.node not in seen:
+                seen.add(value.node)
+                nodes.append(value.node)
+            stack.extend((operand, False) for operand in value.node.operands)
+    order.reverse()
+    return Reached([v for v in order if _owner(v) is not None], nodes)
+
+
+def tensor_backward(
+    self: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradient of this tensor to `.grad` of every leaf that requires grad.
+
+    `gradient` is that of what comes after, of this shape; 1 where this is a single number.
+
+    Raises:
+        AutogradError: nothing requires grad, the graph is freed, or a value that is needed was
+            overwritten in place.
+        ShapeError: no `gradient` for more than one element, or one of another shape.
+    """
+    backward([self], [gradient], retain_graph, create_graph, inputs)
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """As `Tensor.backward`, of the sum over several tensors."""
+    outputs = _sequence(tensors)
+    wanted = None if inputs is None else [value_of(t) for t in _sequence(inputs)]
+    pairs = _seeds(outputs, _sequence(grad_tensors) if grad_tensors is not None else None)
+    reached = _reach([v for v, _ in pairs])
+    targets = reached.owned
+    if wanted is not None:
+        targets = [v for v in targets if v in set(wanted)]
+    found = _differentiate(pairs, targets, reached, create_graph)
+    taken: set[int] = {id(_array(seed)) for _, seed in pairs}
+    for value in targets:
+        owner, gradient = _owner(value), found.get(value)
+        if owner is not None and gradient is not None and (owner._requires or owner._retains):
+            _accumulate(owner, gradient, create_graph, taken)
+    _release(reached, create_graph if retain_graph is None else retain_graph)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` with respect to `inputs`; `.grad` stays as it is.
+
+    Raises:
+        AutogradError: an input is not reached and neither `allow_unused` nor `materialize_grads`.
+    """
+    results, sources = _sequence(outputs), _sequence(inputs)
+    for source in sources:
+        if not source.requires_grad:
+            raise AutogradError("grad() with respect to a tensor that does not require grad")
+    pairs = _seeds(results, None if grad_outputs is None else _sequence(grad_outputs))
+    targets = [value_of(s) for s in sources]
+    reached = _reach([v for v, _ in pairs])
+    found = _differentiate(pairs, targets, reached, create_graph)
+    gradients: list[Tensor | None] = []
+    for source, value in zip(sources, targets, strict=True):
+        gradient = found.get(value)
+        if gradient is not None:
+            gradients.append(_own(gradient, create_graph))
+        elif materialize_grads:
+            gradients.append(wrap(expanded(0, value.type)))
+        elif allow_unused:
+            gradients.append(None)
+        else:
+            raise AutogradError(
+                f"an input {source.type} does not take part in the outputs",
+                hint="pass allow_unused=True to get None for it",
+            )
+    _release(reached, create_graph if retain_graph is None else retain_graph)
+    return tuple(gradients)
+
+
+def _sequence(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any] | None) -> list[tuple[Value, Value]]:
+    """The values to start from, each with its cotangent."""
+    given = [None] * len(outputs) if gradients is None else list(gradients)
+    if len(given) != len(outputs):
+        raise AutogradError(f"{len(outputs)} outputs with {len(given)} gradients")
+    pairs = []
+    for tensor, gradient in zip(outputs, given, strict=True):
+        if not tensor.requires_grad:
+            raise AutogradError(
+                "this tensor does not require grad and nothing that it was computed from does",
+                hint="call requires_grad_() on an input, and look for no_grad() and detach()",
+            )
+        value = value_of(tensor)
+        if gradient is None:
+            if value.type.size != 1:
+                raise ShapeError(
+                    f"backward() of a tensor {value.type} needs a gradient of that shape",
+                    hint="reduce it to one number first: .sum() or .mean()",
+                )
+            gradient = 1
+        elif gradient.type.shape != value.type.shape:
+            raise ShapeError(f"a gradient {gradient.type} for a tensor {value.type}")
+        pairs.append((value, expanded(gradient, value.type)))
+    return pairs
+
+
+def _differentiate(
+    pairs: list[tuple[Value, Value]],
+    targets: list[Value],
+    reached: Reached,
+    create_graph: bool,
+) -> dict[Value, Value]:
+    """The cotangent of each target.
+
+    A value with hooks cuts the walk: when its cotangent is complete, the hooks run, and the walk
+    goes on from it.
+    """
+    hooked = [v for v in reached.owned if _hooks(v)]
+    wanted = list(dict.fromkeys([*hooked, *targets]))
+    found: dict[Value, Value] = {}
+    # `backward` sets the line of the builder: a tape of this call's own, since threads share ours.
+    build = Tape(create_graph) if ambient.trace is None else ambient.trace.builder
+    with setting(grad_enabled=create_graph), build:
+        _add_all(found, _pull(pairs, wanted, set(hooked), reached))
+        for value in hooked:
+            cotangent = found.get(value)
+            if cotangent is None:
+                continue
+            found[value] = cotangent = _run_hooks(value, cotangent)
+            if value.node is None:
+                continue
+            later = [v for v in wanted if v is not value]
+            _add_all(found, _pull([(value, cotangent)], later, set(hooked) - {value}, reached))
+    return found
+
+
+def _pull(
+    pairs: list[tuple[Value, Value]], wanted: list[Value], cut: set[Value], reached: Reached
+) -> list[tuple[Value, Value | None]]:
+    def follow(value: Value) -> bool:
+        return is_tracked(value) and value not in cut
+
+    outputs, cotangents = [v for v, _ in pairs], [c for _, c in pairs]
+    try:
+        gradients = autodiff.backward(outputs, cotangents, wanted, follow)
+    except GradientError as error:
+        raise AutogradError(str(error)) from None
+    except Overwritten as error:
+        raise _overwritten(error.value, reached) from None
+    return list(zip(wanted, gradients, strict=True))
+
+
+def _add_all(found: dict[Value, Value], more: list[tuple[Value, Value | None]]) -> None:
+    for value, cotangent in more:
+        if cotangent is not None:
+            found[value] = found[value] + cotangent if value in found else cotangent
+
+
+def _hooks(value: Value) -> list[Hook]:
+    owner = _owner(value)
+    return [] if owner is None or not owner._hooks else list(owner._hooks.values())
+
+
+def _run_hooks(value: Value, cotangent: Value) -> Value:
+    for hook in _hooks(value):
+        result = hook(_own(cotangent, ambient.context.grad_enabled))
+        if result is not None:
+            if result.type != value.type:
+                raise ShapeError(f"a hook returned {result.type} for a gradient {value.type}")
+            cotangent = value_of(result)
+    return cotangent
+
+
+def _overwritten(value: EagerValue, reached: Reached) -> AutogradError:
+    storage = value.storage
+    users = [str(n.line) for n in reached.nodes if value in n.operands and n.line is not None]
+    written = None if storage is None else storage.written
+    return AutogradError(
+        f"a value {value.type} that backward() needs was overwritten in place\n"
+        f"  used at {users[0] if users else 'an unknown line'}\n"
+        f"  overwritten at {written}",
+        hint="write to a clone(), or use the form of the function that is not in place",
+    )
+
+
+def _array(value: Value) -> np.ndarray | None:
+    return value.array if isinstance(value, EagerValue) else None
+
+
+def _own(gradient: Value, tracked: bool) -> Tensor:
+    """A tensor with memory of its own for a cotangent."""
+    if ambient.trace is not None:
+        return wrap(gradient if tracked else detached_value(gradient))
+    assert isinstance(gradient, EagerValue)
+    if tracked and gradient.tracked:
+        return wrap(
+            TRACKING.emit(RESHAPE, (gradient,), {"shape": gradient.type.shape}), (gradient,)
+        )
+    return wrap(EagerValue(np.array(gradient.array, order="C"), gradient.type))
+
+
+def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool, taken: set[int]) -> None:
+    """leaf.grad += gradient."""
+    before = leaf._grad
+    if before is not None and not create_graph:
+        with setting(grad_enabled=False):
+            total = builder().emit(_ADD, (value_of(before), gradient))
+            write(before, total)
+        return
+    if before is not None:
+        total = builder().emit(_ADD, (value_of(before), gradient))
+        leaf._grad = wrap(total, (value_of(before), gradient))
+    else:
+        leaf._grad = _adopt(gradient, create_graph, taken)
+    if ambient.trace is not None:
+        ambient.trace.note_grad(leaf)
+
+
+def _adopt(gradient: Value, create_graph: bool, taken: set[int]) -> Tensor:
+    """`gradient` as a tensor; its array is taken over where nobody else holds it."""
+    array = _array(gradient)
+    if array is None or create_graph:
+        return _own(gradient, create_graph)
+    flags = array.flags
+    fresh = array.base is None and flags.c_contiguous and flags.writeable
+    if not fresh or id(array) in taken or gradient.storage is not None:  # type: ignore[attr-defined]
+        return _own(gradient, False)
+    taken.add(id(array))
+    return wrap(gradient)
+
+
+def _release(reached: Reached, retain: bool) -> None:
+    if retain or ambient.trace is not None:
+        return
+    for node in reached.nodes:
+        if isinstance(node, TapeNode):
+            node.free()
+
+
+__all__ = ["GradFn", "Handle", "backward", "grad", "register_hook", "retain_grad"]

@@ -1,0 +1,133 @@
+"""Tensors from data: Python numbers, nested lists, numpy arrays, other tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import DType, of_numpy
+from ..ir.ops import OPS
+from ..ir.types import tensor_type
+from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
+from .context import ambient
+from .errors import DTypeError
+from .promotion import result_type
+from .symint import SymInt
+from .tensor import Tensor, here, of_array
+
+
+def tensor(
+    data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor with a copy of `data`: a number, nested sequences of numbers, an array, a tensor.
+
+    Python floats get the default dtype, ints int64, bools bool; arrays keep theirs.
+
+    Raises:
+        DTypeError: the data is no array of numbers.
+    """
+    if isinstance(data, Tensor):
+        made = data.detach().clone() if dtype is None else _cast(data.detach(), dtype)
+        if made.storage is here(data).storage:
+            made = made.clone()
+    elif _holds_tensors(data):
+        made = _from_tensors(data, dtype)
+    elif isinstance(data, SymInt):
+        made = elementwise("stop_gradient", data)
+        made._weak = False
+        made = made if dtype is None else _cast(made, dtype)
+    else:
+        made = constant(_as_array(data, dtype))
+    return made.requires_grad_() if requires_grad else made
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """`data` as a tensor that shares its memory where it can: a tensor of this dtype is returned as
+    it is, a numpy array is wrapped.
+
+    Raises:
+        DTypeError: the data is no array of numbers.
+    """
+    if isinstance(data, Tensor):
+        return data if dtype is None or dtype is data.dtype else _cast(data, dtype)
+    if isinstance(data, np.ndarray) and ambient.trace is None and of_numpy(data.dtype) is not None:
+        shared = from_numpy(data) if data.flags.writeable else of_array(data.copy())
+        return shared if dtype is None or dtype is shared.dtype else _cast(shared, dtype)
+    return tensor(data, dtype=dtype)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor over the memory of a numpy array: writes to one are seen in the other.
+
+    Raises:
+        DTypeError: sley has no such dtype, or the array is no numpy array or not writable.
+    """
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(f"from_numpy() takes a numpy array, not a {type(array).__name__}")
+    if of_numpy(array.dtype) is None:
+        raise DTypeError(f"sley has no dtype for numpy's {array.dtype}", hint="use astype() first")
+    if not array.flags.writeable:
+        raise DTypeError("from_numpy() needs a writable array", hint="use sley.tensor(array)")
+    if ambient.trace is not None:
+        return constant(array)
+    if any(s % array.itemsize for s in array.strides):
+        array = array.copy()
+    shared = of_array(array)
+    shared.storage.handed_out = True
+    return shared
+
+
+def _cast(source: Tensor, dtype: DType) -> Tensor:
+    return source if source.dtype is dtype else apply("cast", [source], dtype=dtype)
+
+
+def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
+    try:
+        array = np.asarray(data)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"no tensor can be made of this {type(data).__name__}: {error}") from None
+    if dtype is None and isinstance(data, (np.ndarray, np.generic)):
+        dtype = of_numpy(array.dtype)
+    elif dtype is None:
+        # Python data: numpy's float64 stands for "a float".
+        dtype = ambient.context.default_dtype if array.dtype.kind == "f" else of_numpy(array.dtype)
+    if dtype is None or (array.dtype.kind in "OSUMmcV" and of_numpy(array.dtype) is None):
+        raise DTypeError(
+            f"no tensor can be made of a {type(data).__name__} of {array.dtype}",
+            hint="give nested lists of equal lengths with numbers, or an array of them",
+        )
+    return array.astype(dtype.numpy)
+
+
+def _holds_tensors(data: Any) -> bool:
+    if isinstance(data, (list, tuple)):
+        return any(isinstance(d, Tensor) or _holds_tensors(d) for d in data)
+    return False
+
+
+def _from_tensors(data: Any, dtype: DType | None) -> Tensor:
+    """Nested sequences with 0-d tensors among the numbers."""
+    flat: list[Any] = []
+
+    def walk(item: Any) -> tuple[int, ...]:
+        if isinstance(item, (list, tuple)):
+            shapes = [walk(i) for i in item]
+            if len(set(shapes)) > 1:
+                raise DTypeError("nested lists of unequal lengths")
+            return (len(item), *(shapes[0] if shapes else ()))
+        if isinstance(item, Tensor) and item.ndim:
+            raise DTypeError(
+                f"a list with a tensor of shape {list(item.shape)}", hint="use sley.stack()"
+            )
+        flat.append(item)
+        return ()
+
+    shape = walk(data)
+    scalar = tensor_type(dtype or result_type(*flat), ())
+    build = builder()
+    rows = []
+    for item in flat:
+        value = detached_value(expanded(item, scalar))
+        rows.append(build.emit(OPS["reshape"], (value,), {"shape": (1,)}))
+    return emit(OPS["reshape"], (build.emit(OPS["concat"], rows, {"axis": 0}),), {"shape": shape})

@@ -1,0 +1,163 @@
+"""What goes wrong in a user's program: what, where (the user's own line), what instead."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+
+from ..ir.graph import Location
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOMS = tuple(
+    os.path.join(_PACKAGE, room) + os.sep
+    for room in ("frontend", "ir", "passes", "backends", "runtime")
+)
+# Models that ship with the package are user code: their lines belong into dumps and errors.
+_EXAMPLES = os.path.join(_PACKAGE, "frontend", "demo")
+# Frames that stand between the user and the package: decorators, callbacks of a tree map.
+_BETWEEN = tuple(os.sep + name for name in ("contextlib.py", "functools.py", "copy.py"))
+
+
+class SleyError(Exception):
+    """Base of everything that sley raises for a reason in the user's program.
+
+    The message says what is wrong, shows the innermost line outside the package, and, with `hint`,
+    what to write instead.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        frame = _user_frame(1)
+        self.location = None if frame is None else _location(frame)
+        parts = [message]
+        if frame is not None:
+            parts.append(_show(frame))
+        if hint is not None:
+            parts.append(f"  hint: {hint}")
+        super().__init__("\n".join(parts))
+
+
+class ShapeError(SleyError, ValueError):
+    """Shapes that do not fit an op or each other."""
+
+
+class DTypeError(SleyError, TypeError):
+    """Element types that an op does not take, or a result that does not fit where it is put."""
+
+
+class ArgumentError(SleyError, ValueError):
+    """An argument that a function does not take: an axis out of range, an unknown mode."""
+
+
+class IndexingError(SleyError, IndexError):
+    """An index that is out of range or of a kind that cannot index."""
+
+
+class AutogradError(SleyError, RuntimeError):
+    """A gradient that cannot be taken: freed graph, overwritten value, no graph at all."""
+
+
+class TraceError(SleyError, RuntimeError):
+    """Something that a trace cannot do: a Python branch on a traced value, a tensor from another
+    trace, a size that depends on data."""
+
+
+class UnsupportedError(SleyError, NotImplementedError):
+    """A thing that PyTorch or numpy can do and sley cannot (yet)."""
+
+
+class GuardError(SleyError, RuntimeError):
+    """Python state that was read and then changed inside one traced call."""
+
+
+class Retrace(BaseException):
+    """Ends a trace that must be taken again under other assumptions; the compile driver alone
+    catches it (hence no `Exception`: user code must not).
+
+    Attributes:
+        kind: "unify" (two symbols are one), "specialize" (symbols become numbers), "number" (a
+            weak Python number becomes part of the signature) or "alias" (two inputs that share
+            memory must be seen as views of one storage).
+        subject: the symbol names, or the storage, or the number's name.
+        location: the user's line that made it necessary.
+    """
+
+    def __init__(self, kind: str, subject: tuple, reason: str) -> None:
+        super().__init__(f"{kind} {subject}: {reason}")
+        self.kind = kind
+        self.subject = subject
+        self.reason = reason
+        self.location = user_location(2)
+
+
+# By the id of a code object: the object (kept alive, so that the id stays its own), whether it
+# is the user's, and a Location per instruction.
+_CODES: dict[int, tuple[CodeType, bool, dict[int, Location]]] = {}
+
+
+def _known(code: CodeType) -> tuple[CodeType, bool, dict[int, Location]]:
+    entry = _CODES.get(id(code))
+    if entry is None:
+        file = code.co_filename
+        inside = file.startswith(_ROOMS) and not file.startswith(_EXAMPLES)
+        inside = inside or file == os.path.join(_PACKAGE, "__init__.py")
+        inside = inside or file.endswith(_BETWEEN) or f"{os.sep}optree{os.sep}" in file
+        entry = _CODES[id(code)] = (code, not inside, {})
+    return entry
+
+
+def _user_frame(skip: int) -> FrameType | None:
+    frame: FrameType | None = sys._getframe(skip + 1)
+    while frame is not None and not _known(frame.f_code)[1]:
+        frame = frame.f_back
+    return frame
+
+
+def _location(frame: FrameType) -> Location:
+    code, _, lines = _known(frame.f_code)
+    found = lines.get(frame.f_lasti)
+    if found is None:
+        name = code.co_qualname.rpartition("<locals>.")[2]
+        found = Location(code.co_filename, frame.f_lineno or 0, name)
+        lines[frame.f_lasti] = found
+    return found
+
+
+def user_location(skip: int = 1) -> Location | None:
+    """The innermost line on the stack that lies outside the package."""
+    frame = _user_frame(skip)
+    return None if frame is None else _location(frame)
+
+
+def _show(frame: FrameType) -> str:
+    """`file:line in function`, the source line, and carets below the failing expression."""
+    location = _location(frame)
+    source = linecache.getline(location.file, location.line).rstrip()
+    if not source:
+        return f"  at {location}"
+    text = source.lstrip()
+    lines = [f"  at {location}", f"    {text}"]
+    span = _columns(frame)
+    if span is not None:
+        cut = len(source) - len(text)
+        # Columns count utf-8 bytes of the line.
+        raw = source.encode()
+        begin = len(raw[: span[0]].decode(errors="replace")) - cut
+        end = len(raw[: span[1]].decode(errors="replace")) - cut
+        if 0 <= begin < end <= len(text):
+            lines.append("    " + " " * begin + "^" * (end - begin))
+    return "\n".join(lines)
+
+
+def _columns(frame: FrameType) -> tuple[int, int] | None:
+    """First and last column of the instruction at work, if it lies on one line."""
+    for number, (line, end_line, column, end_column) in enumerate(frame.f_code.co_positions()):
+        if number * 2 != frame.f_lasti:
+            continue
+        if line != end_line or column is None or end_column is None:
+            return None
+        return column, end_column
+    return None

@@ -1,0 +1,388 @@
+"""`x[...]` and `x[...] = v`.
+
+Ints, slices, None and Ellipsis are views. Tensors, lists and arrays of integers gather and scatter;
+bool masks are turned into integers, which only eager tensors can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir.dims import Dim, Expr, floordiv, product
+from ..ir.dtypes import i64
+from ..ir.types import tensor_type
+from .apply import apply, as_type, broadcast_shapes, elementwise, expanded, value_of
+from .context import ambient
+from .errors import IndexingError, ShapeError, TraceError, UnsupportedError
+from .inplace import copy_, write
+from .symint import SymInt, dim_or_none
+from .tensor import Tensor, here, of_array
+from .viewing import permute_view, reshape_view, slice_view
+
+
+class Parsed(NamedTuple):
+    """An index: the slice of each axis, the shape after ints went and Nones came, and the tensors
+    that index axes of that shape."""
+
+    starts: list[Dim]
+    sizes: list[Dim]
+    steps: list[int]
+    shape: list[Dim]
+    tensors: list[tuple[int, Tensor]]
+
+
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """The elements that `index` selects: a view, or with tensors in the index a copy.
+
+    Raises:
+        IndexingError: out of range, too many indices, or an index of another kind.
+    """
+    tensor = here(self)
+    parsed = parse(tensor, index)
+    view = _basic(tensor, parsed)
+    return view if not parsed.tensors else gather_axes(view, parsed.tensors)
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """Write `value`, broadcast and cast, to the elements that `index` selects."""
+    tensor = here(self)
+    mask = _mask_over_all(tensor, index)
+    if mask is not None and _is_scalar(value):
+        chosen = elementwise("where", mask, value, tensor, conditions=1)
+        write(tensor, expanded(chosen, tensor.type))
+        return
+    parsed = parse(tensor, index)
+    view = _basic(tensor, parsed)
+    if not isinstance(value, (Tensor, SymInt, bool, int, float)):
+        from .construct import as_tensor
+
+        value = as_tensor(value)
+    if isinstance(value, Tensor) and here(value).ndim > 0:
+        value = _drop_leading_ones(value, view, parsed)
+    if not parsed.tensors:
+        copy_(view, value)
+    else:
+        scatter_axes(view, parsed.tensors, value, "set")
+
+
+def _is_scalar(value: Any) -> bool:
+    return not isinstance(value, (Tensor, np.ndarray, list, tuple)) or (
+        isinstance(value, Tensor) and value.ndim == 0
+    )
+
+
+def _mask_over_all(tensor: Tensor, index: Any) -> Tensor | None:
+    """The index, if it is one bool tensor over all axes; then a write is a `where`."""
+    if isinstance(index, np.ndarray) and index.dtype == np.bool_:
+        from .construct import as_tensor
+
+        index = as_tensor(index)
+    if isinstance(index, Tensor) and index.dtype.kind == "bool":
+        if here(index).type.shape == tensor.type.shape:
+            return index
+    return None
+
+
+def _drop_leading_ones(value: Tensor, view: Tensor, parsed: Parsed) -> Tensor:
+    """PyTorch takes a value with more axes than the place if the first ones have size 1."""
+    if parsed.tensors:
+        return value
+    shape = here(value).type.shape
+    extra = len(shape) - view.ndim
+    if extra <= 0 or any(size != 1 for size in shape[:extra]):
+        return value
+    smaller = reshape_view(value, shape[extra:])
+    assert smaller is not None
+    return smaller
+
+
+def parse(tensor: Tensor, index: Any) -> Parsed:
+    """Normalise an index of `tensor`: see `Parsed`."""
+    items = _items(index)
+    shape = tensor.type.shape
+    used = sum(_axes_used(item) for item in items)
+    if used > len(shape):
+        raise IndexingError(f"{used} indices for a tensor of shape {list(shape)}")
+    ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexingError("an index can only have one `...`")
+    at = ellipses[0] if ellipses else len(items)
+    full = [slice(None)] * (len(shape) - used)
+    items = items[:at] + full + items[at + 1 :]
+    parsed = Parsed([], [], [], [], [])
+    axis = 0
+    for item in items:
+        axis = _take(parsed, shape, axis, item)
+    return parsed
+
+
+def _items(index: Any) -> list[Any]:
+    """The parts of an index; masks, lists and arrays become integer tensors."""
+    items: list[Any] = []
+    for item in index if isinstance(index, tuple) else (index,):
+        if isinstance(item, (bool, np.bool_)):
+            raise UnsupportedError("a Python bool as an index", hint="use None and a mask")
+        if isinstance(item, (list, np.ndarray)):
+            from .construct import as_tensor
+
+            item = as_tensor(np.asarray(item, None if len(item) else np.int64))
+        if isinstance(item, Tensor) and item.dtype.kind == "bool":
+            items.extend(_nonzero(item))
+        elif isinstance(item, np.integer):
+            items.append(int(item))
+        elif isinstance(item, Tensor) and item.ndim == 0 and item._array is not None:
+            items.append(_scalar_index(item))
+        else:
+            items.append(item)
+    return items
+
+
+def _scalar_index(item: Tensor) -> Any:
+    """A 0-d tensor indexes like an int where its number is known, else by gathering."""
+    if item.dtype.is_float:
+        raise IndexingError(f"a tensor of {item.dtype.public} cannot index")
+    return int(item) if ambient.trace is None else item
+
+
+def _nonzero(mask: Tensor) -> list[Tensor]:
+    if here(mask)._array is None or ambient.trace is not None:
+        raise TraceError(
+            "a bool mask selects a number of elements that depends on data",
+            hint="use sley.where(mask, x, 0), or multiply by the mask",
+        )
+    return [of_array(places.astype(np.int64)) for places in np.nonzero(mask.array)]
+
+
+def _axes_used(item: Any) -> int:
+    return 0 if item is None or item is Ellipsis else 1
+
+
+def _take(parsed: Parsed, shape: Sequence[Dim], axis: int, item: Any) -> int:
+    """Add one part of an index to `parsed`; returns the next axis."""
+    if item is None:
+        parsed.shape.append(1)
+        return axis
+    size = shape[axis]
+    number = dim_or_none(item) if isinstance(item, (int, SymInt)) else None
+    if number is not None:
+        parsed.starts.append(_position(number, size, axis))
+        parsed.sizes.append(1)
+        parsed.steps.append(1)
+    elif isinstance(item, slice):
+        start, count, step = slice_bounds(item, size)
+        parsed.starts.append(start)
+        parsed.sizes.append(count)
+        parsed.steps.append(step)
+        parsed.shape.append(count)
+    elif isinstance(item, Tensor):
+        if item.dtype.kind not in ("int", "uint"):
+            raise IndexingError(f"a tensor of {item.dtype.public} cannot index")
+        parsed.tensors.append((len(parsed.shape), item))
+        parsed.starts.append(0)
+        parsed.sizes.append(size)
+        parsed.steps.append(1)
+        parsed.shape.append(size)
+    else:
+        raise IndexingError(f"a {type(item).__name__} cannot index a tensor")
+    return axis + 1
+
+
+def _position(number: Dim, size: Dim, axis: int) -> Dim:
+    """The index of one element from the front."""
+    if isinstance(number, int) and isinstance(size, int):
+        if not -size <= number < size:
+            raise IndexingError(f"index {number} is out of range for axis {axis} of size {size}")
+        return number + size if number < 0 else number
+    trace = ambient.trace
+    assert trace is not None, "a symbolic size outside of a trace"
+    if trace.decide(number, "<", 0):
+        number = number + size
+    if trace.decide(number, "<", 0) or not trace.decide(number, "<", size):
+        raise IndexingError(f"index {number} is out of range for axis {axis} of size {size}")
+    return number
+
+
+def slice_bounds(item: slice, size: Dim) -> tuple[Dim, Dim, int]:
+    """start, number of elements and step of a slice of an axis, as Python's slices have them.
+
+    Raises:
+        IndexingError: the step is 0.
+    """
+    step = 1 if item.step is None else int(item.step)
+    if step == 0:
+        raise IndexingError("the step of a slice cannot be 0")
+    low, high = (_bound(item.start), _bound(item.stop))
+    if isinstance(size, int) and not isinstance(low, Expr) and not isinstance(high, Expr):
+        begin, end, step = slice(low, high, step).indices(size)
+        return begin, len(range(begin, end, step)), step
+    trace = ambient.trace
+    assert trace is not None, "a symbolic size outside of a trace"
+    begin, end = _clamped(low, size, step, True), _clamped(high, size, step, False)
+    span = end - begin if step > 0 else begin - end
+    if trace.decide(span, "<", 1):
+        return 0, 0, step
+    return begin, floordiv(span + abs(step) - 1, abs(step)), step
+
+
+def _bound(value: Any) -> Dim | None:
+    if value is None:
+        return None
+    dim = dim_or_none(value)
+    return int(value.__index__()) if dim is None else dim
+
+
+def _clamped(bound: Dim | None, size: Dim, step: int, is_start: bool) -> Dim:
+    """A bound of a slice, counted from the front and within the axis."""
+    trace = ambient.trace
+    assert trace is not None
+    first: Dim = 0 if step > 0 else -1
+    last: Dim = size if step > 0 else size - 1
+    if bound is None:
+        return first if is_start == (step > 0) else last
+    if trace.decide(bound, "<", 0):
+        bound = bound + size
+        if trace.decide(bound, "<", first):
+            return first
+    return last if trace.decide(bound, ">", last) else bound
+
+
+def _basic(tensor: Tensor, parsed: Parsed) -> Tensor:
+    """The view by the slices, ints and Nones of an index."""
+    shape = tensor.type.shape
+    view = tensor
+    whole = all(
+        s == 0 and n == size and k == 1
+        for s, n, k, size in zip(parsed.starts, parsed.sizes, parsed.steps, shape, strict=True)
+    )
+    if not whole:
+        view = slice_view(view, parsed.starts, parsed.sizes, parsed.steps)
+    if tuple(parsed.shape) != view.type.shape or view is tensor:
+        reshaped = reshape_view(view, [_spelled(d) for d in parsed.shape])
+        assert reshaped is not None, "dropping and adding axes of size 1 needs no copy"
+        view = reshaped
+    return view
+
+
+def _spelled(dim: Dim) -> Any:
+    trace = ambient.trace
+    return SymInt(dim, trace) if isinstance(dim, Expr) and trace is not None else dim
+
+
+# Indices that are data
+
+
+class _Plan(NamedTuple):
+    """How indexed axes are gathered: moved to the front, flattened, indexed by one tensor."""
+
+    perm: list[int]
+    rest: list[Dim]
+    flat: Tensor
+    result_axis: int
+
+
+def _plan(tensor: Tensor, indices: Sequence[tuple[int, Tensor]]) -> _Plan:
+    axes = [axis for axis, _ in indices]
+    shape = here(tensor).type.shape
+    common = broadcast_shapes([here(i).type.shape for _, i in indices], "indexing")
+    flat: Any = None
+    for axis, index in indices:
+        size = _spelled(shape[axis])
+        index = as_type(index, tensor_type(i64, common))
+        _check_range(index, shape[axis], axis)
+        wrapped = elementwise("add", index, size)
+        index = elementwise("where", elementwise("lt", index, 0), wrapped, index, conditions=1)
+        if flat is not None:
+            index = elementwise("add", elementwise("mul", flat, size), index)
+        flat = index
+    others = [a for a in range(len(shape)) if a not in axes]
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    return _Plan(axes + others, [shape[a] for a in others], flat, axes[0] if adjacent else 0)
+
+
+def _as_int64(index: Tensor) -> Tensor:
+    return index if index.dtype is i64 else apply("cast", [index], dtype=i64)
+
+
+def _check_range(index: Tensor, size: Dim, axis: int) -> None:
+    array = index._array
+    if array is None or not array.size or not isinstance(size, int):
+        return
+    if array.min() < -size or array.max() >= size:
+        bad = array[(array < -size) | (array >= size)].flat[0]
+        raise IndexingError(f"index {bad} is out of range for axis {axis} of size {size}")
+
+
+def gather_axes(tensor: Tensor, indices: Sequence[tuple[int, Tensor]]) -> Tensor:
+    """The elements of `tensor` at integer tensors, which broadcast, along their axes."""
+    if len(indices) == 1:
+        axis, index = indices[0]
+        index = _wrapped(index, here(tensor).type.shape[axis], axis)
+        return apply("gather", [tensor, index], axis=axis)
+    plan = _plan(tensor, indices)
+    front = _flattened(tensor, plan, len(indices))
+    found = apply("gather", [front, plan.flat], axis=0)
+    if plan.result_axis == 0:
+        return found
+    count, k = plan.flat.ndim, plan.result_axis
+    order = [*range(count, count + k), *range(count), *range(count + k, found.ndim)]
+    return permute_view(found, order)
+
+
+def _wrapped(index: Tensor, size: Dim, axis: int) -> Tensor:
+    """The index with negative numbers counted from the end."""
+    index = _as_int64(index)
+    _check_range(index, size, axis)
+    if index._array is not None and ambient.trace is None:
+        if not index._array.size or index._array.min() >= 0:
+            return index
+    moved = elementwise("add", index, _spelled(size))
+    return elementwise("where", elementwise("lt", index, 0), moved, index, conditions=1)
+
+
+def _flattened(tensor: Tensor, plan: _Plan, count: int) -> Tensor:
+    """The indexed axes in front, as one."""
+    moved = permute_view(tensor, plan.perm)
+    shape = moved.type.shape
+    target = [_spelled(product(shape[:count])), *(_spelled(d) for d in shape[count:])]
+    return apply("reshape", [moved], shape=tuple(_dim(d) for d in target))
+
+
+def _dim(value: Any) -> Dim:
+    return value.expr if isinstance(value, SymInt) else value
+
+
+def scatter_axes(
+    view: Tensor, indices: Sequence[tuple[int, Tensor]], value: Any, combine: str
+) -> None:
+    """Write (combine="set") or add ("add") `value` at integer tensors, in place.
+
+    Raises:
+        ShapeError: `value` does not broadcast to the selected elements.
+    """
+    plan = _plan(view, indices)
+    shape = here(view).type.shape
+    count = len(indices)
+    front = _flattened(view, plan, count)
+    k, chosen = plan.result_axis, here(plan.flat).type.shape
+    selected = (*plan.rest[:k], *chosen, *plan.rest[k:])
+    updates = _broadcast_updates(view, value, selected)
+    if k:
+        n = len(chosen)
+        order = [*range(k, k + n), *range(k), *range(k + n, len(selected))]
+        updates = permute_view(updates, order)
+    done = apply("scatter", [front, plan.flat, updates], axis=0, combine=combine)
+    moved = tuple(shape[a] for a in plan.perm)
+    back = apply("reshape", [done], shape=moved)
+    inverse = [plan.perm.index(a) for a in range(len(shape))]
+    write(view, value_of(permute_view(back, inverse)))
+
+
+def _broadcast_updates(view: Tensor, value: Any, shape: tuple[Dim, ...]) -> Tensor:
+    if isinstance(value, Tensor):
+        given = here(value).type.shape
+        if broadcast_shapes([shape, given], "indexed write") != shape:
+            raise ShapeError(f"a value of shape {list(given)} does not fit {list(shape)}")
+    return as_type(value, tensor_type(view.dtype, shape))

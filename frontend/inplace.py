@@ -1,0 +1,277 @@
+"""Writes: a storage's content is replaced through the inverse of the view path.
+
+Eager, the elements go into the buffer; in a trace, the storage gets a new pure value. The history
+of gradients follows in both: the root of a chain of views gets the value that `updated` makes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir.graph import Value
+from .apply import (
+    broadcast_shapes,
+    builder,
+    detached_value,
+    elementwise,
+    expanded,
+    is_tracked,
+    value_of,
+    wrap,
+)
+from .context import ambient
+from .errors import AutogradError, DTypeError, ShapeError, UnsupportedError, user_location
+from .promotion import can_cast
+from .tape import TRACKING, EagerValue
+from .tensor import Tensor, here, make
+from .views import RESHAPE, Path, updated, writable
+
+
+def write(tensor: Tensor, new: Value) -> Tensor:
+    """Make `tensor` hold `new`, a value of its type; every view of the storage sees it.
+
+    Raises:
+        AutogradError: a leaf that requires grad, outside of `no_grad`.
+        UnsupportedError: an expanded view, whose elements share memory.
+    """
+    target = here(tensor)
+    root = target.root()
+    check_writable(target, root)
+    if not ambient.context.grad_enabled:
+        new = detached_value(new)
+    if ambient.trace is None:
+        _write_eager(target, root, new)
+    else:
+        _write_traced(target, root, new)
+    return tensor
+
+
+def check_writable(target: Tensor, root: Tensor) -> None:
+    """Raise where a write to `target` is refused."""
+    if not writable(target.path):
+        raise UnsupportedError(
+            f"in-place write to an expanded view {target.type}: several of its elements are one",
+            hint="write to a clone()",
+        )
+    if ambient.context.grad_enabled and root._requires:
+        what = "a leaf that requires grad" if root is target else "a view of such a leaf"
+        raise AutogradError(
+            f"in-place write to {what} would lose what its gradient means",
+            hint="wrap it in `with sley.no_grad():`, or write to a clone()",
+        )
+    if not ambient.context.grad_enabled and root._tracked:
+        raise UnsupportedError(
+            "in-place write under no_grad() to a tensor with a history",
+            hint="write to its detach().clone(), or inside enable_grad()",
+        )
+
+
+def _chain(target: Tensor, root: Tensor) -> Path:
+    """The steps from `root` to `target`."""
+    return target.path[len(root.path) :]
+
+
+def _write_eager(target: Tensor, root: Tensor, new: Value) -> None:
+    assert isinstance(new, EagerValue) and target._array is not None
+    storage, line = target.storage, user_location()
+    history: Value | None = None
+    if ambient.context.grad_enabled and (root._tracked or new.tracked):
+        history = updated(value_of(root), _chain(target, root), new, TRACKING.emit)
+        if history is new and new.storage is not None:
+            # The value of another tensor: a node of its own, that lies in this memory.
+            history = TRACKING.emit(RESHAPE, (new,), {"shape": new.type.shape})
+    target._array[...] = new.array
+    storage.touch(line)
+    if history is None:
+        return
+    assert isinstance(history, EagerValue) and root._array is not None
+    history.array, history.storage, history.version = root._array, storage, storage.version
+    root._value, root._version, root._tracked = history, storage.version, history.tracked
+
+
+def _write_traced(target: Tensor, root: Tensor, new: Value) -> None:
+    trace, storage = ambient.trace, target.storage
+    assert trace is not None
+    emit = trace.builder.emit
+    chain = _chain(target, root)
+    whole = all(step.bijective for step in chain)
+    if whole and not root._tracked:
+        old = new  # not read
+    elif root._requires:
+        old = trace.current(storage)
+        for step in root.path:
+            old = step.emit(old, emit)
+        old = trace.untracked(old)
+    else:
+        old = value_of(root)
+    history = updated(old, chain, new, emit)
+    trace.set_current(storage, updated(trace.current(storage), root.path, history, emit))
+    root._tracked = is_tracked(history)
+    # A leaf gets a new value of its own when it is next read.
+    root._value, root._version = history, -1 if root._requires else storage.version
+
+
+def _fitting(target: Tensor, source: Any, name: str) -> Value:
+    """The value of `source`, cast and broadcast to the type of `target`."""
+    type = here(target).type
+    if isinstance(source, Tensor):
+        shape = here(source).type.shape
+        if broadcast_shapes([type.shape, shape], name) != type.shape:
+            raise ShapeError(
+                f"{name}: {list(shape)} does not fit into a tensor of shape {list(type.shape)}"
+            )
+    return expanded(source, type)
+
+
+def copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `source` (a tensor or number, broadcast and cast) into this tensor.
+
+    Raises:
+        ShapeError: `source` does not broadcast to this shape.
+    """
+    if isinstance(source, Tensor) and _same_place(self, source):
+        return self
+    return write(self, _fitting(self, source, "copy_"))
+
+
+def _same_place(a: Tensor, b: Tensor) -> bool:
+    """Whether both are the same elements of the same memory, with the same history."""
+    x, y = here(a), here(b)
+    same = x.storage is y.storage and x.path == y.path and x.type is y.type
+    return same and (x.root() is y.root() or x.root().base is y.root().base is None)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one number (or 0-d tensor) into every element."""
+    return write(self, _fitting(self, value, "fill_"))
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Write 0 into every element."""
+    return fill_(self, 0)
+
+
+def update(self: Tensor, result: Tensor, name: str) -> Tensor:
+    """Write the result of an op of `self` back into it.
+
+    Raises:
+        DTypeError: the result is of a higher category than this tensor's dtype.
+        ShapeError: the result has another shape.
+    """
+    type = here(self).type
+    if not can_cast(result.type.dtype, type.dtype):
+        raise DTypeError(
+            f"{name}: a result of {result.type.dtype.public} cannot be stored as "
+            f"{type.dtype.public}",
+            hint="use the form without the underscore, or cast first",
+        )
+    if result.type.shape != type.shape:
+        raise ShapeError(
+            f"{name}: the result has the shape {list(result.type.shape)}, "
+            f"the tensor {list(type.shape)}"
+        )
+    return write(self, expanded(result, type))
+
+
+def _scaled(other: Any, alpha: Any) -> Any:
+    return other if isinstance(alpha, int) and alpha == 1 else elementwise("mul", other, alpha)
+
+
+def add_(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """self += alpha * other."""
+    return update(self, elementwise("add", self, _scaled(other, alpha)), "add_")
+
+
+def sub_(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """self -= alpha * other."""
+    return update(self, elementwise("sub", self, _scaled(other, alpha)), "sub_")
+
+
+def mul_(self: Tensor, other: Any) -> Tensor:
+    """self *= other."""
+    return update(self, elementwise("mul", self, other), "mul_")
+
+
+def div_(self: Tensor, other: Any) -> Tensor:
+    """self /= other."""
+    return update(self, elementwise("div", self, other, promote="float"), "div_")
+
+
+def floor_divide_(self: Tensor, other: Any) -> Tensor:
+    """self //= other."""
+    return update(self, elementwise("floor_div", self, other), "floor_divide_")
+
+
+def remainder_(self: Tensor, other: Any) -> Tensor:
+    """self %= other."""
+    return update(self, elementwise("remainder", self, other), "remainder_")
+
+
+def pow_(self: Tensor, exponent: Any) -> Tensor:
+    """self **= exponent."""
+    return update(self, elementwise("pow", self, exponent), "pow_")
+
+
+def bitwise_and_(self: Tensor, other: Any) -> Tensor:
+    """self &= other."""
+    return update(self, elementwise("bit_and", self, other), "bitwise_and_")
+
+
+def bitwise_or_(self: Tensor, other: Any) -> Tensor:
+    """self |= other."""
+    return update(self, elementwise("bit_or", self, other), "bitwise_or_")
+
+
+def bitwise_xor_(self: Tensor, other: Any) -> Tensor:
+    """self ^= other."""
+    return update(self, elementwise("bit_xor", self, other), "bitwise_xor_")
+
+
+def addcmul_(self: Tensor, a: Any, b: Any, *, value: Any = 1) -> Tensor:
+    """self += value * a * b."""
+    return add_(self, elementwise("mul", a, b), alpha=value)
+
+
+def addcdiv_(self: Tensor, a: Any, b: Any, *, value: Any = 1) -> Tensor:
+    """self += value * a / b."""
+    return add_(self, elementwise("div", a, b, promote="float"), alpha=value)
+
+
+def lerp_(self: Tensor, end: Any, weight: Any) -> Tensor:
+    """self += weight * (end - self)."""
+    return add_(self, elementwise("mul", elementwise("sub", end, self), weight))
+
+
+def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Every element at least `min` and at most `max`, in place."""
+    if min is not None:
+        update(self, elementwise("maximum", self, min), "clamp_")
+    return self if max is None else update(self, elementwise("minimum", self, max), "clamp_")
+
+
+def detach(self: Tensor) -> Tensor:
+    """The same memory without a history; writes to one are seen in the other."""
+    source = here(self)
+    result = make(source.storage, source.path, source.type, source._array)
+    result._strides, result._weak = source._strides, source._weak
+    return result
+
+
+def detach_(self: Tensor) -> Tensor:
+    """Drop the history of this tensor, which becomes a leaf that requires no grad.
+
+    Raises:
+        AutogradError: it is a view; detach() it instead.
+    """
+    tensor = here(self)
+    if tensor.base is not None:
+        raise AutogradError("detach_() of a view", hint="use detach()")
+    tensor._tracked, tensor._requires, tensor._version = False, False, -1
+    tensor._value = None
+    return self
+
+
+def clone(self: Tensor) -> Tensor:
+    """A copy with memory of its own; gradients flow through it."""
+    value = value_of(self)
+    return wrap(builder().emit(RESHAPE, (value,), {"shape": value.type.shape}), (value,))

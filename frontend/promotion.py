@@ -1,0 +1,107 @@
+"""PyTorch's type promotion.
+
+Tensors with axes decide over 0-d tensors, and these over Python numbers, unless the weaker one is
+of a higher category (bool < integer < float). See PyTorch's "Tensor Attributes" page.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ..ir.dtypes import DType, bf16, bool_, f16, f32, f64, i64, u32, u64
+from .context import ambient
+from .errors import DTypeError
+from .symint import SymInt
+from .tensor import Tensor
+
+_FLOATS = (f16, bf16, f32, f64)
+_CATEGORY = {"bool": 0, "uint": 1, "int": 1, "float": 2}
+
+
+def category(dtype: DType) -> int:
+    """0 for bool, 1 for integers, 2 for floats."""
+    return _CATEGORY[dtype.kind]
+
+
+@functools.lru_cache(maxsize=512)
+def promote_types(a: DType, b: DType) -> DType:
+    """The smallest dtype that both convert to without leaving their category.
+
+    Raises:
+        DTypeError: uint64 with a signed integer: no integer dtype holds both.
+    """
+    if a is b:
+        return a
+    if category(a) != category(b):
+        return max(a, b, key=category)
+    if a.is_float:
+        if {a, b} == {f16, bf16}:
+            return f32
+        return max(a, b, key=_FLOATS.index)
+    if a.kind == b.kind:
+        return max(a, b, key=lambda d: d.itemsize)
+    unsigned, signed = (a, b) if a.kind == "uint" else (b, a)
+    if unsigned is u64:
+        raise DTypeError(f"no dtype holds both {a.public} and {b.public}", hint="cast one of them")
+    return i64 if unsigned is u32 else signed
+
+
+def can_cast(source: DType, target: DType) -> bool:
+    """Whether a result of dtype `source` may be stored as `target`: not to a lower category."""
+    return category(source) <= category(target)
+
+
+def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+    if higher is None or lower is None:
+        return higher or lower
+    if higher.is_float:
+        return higher
+    if higher is bool_ or lower.is_float:
+        return promote_types(higher, lower)
+    return higher
+
+
+def number_dtype(number: Any) -> DType:
+    """The dtype of a Python number as a tensor of its own.
+
+    Raises:
+        DTypeError: it is no bool, int or float.
+    """
+    if isinstance(number, bool):
+        return bool_
+    if isinstance(number, (int, SymInt)):
+        return i64
+    if isinstance(number, float):
+        return ambient.context.default_dtype
+    raise DTypeError(f"a {type(number).__name__} is neither a tensor nor a number")
+
+
+def result_type(*args: Any) -> DType:
+    """The dtype that an elementwise op of these tensors and numbers computes in.
+
+    Raises:
+        DTypeError: an argument is neither a tensor nor a number.
+    """
+    with_axes: DType | None = None
+    scalar: DType | None = None
+    number: DType | None = None
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype = arg.type.dtype
+            if arg._weak:
+                number = dtype if number is None else promote_types(number, dtype)
+            elif arg.type.shape:
+                with_axes = dtype if with_axes is None else promote_types(with_axes, dtype)
+            else:
+                scalar = dtype if scalar is None else promote_types(scalar, dtype)
+        else:
+            dtype = number_dtype(arg)
+            number = dtype if number is None else promote_types(number, dtype)
+    found = _combine(with_axes, _combine(scalar, number))
+    if found is None:
+        raise DTypeError("result_type() needs an argument")
+    return found
+
+
+__all__ = ["can_cast", "category", "number_dtype", "promote_types", "result_type"]

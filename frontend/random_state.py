@@ -1,0 +1,110 @@
+"""The random state: (seed, offset), two 0-d tensors that a trace captures like any other.
+
+Each draw takes one offset, in program order, whatever its size.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ir.dtypes import i64
+from .context import ambient, setting
+from .errors import ArgumentError, TraceError
+from .tensor import Tensor, of_array
+
+
+class Draw(NamedTuple):
+    """What one draw is made of: two 0-d int64 tensors."""
+
+    seed: Tensor
+    offset: Tensor
+
+
+class Generator:
+    """A stream of draws. `Generator().manual_seed(0)` gives the same ones on every machine."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = of_array(np.array(_word(seed), np.int64))
+        self._offset = of_array(np.array(0, np.int64))
+
+    def next_draw(self) -> Draw:
+        """(seed, offset) of the next draw; the state moves on by one."""
+        with setting(grad_enabled=False):
+            draw = Draw(self._seed.clone(), self._offset.clone())
+            self._offset.add_(1)
+        return draw
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Begin again from `seed`."""
+        word = _word(seed)
+        with setting(grad_enabled=False):
+            self._seed.fill_(word)
+            self._offset.fill_(0)
+        return self
+
+    def seed(self) -> int:
+        """Begin again from a seed that the operating system draws, which is returned."""
+        word = secrets.randbits(63)
+        self.manual_seed(word)
+        return word
+
+    def initial_seed(self) -> int:
+        """The seed that the stream began from."""
+        return int(self._seed.item())
+
+    def get_state(self) -> Tensor:
+        """A tensor int64[2]: seed and number of draws so far."""
+        if ambient.trace is not None:
+            raise TraceError("the random state cannot be read while a function is recorded")
+        return of_array(np.array([self._seed.item(), self._offset.item()], np.int64))
+
+    def set_state(self, state: Tensor) -> Generator:
+        """Go on from a state that `get_state` gave.
+
+        Raises:
+            ArgumentError: it is no int64[2].
+        """
+        if state.dtype is not i64 or tuple(state.shape) != (2,):
+            raise ArgumentError(f"a random state is an int64[2], not {state.type}")
+        with setting(grad_enabled=False):
+            self._seed.copy_(state[0])
+            self._offset.copy_(state[1])
+        return self
+
+
+def _word(seed: int) -> int:
+    """`seed` as a signed 64-bit number."""
+    if not -(1 << 63) <= seed < 1 << 64:
+        raise ArgumentError(f"the seed {seed} has more than 64 bits")
+    return seed - (1 << 64) if seed >= 1 << 63 else int(seed)
+
+
+default_generator = Generator()
+
+
+def next_draw(generator: Generator | None = None) -> Draw:
+    """(seed, offset) of the next draw of `generator`, or of the default one."""
+    return (generator or default_generator).next_draw()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Begin the default stream again from `seed`."""
+    return default_generator.manual_seed(seed)
+
+
+def initial_seed() -> int:
+    """The seed that the default stream began from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default stream, for `set_rng_state`."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: Tensor) -> None:
+    """Go on from a state that `get_rng_state` gave."""
+    default_generator.set_state(state)

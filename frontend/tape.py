@@ -1,0 +1,147 @@
+"""The eager tape: values that are known at once and remember how they were made."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir.builder import Concrete, Evaluating
+from ..ir.graph import Location, Node, Region, Value
+from ..ir.ops.base import Op, TypeRuleError
+from ..ir.types import TensorType
+from .errors import user_location
+
+if TYPE_CHECKING:
+    from .storage import Storage
+    from .tensor import Tensor
+
+
+class EagerValue(Concrete):
+    """A known value.
+
+    Attributes:
+        tracked: whether a gradient may be asked through it.
+        storage, version: the memory that `array` lies in, and its version when the value was
+            made; None where nobody else writes to `array`.
+        leaf: a weak reference to the tensor whose `.grad` takes the gradient.
+    """
+
+    __slots__ = ("leaf", "storage", "tracked", "version")
+    node: Node | None
+
+    def __init__(self, array: np.ndarray, type: TensorType, tracked: bool = False) -> None:
+        self.type = type
+        self.node = None
+        self.index = 0
+        self.name = None
+        self.array = array
+        self.tracked = tracked
+        self.storage: Storage | None = None
+        self.version = 0
+        self.leaf: weakref.ref[Tensor] | None = None
+
+
+class Overwritten(Exception):
+    """A rule reads a value whose memory was written since; `autograd` makes the user's error."""
+
+    def __init__(self, value: EagerValue, op: Op) -> None:
+        super().__init__(f"{value} was overwritten before {op.name} read it")
+        self.value = value
+        self.op = op
+
+
+class TapeNode(Node):
+    """A node that does not own its results, so that a graph dies with the last tensor of it.
+
+    `results` gives the living value, or one made again from the saved array.
+    """
+
+    __slots__ = ("_arrays", "_types", "_weak", "freed")
+
+    def __init__(
+        self,
+        op: Op,
+        operands: tuple[Value, ...],
+        attrs: Mapping[str, Any],
+        regions: tuple[Region, ...],
+        line: Location | None,
+        results: Sequence[EagerValue],
+    ) -> None:
+        self.op = op
+        self.operands = operands
+        self.attrs = attrs
+        self.regions = regions
+        self.line = line
+        self.freed = False
+        self._types = [v.type for v in results]
+        self._weak = [weakref.ref(v) for v in results]
+        # A result among others may be read by the rule after it has died; a lone one cannot.
+        self._arrays = [v.array for v in results] if len(results) > 1 else []
+        for index, value in enumerate(results):
+            value.node, value.index, value.tracked = self, index, value.type.dtype.is_float
+
+    @property
+    def results(self) -> tuple[Value, ...]:  # type: ignore[override]
+        found = []
+        for index, reference in enumerate(self._weak):
+            value = reference()
+            if value is None:
+                value = EagerValue(self._arrays[index], self._types[index])
+            found.append(value)
+        return tuple(found)
+
+    def free(self) -> None:
+        """Let go of the operands: what `backward()` does unless the graph is retained."""
+        self.operands, self._arrays, self.freed = (), [], True
+
+
+class Tape(Evaluating):
+    """Computes each op at once with its numpy evaluation; with `track`, results of tracked values
+    keep their node.
+
+    Raises (from `emit`):
+        TypeRuleError: the operands or attributes do not fit the op.
+        Overwritten: an operand's memory was written since the value was made.
+    """
+
+    def __init__(self, track: bool) -> None:
+        super().__init__(record=track, locate=user_location)
+        self.track = track
+
+    def emit(
+        self,
+        op: Op,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any] | None = None,
+        regions: tuple[Region, ...] = (),
+    ) -> Any:
+        attrs = attrs or {}
+        if op.arity is not None and len(operands) != op.arity:
+            raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
+        types = op.infer([v.type for v in operands], attrs)
+        arrays = []
+        tracked = False
+        for value in operands:
+            assert isinstance(value, EagerValue)
+            if value.storage is not None and value.storage.version != value.version:
+                raise Overwritten(value, op)
+            arrays.append(value.array)
+            tracked = tracked or value.tracked
+        with np.errstate(all="ignore"):
+            outs = op.evaluate(arrays, attrs)
+        results = []
+        for array, type in zip(outs, types, strict=True):
+            results.append(
+                EagerValue(array if isinstance(array, np.ndarray) else np.asarray(array), type)
+            )
+        if tracked and self.track and op.name != "stop_gradient":
+            line = self.locate() if self.locate is not None else None
+            TapeNode(op, tuple(operands), attrs, regions, line, results)
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+TRACKING = Tape(track=True)
+PLAIN = Tape(track=False)

@@ -1,0 +1,545 @@
+"""`Tensor`: a view of a storage, with its gradient.
+
+The class holds the data model and what reads data out. Operators and methods that are functions
+are attached in `methods.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from ..ir.dims import Dim, Expr
+from ..ir.dtypes import DType, bf16
+from ..ir.graph import Value
+from ..ir.types import TensorType, tensor_type
+from .context import ambient
+from .errors import AutogradError, DTypeError, ShapeError, TraceError
+from .storage import Storage
+from .symint import SymInt
+from .views import Path, Shape, Step, contiguous_strides
+
+Hook = Callable[["Tensor"], "Tensor | None"]
+
+
+class Size(tuple):
+    """A shape: a tuple of ints (in a trace also `SymInt`)."""
+
+    __slots__ = ()
+
+    def numel(self) -> Any:
+        """The number of elements."""
+        total: Any = 1
+        for size in self:
+            total = total * size
+        return total
+
+    def __repr__(self) -> str:
+        return f"sley.Size([{', '.join(map(str, self))}])"
+
+
+class Tensor:
+    """An array of one dtype that remembers, where asked to, how it was made.
+
+    `Tensor(data)` takes another tensor (shares its memory), or whatever numpy makes an array of.
+
+    Attributes:
+        storage: the memory.
+        path: the steps from the storage to this tensor.
+        base, step: the tensor that this is a view of, and how; None for one that is its own.
+        type: dtype and shape.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_data_version",
+        "_grad",
+        "_hooks",
+        "_requires",
+        "_retains",
+        "_strides",
+        "_tracked",
+        "_value",
+        "_version",
+        "_weak",
+        "base",
+        "path",
+        "step",
+        "storage",
+        "type",
+    )
+
+    def __init__(
+        self, data: Any = (), *, dtype: DType | None = None, requires_grad: bool = False
+    ) -> None:
+        from .construct import as_tensor
+
+        source = as_tensor(data, dtype=dtype)
+        _init(self, source.storage, source.path, source.type, source._array)
+        self._strides = source._strides
+        if requires_grad:
+            self.requires_grad_()
+
+    if TYPE_CHECKING:
+        # Attached by `methods.py`; declared for readers and type checkers.
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def copy_(self, source: Any, non_blocking: bool = False) -> Tensor: ...
+        def add_(self, other: Any, *, alpha: Any = 1) -> Tensor: ...
+        def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor: ...
+        def mul_(self, other: Any) -> Tensor: ...
+        def div_(self, other: Any) -> Tensor: ...
+        def zero_(self) -> Tensor: ...
+        def fill_(self, value: Any) -> Tensor: ...
+        def detach(self) -> Tensor: ...
+        def clone(self) -> Tensor: ...
+        def backward(
+            self,
+            gradient: Any = None,
+            retain_graph: bool | None = None,
+            create_graph: bool = False,
+            inputs: Any = None,
+        ) -> None: ...
+
+    __hash__ = object.__hash__
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> Size:
+        shape = self.type.shape
+        if self.storage.trace is None:
+            return Size(shape)
+        trace = self.storage.trace
+        return Size(SymInt(d, trace) if isinstance(d, Expr) else d for d in shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    def dim(self) -> int:
+        """The number of axes."""
+        return len(self.type.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of axis `dim`."""
+        return self.shape if dim is None else self.shape[normal_axis(dim, self.ndim)]
+
+    def numel(self) -> Any:
+        """The number of elements."""
+        return self.shape.numel()
+
+    def nelement(self) -> Any:
+        """The number of elements."""
+        return self.shape.numel()
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.type.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        return self.numel() * self.itemsize
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is float16, bfloat16, float32 or float64."""
+        return self.type.dtype.is_float
+
+    def strides(self) -> Shape:
+        """Strides in elements, as dimensions."""
+        if self._array is not None:
+            size = self._array.itemsize
+            return tuple(s // size for s in self._array.strides)
+        if self._strides is not None:
+            return self._strides
+        return contiguous_strides(self.type.shape)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Strides in elements, or that of axis `dim`."""
+        trace = self.storage.trace
+        found = tuple(SymInt(s, trace) if isinstance(s, Expr) else s for s in self.strides())
+        return found if dim is None else found[normal_axis(dim, self.ndim)]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie densely in row-major order."""
+        if self._array is not None:
+            return bool(self._array.flags.c_contiguous)
+        shape, dense = self.type.shape, contiguous_strides(self.type.shape)
+        return all(n == 1 or a == b for n, a, b in zip(shape, self.strides(), dense, strict=True))
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return int(self.array.__array_interface__["data"][0])
+
+    @property
+    def array(self) -> np.ndarray:
+        """The elements, as a numpy view of the storage.
+
+        Raises:
+            TraceError: the tensor is traced; it has no data yet.
+        """
+        trace = ambient.trace
+        if self._array is None or (trace is not None and trace.written(self.storage)):
+            no_data(self, "its data was asked for")
+        return self._array
+
+    # Gradients
+
+    def root(self) -> Tensor:
+        """The tensor at the beginning of the chain of views: it has the history."""
+        tensor = self
+        while tensor.base is not None:
+            tensor = tensor.base
+        return tensor
+
+    @property
+    def requires_grad(self) -> bool:
+        if self._requires:
+            return True
+        root = here(self).root()
+        return (root._tracked or root._requires) and self.type.dtype.is_float
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for gradients of this tensor, a leaf, or no longer.
+
+        Raises:
+            AutogradError: the tensor is not a leaf, or not of a floating point dtype.
+        """
+        tensor = here(self)
+        if requires_grad and not tensor.type.dtype.is_float:
+            raise AutogradError(
+                f"only floating point tensors can require gradients, this is {tensor.dtype}"
+            )
+        if requires_grad == tensor.requires_grad:
+            return self
+        if not tensor.is_leaf:
+            raise AutogradError(
+                "requires_grad of a tensor that was computed cannot be changed",
+                hint="use detach() for one without a history",
+            )
+        tensor.base, tensor.step = None, None  # a leaf is its own beginning
+        tensor._requires, tensor._version = requires_grad, -1
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was made by the user, not computed from one that requires grad."""
+        tensor = here(self)
+        return tensor._requires or not tensor.requires_grad
+
+    @property
+    def retains_grad(self) -> bool:
+        return here(self)._retains
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward()` accumulated; None before the first one."""
+        trace = ambient.trace
+        return self._grad if trace is None else trace.read_grad(self)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise DTypeError(f".grad is a Tensor or None, not a {type(value).__name__}")
+            if value.type != self.type:
+                raise ShapeError(f".grad of a tensor {self.type} cannot be {value.type}")
+        if ambient.trace is None:
+            self._grad = value
+        else:
+            ambient.trace.write_grad(self, value)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without the history."""
+        return self.detach()
+
+    @data.setter
+    def data(self, source: Tensor) -> None:
+        """Become a view of what `source` is a view of. Gradient and identity stay."""
+        if ambient.trace is not None:
+            raise TraceError(
+                "`.data = ...` cannot be recorded", hint="write `with sley.no_grad(): x.copy_(y)`"
+            )
+        self.storage, self.path, self.type = source.storage, source.path, source.type
+        self._array, self._version, self._tracked = source._array, -1, False
+        self.base, self.step = None, None
+
+    # Reading
+
+    def numpy(self) -> np.ndarray:
+        """The elements as a numpy array that shares the memory.
+
+        Raises:
+            AutogradError: the tensor requires grad.
+            TraceError: the tensor is traced.
+        """
+        if self.requires_grad:
+            raise AutogradError(
+                "numpy() of a tensor that requires grad would lose the history",
+                hint="use x.detach().numpy()",
+            )
+        array = self.array
+        self.storage.handed_out = True
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            if copy is False:
+                raise ValueError(f"{array.dtype} to {dtype} needs a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> Any:
+        """The only element as a Python number.
+
+        Raises:
+            ShapeError: there is not exactly one element.
+            TraceError: the tensor is traced.
+        """
+        if self._array is None:
+            no_data(self, "item() was called")
+        if self.array.size != 1:
+            raise ShapeError(f"item() needs one element, the shape is {list(self.type.shape)}")
+        value = self.array.reshape(())[()]
+        return float(value) if self.type.dtype is bf16 else value.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers; a number for a 0-d tensor."""
+        array = self.array
+        return (array.astype(np.float32) if self.type.dtype is bf16 else array).tolist()
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise DTypeError("len() of a 0-d tensor")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.type.shape:
+            raise DTypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __contains__(self, element: Any) -> bool:
+        wanted = element.array if isinstance(element, Tensor) else element
+        return bool((self.array == wanted).any())
+
+    def __bool__(self) -> bool:
+        return bool(self._number("bool()", "its truth decides a Python branch"))
+
+    def __float__(self) -> float:
+        return float(self._number("float()", "a Python float was made of it"))
+
+    def __int__(self) -> int:
+        return int(self._number("int()", "a Python int was made of it"))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("complex()", "a Python complex was made of it"))
+
+    def __index__(self) -> int:
+        if self.type.dtype.kind not in ("int", "uint", "bool"):
+            raise DTypeError(f"a tensor of {self.dtype} cannot be an index")
+        return int(self._number("an index", "it was used as a Python index"))
+
+    def _number(self, what: str, use: str) -> Any:
+        if self._array is None:
+            no_data(self, use)
+        if self.array.size != 1:
+            raise ShapeError(
+                f"{what} of a tensor with {self.array.size} elements is ambiguous",
+                hint="use .any() or .all()" if what == "bool()" else None,
+            )
+        return self.item()
+
+    def __repr__(self) -> str:
+        from .formatting import tensor_text
+
+        return tensor_text(self)
+
+    def __format__(self, spec: str) -> str:
+        if spec and self._array is not None and not self.type.shape:
+            return format(self.item(), spec)
+        return format(repr(self), spec)
+
+    # Copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        found = memo.get(id(self))
+        if found is not None:
+            return found
+        if not self.is_leaf:
+            raise AutogradError(
+                "only leaves can be deep-copied", hint="copy x.detach().clone() instead"
+            )
+        storage = memo.get(id(self.storage))
+        if storage is None:
+            assert self.storage.array is not None, "a traced tensor"
+            storage = memo[id(self.storage)] = Storage.of_array(self.storage.array.copy())
+        made = type(self).__new__(type(self))
+        array = storage.array
+        for step in self.path:
+            array = step.array(array)
+        _init(made, storage, self.path, self.type, array)
+        made._requires = self._requires
+        memo[id(self)] = made
+        if self._grad is not None:
+            made._grad = self._grad.__deepcopy__(memo)
+        for name, value in getattr(self, "__dict__", {}).items():
+            from copy import deepcopy
+
+            made.__dict__[name] = deepcopy(value, memo)
+        return made
+
+    def __reduce__(self) -> tuple:
+        if not self.is_leaf:
+            raise AutogradError("only leaves can be pickled", hint="pickle x.detach() instead")
+        state = dict(getattr(self, "__dict__", {}))
+        array = np.ascontiguousarray(self.array)
+        return _rebuild, (type(self), array.tobytes(), self.type, self._requires, state)
+
+
+def _rebuild(
+    kind: type[Tensor], data: bytes, type: TensorType, requires: bool, state: dict[str, Any]
+) -> Tensor:
+    array = np.frombuffer(data, type.dtype.numpy).reshape(type.shape).copy()  # type: ignore[arg-type]
+    tensor = kind.__new__(kind)
+    _init(tensor, Storage(type, array), (), type, array)
+    tensor._requires = requires
+    if state:
+        tensor.__dict__.update(state)
+    return tensor
+
+
+def _init(
+    tensor: Tensor, storage: Storage, path: Path, type: TensorType, array: np.ndarray | None
+) -> None:
+    tensor.storage = storage
+    tensor.path = path
+    tensor.type = type
+    tensor._array = array
+    tensor.base = None
+    tensor.step = None
+    tensor._value = None
+    tensor._version = -1
+    tensor._strides = None
+    tensor._tracked = False
+    tensor._requires = False
+    tensor._retains = False
+    tensor._weak = False
+    tensor._grad = None
+    tensor._hooks = None
+
+
+def make(storage: Storage, path: Path, type: TensorType, array: np.ndarray | None = None) -> Tensor:
+    """A tensor over a storage, without a history. `array` is None in a trace."""
+    tensor = Tensor.__new__(Tensor)
+    _init(tensor, storage, path, type, array)
+    return tensor
+
+
+def of_array(array: np.ndarray) -> Tensor:
+    """A tensor over the memory of `array` itself (eager)."""
+    storage = Storage.of_array(array)
+    return make(storage, (), storage.type, array)
+
+
+def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
+    """The view of `base` (which must belong to the current mode) by `step`."""
+    array = None if base._array is None else step.array(base._array)
+    view = make(base.storage, (*base.path, step), tensor_type(base.type.dtype, step.result), array)
+    view._strides = strides
+    view._weak = base._weak
+    if not ambient.context.grad_enabled and base.requires_grad:
+        return view  # detached: a view made without gradients has no history
+    view.base, view.step = base, step
+    return view
+
+
+def here(tensor: Tensor) -> Tensor:
+    """`tensor` as the current mode sees it: in a trace, what stands for a concrete one."""
+    trace = ambient.trace
+    if tensor.storage.trace is trace:
+        return tensor
+    if trace is None:
+        return tensor
+    return trace.lift(tensor)
+
+
+def no_data(tensor: Tensor, use: str) -> NoReturn:
+    """Raise the error for asking data of a traced tensor."""
+    trace = ambient.trace
+    if trace is None and tensor.storage.trace is not None:
+        raise TraceError(
+            f"this tensor {tensor.type} belongs to a trace that has ended",
+            hint="return it from the compiled function instead of storing it",
+        )
+    if tensor._weak and trace is not None:
+        trace.specialize_number(tensor, use)
+    raise TraceError(
+        f"a traced tensor {tensor.type} has no data while the function is recorded, but {use}",
+        hint="choose between values with sley.where(condition, a, b), keep numbers as tensors, "
+        "or move the line out of the compiled function",
+    )
+
+
+def normal_axis(axis: int, ndim: int) -> int:
+    """`axis` counted from the front.
+
+    Raises:
+        IndexingError: it is out of range.
+    """
+    from .errors import IndexingError
+
+    limit = max(ndim, 1)
+    if not -limit <= axis < limit:
+        raise IndexingError(f"axis {axis} is out of range for a tensor with {ndim} axes")
+    return axis + limit if axis < 0 else axis
+
+
+def dims_of(shape: Any) -> tuple[Dim, ...]:
+    """A user's shape (ints, `SymInt`, 0-d tensors) as dimensions."""
+    import operator
+
+    return tuple(d.expr if isinstance(d, SymInt) else operator.index(d) for d in shape)
+
+
+def is_value(value: Any) -> bool:
+    return isinstance(value, Value)

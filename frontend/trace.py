@@ -1,0 +1,437 @@
+"""What a recorded call is: its program, what it captured, read and wrote.
+
+Inside `with trace:` every function of the frontend records. A concrete tensor met on the way is
+represented by its *shadow*, a tensor over a traced storage whose value begins as a parameter of the
+program ("capture"). Writes, `.grad` and attributes change shadows or are noted for undoing; the
+compile driver carries them out after each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from ..ir import dims
+from ..ir.builder import Recording
+from ..ir.dims import Dim, Expr
+from ..ir.graph import Graph, Location, Region, Value
+from ..ir.ops import OPS
+from ..ir.ops.base import Op
+from ..ir.types import tensor_type
+from .context import ambient
+from .errors import Retrace, TraceError, user_location
+from .storage import Storage
+from .tensor import Tensor, make
+
+_STOP = OPS["stop_gradient"]
+
+
+class TraceBuilder(Recording):
+    """Records every op with the user's line, and which values a gradient may be asked through."""
+
+    def __init__(self) -> None:
+        super().__init__(locate=user_location)
+        self.tracked: set[Value] = set()
+
+    def emit(
+        self,
+        op: Op,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any] | None = None,
+        regions: tuple[Region, ...] = (),
+    ) -> Any:
+        result = super().emit(op, operands, attrs, regions)
+        if self.tracked and op is not _STOP and ambient.context.grad_enabled:
+            self._track(operands, result)
+        return result
+
+    def emit_view(self, op: Op, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Any:
+        """As `emit`; the result is tracked also under `no_grad`. For a view that was made while
+        gradients were on and whose value is asked for later."""
+        result = super().emit(op, operands, attrs)
+        self._track(operands, result)
+        return result
+
+    def _track(self, operands: Sequence[Value], result: Any) -> None:
+        if any(v in self.tracked for v in operands):
+            results = result if type(result) is tuple else (result,)
+            self.tracked.update(v for v in results if v.type.dtype.is_float)
+
+
+class Capture(NamedTuple):
+    """A concrete storage that the program reads or writes.
+
+    Attributes:
+        storage: the concrete one.
+        param: the parameter that stands for what it holds when the call begins.
+        shadow: the traced storage; `shadow.value` is what it holds at the end.
+        line: the user's line that captured it.
+    """
+
+    storage: Storage
+    param: Value
+    shadow: Storage
+    line: Location | None
+
+    @property
+    def is_written(self) -> bool:
+        return self.shadow.value is not self.param
+
+
+class Input(NamedTuple):
+    """An argument: its shadow and its parameter. A write goes to `shadow.storage.value`."""
+
+    tensor: Tensor | None
+    param: Value
+    shadow: Tensor
+
+    @property
+    def is_written(self) -> bool:
+        return self.shadow.storage.value is not self.param
+
+
+class SizeGuard(NamedTuple):
+    """`left relation right` ("==", "<", ">") had this outcome for the sizes of the example."""
+
+    left: Dim
+    relation: str
+    right: Dim
+    outcome: bool
+    line: Location | None
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it has the same outcome for these sizes."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return _compare(left, self.relation, right) == self.outcome
+
+    def __str__(self) -> str:
+        return f"({self.left} {self.relation} {self.right}) is {self.outcome}"
+
+
+class Read(NamedTuple):
+    """Python state that the trace has read: `kind` says how to read it again."""
+
+    kind: str
+    owner: Any
+    name: str
+    value: Any
+    line: Location | None
+
+
+class AttributeWrite(NamedTuple):
+    """An attribute that the traced call has set; `old` is what it was, or `MISSING`."""
+
+    owner: Any
+    name: str
+    old: Any
+
+
+MISSING = object()
+
+
+class Trace:
+    """One recording. `with trace:` makes it the current one of this thread.
+
+    Attributes:
+        builder: where ops go.
+        tracked: the values that a gradient may be asked through.
+        leaves: for the value of a leaf that requires grad, the (shadow) tensor.
+        captures: by concrete storage, in the order of capture.
+        inputs: the arguments, in the order of `add_input`.
+        shadows: by concrete tensor met in the trace, what stands for it.
+        hints: the sizes of the example call, by symbol.
+        guards: comparisons of sizes that the trace has decided.
+        reads, attribute_writes: see `Read` and `AttributeWrite`.
+    """
+
+    def __init__(self, hints: Mapping[str, int] | None = None) -> None:
+        self.builder = TraceBuilder()
+        self.tracked = self.builder.tracked
+        self.leaves: dict[Value, Tensor] = {}
+        self.captures: dict[Storage, Capture] = {}
+        self.inputs: list[Input] = []
+        self.shadows: dict[Tensor, Tensor] = {}
+        self.hints = dict(hints or {})
+        self.guards: list[SizeGuard] = []
+        self.reads: list[Read] = []
+        self.attribute_writes: list[AttributeWrite] = []
+        self._storages: dict[Storage, Storage] = {}  # concrete -> shadow, whole
+        self._origins: dict[Storage, Storage] = {}  # shadow -> concrete
+        self._parts: dict[Storage, list[Storage]] = {}  # concrete -> shadows of argument views
+        self._numbers: dict[Value, str] = {}
+        self._grads: dict[Tensor, Tensor] = {}  # shadow -> concrete, whose .grad was set
+        self._outer: Trace | None = None
+
+    def __enter__(self) -> Trace:
+        if ambient.trace is not None:
+            raise TraceError("a trace inside a trace")
+        ambient.trace = self
+        self.builder.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.builder.__exit__(*exc)
+        ambient.trace = None
+
+    # Inputs and captures
+
+    def add_input(
+        self,
+        tensor: Tensor,
+        shape: tuple[Dim, ...] | None = None,
+        name: str | None = None,
+        *,
+        whole: bool = False,
+    ) -> Tensor:
+        """Make an argument of the program of a concrete tensor; returns its shadow.
+
+        The parameter is the tensor's own elements, dense, of the given (symbolic) shape. With
+        `whole` it is captured with its storage, as two arguments that share memory must be.
+        """
+        if whole:
+            return self.lift(tensor)
+        type = tensor_type(tensor.type.dtype, shape if shape is not None else tensor.type.shape)
+        param = self.builder.param(type, name)
+        storage = Storage(type, trace=self, value=param)
+        shadow = make(storage, (), type)
+        shadow._requires, shadow._grad = tensor._requires, tensor._grad
+        if not tensor.is_contiguous() and type is tensor.type:
+            shadow._strides = tensor.strides()
+        self.shadows[tensor] = shadow
+        self.inputs.append(Input(tensor, param, shadow))
+        self._origins[storage] = tensor.storage
+        self._parts.setdefault(tensor.storage, []).append(storage)
+        self._check_alias(tensor.storage)
+        return shadow
+
+    def add_number(self, type: Any, name: str) -> Tensor:
+        """A Python number as a weak 0-d input of the program."""
+        param = self.builder.param(type, name)
+        shadow = make(Storage(type, trace=self, value=param), (), type)
+        shadow._weak = True
+        self.inputs.append(Input(None, param, shadow))
+        self._numbers[param] = name
+        return shadow
+
+    def lift(self, tensor: Tensor) -> Tensor:
+        """What stands in this trace for `tensor`.
+
+        Raises:
+            TraceError: it belongs to another trace, or has a history from outside.
+        """
+        if tensor.storage.trace is self:
+            return tensor
+        shadow = self.shadows.get(tensor)
+        if shadow is not None:
+            return shadow
+        if tensor.storage.trace is not None:
+            raise TraceError(
+                f"a tensor {tensor.type} of another trace is used here",
+                hint="return it from the compiled function instead of storing it",
+            )
+        if tensor._tracked:
+            raise TraceError(
+                f"a captured tensor {tensor.type} has a history from outside the compiled function",
+                hint="pass it through detach() first, or compute it inside",
+            )
+        shadow = make(self._shadow_storage(tensor.storage), tensor.path, tensor.type)
+        if not tensor.is_contiguous():
+            shadow._strides = tensor.strides()
+        if tensor.base is not None:
+            shadow.base, shadow.step = self.lift(tensor.base), tensor.step
+        shadow._requires, shadow._grad = tensor._requires, tensor._grad
+        shadow._hooks, shadow._retains = tensor._hooks, tensor._retains
+        self.shadows[tensor] = shadow
+        return shadow
+
+    def _shadow_storage(self, storage: Storage) -> Storage:
+        shadow = self._storages.get(storage)
+        if shadow is None:
+            shadow = Storage(storage.type, trace=self)
+            self._storages[storage], self._origins[shadow] = shadow, storage
+            self._check_alias(storage)
+        return shadow
+
+    def _check_alias(self, origin: Storage) -> None:
+        """Two shadows of one memory are well as long as none is written."""
+        shadows = [*self._parts.get(origin, ())]
+        if origin in self._storages:
+            shadows.append(self._storages[origin])
+        if len(shadows) > 1 and any(s.version for s in shadows):
+            raise Retrace("alias", (origin,), "two tensors share memory and one is written")
+
+    def current(self, storage: Storage) -> Value:
+        """What a traced storage holds now; captures it when it is first asked for."""
+        if storage.value is None:
+            origin = self._origins[storage]
+            param = storage.value = self.builder.param(storage.type)
+            self.captures[origin] = Capture(origin, param, storage, user_location())
+        return storage.value
+
+    def set_current(self, storage: Storage, value: Value) -> None:
+        """Note that a traced storage now holds `value`."""
+        self.current(storage)
+        storage.value = value
+        storage.touch(user_location())
+        origin = self._origins.get(storage)
+        if origin is not None:
+            self._check_alias(origin)
+
+    def written(self, storage: Storage) -> bool:
+        """Whether the trace has written a concrete storage, so that its data is not the present."""
+        shadow = self._storages.get(storage)
+        shadows = [*self._parts.get(storage, ()), *([] if shadow is None else [shadow])]
+        return any(s.version for s in shadows)
+
+    # Gradients
+
+    def leaf_value(self, value: Value, leaf: Tensor) -> Value:
+        """A value of its own for a leaf that requires grad and holds `value`."""
+        if value.node is not None or value in self.leaves:
+            value = self.builder.emit(_STOP, (value,))
+        self.leaves[value] = leaf
+        self.tracked.add(value)
+        return value
+
+    def untracked(self, value: Value) -> Value:
+        """The same elements without a history."""
+        return self.builder.emit(_STOP, (value,)) if value in self.tracked else value
+
+    def read_grad(self, tensor: Tensor) -> Tensor | None:
+        """`.grad` as the trace sees it. Whether a concrete tensor had one is a guard."""
+        if tensor.storage.trace is self:
+            return tensor._grad
+        first = tensor not in self.shadows or self.shadows[tensor]._grad is tensor._grad
+        shadow = self.lift(tensor)
+        if first and shadow not in self._grads:
+            self.record_read("grad", tensor, "grad", tensor._grad is None)
+        return shadow._grad
+
+    def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
+        """Set `.grad` of a traced tensor, or note it for a concrete one."""
+        shadow = self.lift(tensor)
+        shadow._grad = grad
+        if shadow is not tensor:
+            self._grads[shadow] = tensor
+
+    def note_grad(self, shadow: Tensor) -> None:
+        """Note that `shadow._grad` was set by `backward()`."""
+        for tensor, other in self.shadows.items():
+            if other is shadow:
+                self._grads[shadow] = tensor
+                return
+
+    def grad_writes(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Concrete tensors whose `.grad` was set, each with the final (traced or concrete) one."""
+        return [(tensor, shadow._grad) for shadow, tensor in self._grads.items()]
+
+    # Python state
+
+    def record_read(self, kind: str, owner: Any, name: str, value: Any) -> None:
+        """Note Python state that the program depends on."""
+        self.reads.append(Read(kind, owner, name, value, user_location()))
+
+    def record_attribute_write(self, owner: Any, name: str, old: Any) -> None:
+        """Note that an attribute is about to be set; `old` is its value or `MISSING`."""
+        self.attribute_writes.append(AttributeWrite(owner, name, old))
+
+    def undo_attribute_writes(self) -> None:
+        """Put back every attribute that the trace has set, last first."""
+        for owner, name, old in reversed(self.attribute_writes):
+            if old is MISSING:
+                object.__delattr__(owner, name)
+            else:
+                object.__setattr__(owner, name, old)
+        self.attribute_writes.clear()
+
+    # Sizes
+
+    def decide(self, left: Dim, relation: str, right: Dim) -> bool:
+        """The outcome of a comparison ("==", "<" or ">"), by the sizes of the example where it is
+        not certain; then it is recorded as a guard."""
+        gap = left - right
+        if isinstance(gap, int):
+            return _compare(gap, relation, 0)
+        certain = _certain(gap, relation)
+        if certain is not None:
+            return certain
+        outcome = _compare(self.size_hint(gap), relation, 0)
+        guard = SizeGuard(left, relation, right, outcome, user_location())
+        if not any(g[:4] == guard[:4] for g in self.guards):
+            self.guards.append(guard)
+        return outcome
+
+    def size_hint(self, dim: Dim) -> int:
+        """The size in the example call."""
+        return dims.evaluate(dim, self.hints)
+
+    def unify(self, a: Dim, b: Dim) -> bool:
+        """Make two sizes equal, where they are in the example: that takes another trace.
+
+        Returns False where they cannot be.
+
+        Raises:
+            Retrace: under which assumption to trace again.
+        """
+        x, y = self.size_hint(a), self.size_hint(b)
+        if x != y and 1 in (x, y):
+            # A size that is 1 in the example stretches there: as a number, not as a symbol.
+            narrow = a if x == 1 else b
+            if isinstance(narrow, Expr):
+                self.specialize(narrow, "a size of 1 is broadcast")
+        if x != y:
+            return False
+        names = dims.symbols((a, b))
+        if len(names) == 2 and _is_symbol(a) and _is_symbol(b):
+            raise Retrace("unify", tuple(names), f"{a} and {b} must be equal")
+        raise Retrace("specialize", tuple(names), f"{a} and {b} must be equal")
+
+    def specialize(self, dim: Expr, reason: str) -> NoReturn:
+        """Make the sizes in `dim` numbers: that takes another trace."""
+        raise Retrace("specialize", tuple(dims.symbols((dim,))), reason)
+
+    def specialize_number(self, tensor: Tensor, reason: str) -> None:
+        """Make the Python numbers that a weak tensor was computed from part of the signature."""
+        names: dict[str, None] = {}
+        todo, seen = [self.current(tensor.storage)], set()
+        while todo:
+            value = todo.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            if value in self._numbers:
+                names[self._numbers[value]] = None
+            if value.node is not None:
+                todo.extend(value.node.operands)
+                if value.node.op.name == "size":
+                    self.specialize(value.node.attrs["expr"], reason)
+        if names:
+            raise Retrace("number", tuple(names), reason)
+
+    # The end
+
+    def finish(self, name: str, results: Sequence[Value]) -> Graph:
+        """The program that yields `results`; parameters in the order in which they were made."""
+        return self.builder.finish(name, results)
+
+
+def _is_symbol(dim: Dim) -> bool:
+    return isinstance(dim, Expr) and str(dim) in dims.symbols((dim,))
+
+
+def _compare(left: int, relation: str, right: int) -> bool:
+    if relation == "==":
+        return left == right
+    return left < right if relation == "<" else left > right
+
+
+def _certain(gap: Dim, relation: str) -> bool | None:
+    """Whether `gap relation 0` for all sizes, or for none, or (None) it depends."""
+    if relation == "==":
+        never = dims.nonnegative(gap - 1) or dims.nonnegative(-1 - gap)
+        return False if never else None
+    if relation == ">":
+        gap = 0 - gap
+    if dims.nonnegative(gap):
+        return False
+    return True if dims.nonnegative(-1 - gap) else None
