@@ -1,0 +1,241 @@
+"""Loads, stores and scratch.
+
+Alias metadata: a scratch buffer overlaps nothing. An output may share the memory of an input of its
+size (it is then written element by element after that element was read), so only buffers of
+different sizes, and outputs among themselves, are said not to overlap.
+"""
+
+from __future__ import annotations
+
+from ....ir.access import flat_offset
+from ....ir.dims import Dim
+from ....ir.graph import Graph, Node, Value
+from ....ir.types import TensorType
+from .indices import Indices, splat
+from .writer import Writer, llvm_type, overload, shaped
+
+ALIGNMENT = 64  # of scratch buffers, in bytes
+
+
+def scratch_layout(loops: Graph) -> tuple[dict[Value, Dim], Dim]:
+    """(offset in bytes of each `alloc`, bytes of all of them), over size symbols."""
+    offsets: dict[Value, Dim] = {}
+    end: Dim = 0
+    for node in loops.walk():
+        if node.op.name == "alloc":
+            offsets[node.results[0]] = end
+            end = end + (node.results[0].type.nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    return offsets, end
+
+
+class AliasScopes:
+    """The metadata that says which buffers do not overlap."""
+
+    def __init__(self, loops: Graph, scratch: list[Value]) -> None:
+        self.buffers = [*loops.params, *scratch]
+        self.outs = set(loops.out_params)
+        self.number = {buffer: k for k, buffer in enumerate(self.buffers)}
+        self.scratch = set(scratch)
+
+    def _apart(self, a: Value, b: Value) -> bool:
+        if a is b or not (a in self.outs or b in self.outs or {a, b} & self.scratch):
+            return False
+        if {a, b} & self.scratch or (a in self.outs and b in self.outs):
+            return True
+        return a.type.nbytes != b.type.nbytes
+
+    def tag(self, buffer: Value) -> str:
+        """What an access to `buffer` carries."""
+        k = self.number[buffer]
+        return f", !alias.scope !{2 + 2 * k}, !noalias !{3 + 2 * k}"
+
+    def metadata(self) -> list[str]:
+        """The definitions at the end of the module; !0 is the domain."""
+        count = len(self.buffers)
+        scope = [f"!{2 + 2 * count + k}" for k in range(count)]
+        lines = ['!0 = !{!"kernel"}', "!1 = !{}"]
+        for k, buffer in enumerate(self.buffers):
+            others = [scope[j] for j, b in enumerate(self.buffers) if self._apart(buffer, b)]
+            lines.append(f"!{2 + 2 * k} = !{{{scope[k]}}}")
+            lines.append(f"!{3 + 2 * k} = !{{{', '.join(others)}}}")
+        lines += [f'{name} = !{{!"b{k}", !0}}' for k, name in enumerate(scope)]
+        return lines
+
+
+class Memory:
+    """Writes the accesses of a loop-level graph."""
+
+    def __init__(
+        self, writer: Writer, indices: Indices, names: dict[Value, str], scopes: AliasScopes
+    ) -> None:
+        self.w = writer
+        self.indices = indices
+        self.names = names
+        self.scopes = scopes
+
+    def load(self, node: Node) -> str:
+        type_ = node.results[0].type
+        memory = llvm_type(type_.dtype, _lanes(type_), memory=True)
+        guard = self.names[node.operands[-1]] if node.attrs.get("guarded") else None
+        if not type_.shape:
+            text = self._scalar_load(node, memory, guard)
+        elif node.attrs.get("lanes"):
+            text = self._contiguous_load(node, memory, guard)
+        else:
+            text = self._gather(node, memory, guard)
+        return self._from_memory(type_, text)
+
+    def store(self, node: Node) -> None:
+        type_ = node.operands[1].type
+        memory = llvm_type(type_.dtype, _lanes(type_), memory=True)
+        value = self._to_memory(type_, self.names[node.operands[1]])
+        guard = self.names[node.operands[-1]] if node.attrs.get("guarded") else None
+        if not type_.shape:
+            self._scalar_store(node, memory, value, guard)
+        elif node.attrs.get("lanes"):
+            self._contiguous_store(node, memory, value, guard)
+        else:
+            self._scatter(node, memory, value, guard)
+
+    def prefetch(self, node: Node) -> None:
+        pointer, _ = self._pointer(node)
+        arguments = [("ptr", pointer), ("i32", "0"), ("i32", "3"), ("i32", "1")]
+        self.w.call("llvm.prefetch.p0", "void", arguments)
+
+    # ------------------------------------------------------------------ forms
+
+    def _offset(self, node: Node) -> Dim:
+        return flat_offset(node.operands[0].type, node.attrs["index"])
+
+    def _pointer(self, node: Node) -> tuple[str, int]:
+        """(address of a scalar or contiguous access, alignment)."""
+        buffer = node.operands[0]
+        element = llvm_type(buffer.type.dtype, memory=True)
+        offset = self._offset(node)
+        align = buffer.type.dtype.itemsize
+        base = self.names[buffer]
+        if offset == 0:
+            return base, ALIGNMENT if buffer in self.scopes.scratch else align
+        index = self.indices.scalar(offset)
+        return self.w.op(f"getelementptr inbounds {element}, ptr {base}, i64 {index}"), align
+
+    def _pointers(self, node: Node, lanes: int) -> str:
+        buffer = node.operands[0]
+        element = llvm_type(buffer.type.dtype, memory=True)
+        uniform, varying = self.indices.split(self._offset(node))
+        base = self.names[buffer]
+        if uniform != 0:
+            index = self.indices.scalar(uniform)
+            base = self.w.op(f"getelementptr {element}, ptr {base}, i64 {index}")
+        index = self.indices.vector(varying, lanes)
+        return self.w.op(f"getelementptr {element}, ptr {base}, <{lanes} x i64> {index}")
+
+    def _scalar_load(self, node: Node, memory: str, guard: str | None) -> str:
+        pointer, align = self._pointer(node)
+        if guard is not None:
+            self.w.definitions["@sley.zero = internal constant i64 0, align 8"] = None
+            pointer = self.w.select(guard, "ptr", None, pointer, "@sley.zero")
+            return self.w.op(f"load {memory}, ptr {pointer}, align {align}")
+        return self.w.op(f"load {memory}, ptr {pointer}, align {align}{self._tag(node)}")
+
+    def _scalar_store(self, node: Node, memory: str, value: str, guard: str | None) -> None:
+        w = self.w
+        if guard is not None:
+            inside, after = w.name("then"), w.name("after")
+            w.line(f"br i1 {guard}, label %{inside}, label %{after}")
+            w.block(inside)
+        pointer, align = self._pointer(node)
+        w.line(f"store {memory} {value}, ptr {pointer}, align {align}{self._tag(node)}")
+        if guard is not None:
+            w.line(f"br label %{after}")
+            w.block(after)
+
+    def _contiguous_load(self, node: Node, memory: str, guard: str | None) -> str:
+        pointer, align = self._pointer(node)
+        if guard is None:
+            return self.w.op(f"load {memory}, ptr {pointer}, align {align}{self._tag(node)}")
+        name = f"llvm.masked.load.{self._spelled(node.results[0].type)}.p0"
+        mask = shaped("i1", _lanes(node.results[0].type))
+        arguments = [
+            (f"ptr align {align}", pointer), (mask, guard), (memory, "zeroinitializer"),
+        ]  # fmt: skip
+        return self._masked_call(name, memory, arguments, self._tag(node))
+
+    def _contiguous_store(self, node: Node, memory: str, value: str, guard: str | None) -> None:
+        pointer, align = self._pointer(node)
+        if guard is None:
+            text = f"store {memory} {value}, ptr {pointer}, align {align}{self._tag(node)}"
+            self.w.line(text)
+            return
+        type_ = node.operands[1].type
+        name = f"llvm.masked.store.{self._spelled(type_)}.p0"
+        arguments = [
+            (memory, value), (f"ptr align {align}", pointer),
+            (shaped("i1", _lanes(type_)), guard),
+        ]  # fmt: skip
+        self._masked_call(name, "void", arguments, self._tag(node))
+
+    def _gather(self, node: Node, memory: str, guard: str | None) -> str:
+        type_ = node.results[0].type
+        lanes = _lanes(type_)
+        assert lanes is not None
+        pointers = self._pointers(node, lanes)
+        name = f"llvm.masked.gather.{self._spelled(type_)}.v{lanes}p0"
+        align = type_.dtype.itemsize
+        arguments = [
+            (f"<{lanes} x ptr> align {align}", pointers),
+            (f"<{lanes} x i1>", guard or splat(self.w, "i1", lanes, "true")),
+            (memory, "zeroinitializer"),
+        ]
+        return self._masked_call(name, memory, arguments, self._tag(node))
+
+    def _scatter(self, node: Node, memory: str, value: str, guard: str | None) -> None:
+        type_ = node.operands[1].type
+        lanes = _lanes(type_)
+        assert lanes is not None
+        pointers = self._pointers(node, lanes)
+        name = f"llvm.masked.scatter.{self._spelled(type_)}.v{lanes}p0"
+        align = type_.dtype.itemsize
+        arguments = [
+            (memory, value),
+            (f"<{lanes} x ptr> align {align}", pointers),
+            (f"<{lanes} x i1>", guard or splat(self.w, "i1", lanes, "true")),
+        ]
+        self._masked_call(name, "void", arguments, self._tag(node))
+
+    def _masked_call(
+        self, name: str, result: str, arguments: list[tuple[str, str]], tail: str
+    ) -> str:
+        types = ", ".join(t.split(" align ")[0] for t, _ in arguments)
+        self.w.declarations[f"declare {result} @{name}({types})"] = None
+        text = ", ".join(f"{t} {a}" for t, a in arguments)
+        if result == "void":
+            self.w.line(f"call void @{name}({text}){tail}")
+            return ""
+        return self.w.op(f"call {result} @{name}({text}){tail}")
+
+    # ------------------------------------------------------------------ parts
+
+    def _tag(self, node: Node) -> str:
+        return self.scopes.tag(node.operands[0])
+
+    def _spelled(self, type: TensorType) -> str:
+        return overload(llvm_type(type.dtype, memory=True), _lanes(type))
+
+    def _from_memory(self, type: TensorType, text: str) -> str:
+        if type.dtype.kind != "bool":
+            return text
+        return self.w.convert("trunc", text, "i8", "i1", _lanes(type))
+
+    def _to_memory(self, type: TensorType, text: str) -> str:
+        if type.dtype.kind != "bool":
+            return text
+        return self.w.convert("zext", text, "i1", "i8", _lanes(type))
+
+
+def _lanes(type: TensorType) -> int | None:
+    if not type.shape:
+        return None
+    lanes = type.shape[0]
+    assert isinstance(lanes, int)
+    return lanes

@@ -1,0 +1,167 @@
+"""Loops over the axes of a node: sequential ones around one that runs in vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ....ir.access import axes, unflatten
+from ....ir.dims import Dim, Var, minimum, of_atom, product
+from ....ir.graph import Node, Value
+from ....ir.schedule import Nest
+from .scope import Expander, Scope, Vector
+
+Carried = list[Value]
+Body = Callable[[Scope, Carried], Sequence[Value]]
+PointBody = Callable[[Scope, Dim, Carried], Sequence[Value]]
+
+
+def group_extents(node: Node, nest: Nest) -> list[Dim]:
+    """The number of points of each group of collapsed axes."""
+    _, extents = axes(node)
+    return [product(extents[axis] for axis in group) for group in nest.groups]
+
+
+def bind(scope: Scope, node: Node, nest: Nest, group: int, flat: Dim) -> None:
+    """Lets the axes of a group be what they are at the flat index `flat`."""
+    variables, extents = axes(node)
+    for axis, index in unflatten(nest.groups[group], extents, flat).items():
+        scope.exprs[variables[axis]] = index
+
+
+def bind_single(scope: Scope, node: Node) -> None:
+    """Axes of extent 1 are 0."""
+    for variable, extent in zip(*axes(node), strict=True):
+        if extent == 1:
+            scope.exprs[variable] = 0
+
+
+def for_each(expander: Expander, scope: Scope, node: Node, body: Callable[[Scope], None]) -> None:
+    """Runs `body` for every point of the node's axes."""
+    nest = expander.nests[node]
+    scope = scope.inner()
+    bind_single(scope, node)
+    vector = nest.vector if scope.vector is None else None
+    order = [g for g in range(len(nest.groups)) if g != vector]
+    _for_each(expander, scope, node, order, vector, body)
+
+
+def _for_each(
+    expander: Expander,
+    scope: Scope,
+    node: Node,
+    order: Sequence[int],
+    vector: int | None,
+    body: Callable[[Scope], None],
+) -> None:
+    nest = expander.nests[node]
+    if order:
+        extent = group_extents(node, nest)[order[0]]
+
+        def turn(variable: Value, _: Carried) -> Sequence[Value]:
+            inner = scope.inner()
+            bind(inner, node, nest, order[0], of_atom(Var(variable, extent)))
+            _for_each(expander, inner, node, order[1:], vector, body)
+            return ()
+
+        expander.loop(0, extent, 1, (), turn)
+        return
+    if vector is None:
+        body(scope)
+        return
+    extent = group_extents(node, nest)[vector]
+
+    def point(inner: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
+        bind(inner, node, nest, vector, flat)
+        body(inner)
+        return ()
+
+    vector_loop(expander, scope, extent, nest.lanes, 0, extent, point)
+
+
+def vector_loop(
+    expander: Expander,
+    scope: Scope,
+    extent: Dim,
+    lanes: int,
+    lo: Dim,
+    hi: Dim,
+    body: PointBody,
+) -> None:
+    """`body` for the points [lo, hi) of an axis of `extent` points, `lanes` at a time; what is
+    left over under a mask or one by one. (hi - lo) is a multiple of lanes if `extent` is."""
+    full, tail = split(extent, lanes, lo, hi)
+    if full is not None:
+        expander.loop(lo, full, lanes, (), _vector_turn(expander, scope, extent, lanes, body))
+    if tail is None:
+        return
+    if expander.target.masks:
+        bound = expander.materialise(hi)
+        turn = _vector_turn(expander, scope, extent, lanes, body, bound)
+        expander.loop(tail, hi, lanes, (), turn)
+    else:
+        expander.loop(tail, hi, 1, (), _scalar_turn(scope, extent, body))
+
+
+def split(extent: Dim, lanes: int, lo: Dim, hi: Dim) -> tuple[Dim | None, Dim | None]:
+    """(end of the full vectors, begin of the rest) of [lo, hi); None for an empty part."""
+    if extent % lanes == 0:
+        return hi, None
+    if isinstance(extent, int) and extent < lanes:
+        return None, lo
+    full = lo + (hi - lo) // lanes * lanes
+    return full, full
+
+
+def _vector_turn(
+    expander: Expander,
+    scope: Scope,
+    extent: Dim,
+    lanes: int,
+    body: PointBody,
+    bound: Value | None = None,
+) -> Callable[[Value, Carried], Sequence[Value]]:
+    def turn(variable: Value, carried: Carried) -> Sequence[Value]:
+        iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
+        mask = None
+        if bound is not None:
+            mask = expander.emit("mask", variable, bound, lanes=lanes)
+        inner = scope.inner(Vector(lanes, iota, mask))
+        flat = of_atom(Var(variable, extent)) + of_atom(Var(iota, lanes))
+        return body(inner, flat, carried)
+
+    return turn
+
+
+def _scalar_turn(
+    scope: Scope, extent: Dim, body: PointBody
+) -> Callable[[Value, Carried], Sequence[Value]]:
+    def turn(variable: Value, carried: Carried) -> Sequence[Value]:
+        return body(scope.inner(), of_atom(Var(variable, extent)), carried)
+
+    return turn
+
+
+def blocked_loop(
+    expander: Expander,
+    lo: Dim,
+    hi: Dim,
+    step: int,
+    block: int,
+    neutral: Sequence[Value],
+    carried: Carried,
+    turn: Callable[[Value, Carried], Sequence[Value]],
+    join: Callable[[Carried, Carried], Carried],
+) -> Carried:
+    """A loop whose partial results over `block` turns begin at `neutral` and then join the rest,
+    so that a long float sum rounds like a short one. `block` 0: a plain loop."""
+    size = block * step
+    span = hi - lo
+    if not block or (isinstance(span, int) and span <= 2 * size):
+        return expander.loop(lo, hi, step, carried, turn)
+
+    def outer(variable: Value, total: Carried) -> Sequence[Value]:
+        start = of_atom(Var(variable))
+        end = minimum(start + size, hi)
+        return join(total, expander.loop(start, end, step, neutral, turn))
+
+    return expander.loop(lo, hi, size, carried, outer)

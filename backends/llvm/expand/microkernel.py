@@ -1,0 +1,40 @@
+"""The register tile: rows x columns accumulators that stay in registers while k runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ....ir.dims import Dim, Var, of_atom
+from ....ir.graph import Value
+from .scope import Expander
+
+Reader = Callable[[Dim], list[Value]]  # turn of k -> what the tile needs there
+
+
+def multiply(
+    expander: Expander, count: Dim, start: Sequence[Value], rows: Reader, columns: Reader
+) -> list[Value]:
+    """The accumulators after `count` turns: tile[i][v] += rows(k)[i] * columns(k)[v].
+
+    `rows` gives scalars, `columns` vectors; `start` is row-major.
+    """
+
+    def turn(variable: Value, tile: list[Value]) -> list[Value]:
+        k = of_atom(Var(variable))
+        vectors = columns(k)
+        lanes = vectors[0].type.shape[0]
+        scalars = [expander.widen(value, lanes) for value in rows(k)]
+        width = len(vectors)
+        return [
+            multiply_add(expander, scalars[n // width], vectors[n % width], total)
+            for n, total in enumerate(tile)
+        ]
+
+    return expander.loop(0, count, 1, list(start), turn)
+
+
+def multiply_add(expander: Expander, a: Value, b: Value, total: Value) -> Value:
+    """a * b + total; rounded once for floats, where the target can."""
+    if a.type.dtype.is_float:
+        return expander.emit("fma", a, b, total)
+    return expander.emit("add", expander.emit("mul", a, b), total)

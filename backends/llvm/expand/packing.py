@@ -1,0 +1,202 @@
+"""Copies an operand of a product into panels: `width` neighbours side by side for each k.
+
+The operand is a region, evaluated here and nowhere else: casts, windows and whatever was fused
+into it cost once per panel. Two ways: *across* evaluates vectors over the panel's own axis, one k
+after the other; *along* evaluates vectors over k, one row after the other, and transposes
+squares of them in registers, for an operand whose neighbours in memory are neighbours in k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....ir.dims import Dim, Var, minimum, of_atom
+from ....ir.dtypes import DType
+from ....ir.graph import Region, Value
+from ....ir.literal import Literal
+from ....ir.ops.base import Kind
+from .blocks import Axes, fixed, lane_places, walk, when
+from .scope import Expander, Scope, Vector
+
+UNROLLED_COST = 2  # scalar instructions of a region that is written out for each row of a square
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One side of a product.
+
+    Attributes:
+        region: computes an element from (batch, own and k axes).
+        own, k: its axes as the region sees them.
+        total: points of `own`.
+        depth: points of `k`.
+        dtype: what the elements become in the panels.
+        lanes: elements of a vector.
+        form: "across", "along" or "direct".
+    """
+
+    region: Region
+    own: Axes
+    k: Axes
+    total: Dim
+    depth: Dim
+    dtype: DType
+    lanes: int
+    form: str
+
+    def element(self, expander: Expander, scope: Scope) -> Value:
+        """The element, or elements, where the axes are bound, as `dtype`."""
+        (value,) = expander.run(self.region, scope)
+        if value.type.dtype is self.dtype:
+            return value
+        return expander.emit("cast", value, dtype=self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Where a panel goes: element (k, i) to buffer[base + k * width + i].
+
+    Attributes:
+        start: the flat own index of i = 0.
+        rows: how many i are wanted (at most width, a multiple of the lanes).
+        k0, count: the range of k.
+        aligned: a number that divides `start`.
+    """
+
+    buffer: Value
+    base: Dim
+    width: int
+    start: Dim
+    rows: int
+    k0: Dim
+    count: Dim
+    aligned: int
+
+
+def pack(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
+    """Fills a panel. Rows past the end of the operand hold arbitrary numbers."""
+    if operand.form == "along":
+        _pack_along(expander, scope, operand, panel)
+    else:
+        _pack_across(expander, scope, operand, panel)
+
+
+def _pack_across(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
+    lanes = operand.lanes
+    starts = [panel.start + v for v in range(0, panel.width, lanes)]
+    for places in lane_places(expander, operand.own, starts, operand.total, lanes, panel.aligned):
+
+        def at_k(positions: list[Dim], turn: Dim, places: list = places) -> None:
+            for v, (own, vector) in enumerate(places):
+                inner = scope.inner(vector)
+                operand.k.bind(inner, positions)
+                operand.own.bind(inner, own)
+                value = expander.widen(operand.element(expander, inner), lanes)
+                where = panel.base + turn * panel.width + v * lanes
+                expander.access("store", (panel.buffer, value), where, lanes=lanes)
+
+        walk(expander, operand.k, panel.k0, panel.count, at_k)
+
+
+def _pack_along(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
+    lanes = operand.lanes
+    rows = [fixed(expander, _within(expander, panel.start + r, operand.total))
+            for r in range(panel.rows)]  # fmt: skip
+    iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
+
+    def squares(first: Dim, masked: bool) -> None:
+        mask = None
+        if masked:
+            ends = expander.materialise(first), expander.materialise(panel.count)
+            mask = expander.emit("mask", *ends, lanes=lanes)
+        positions = operand.k.split(fixed(expander, panel.k0 + first))
+        if positions:
+            positions[-1] = positions[-1] + of_atom(Var(iota, lanes))
+        inner = scope.inner(Vector(lanes, iota, mask))
+        operand.k.bind(inner, positions)
+        for group in range(0, panel.width, lanes):
+            square = _rows(expander, inner, operand, rows[group : group + lanes])
+            for k, value in enumerate(transpose(expander, square)):
+                where = panel.base + (first + k) * panel.width + group
+                expander.access("store", (panel.buffer, value), where, lanes=lanes)
+
+    if panel.count % lanes == 0 or expander.target.masks:
+        masked = panel.count % lanes != 0
+        _blocks(expander, 0, panel.count, lanes, lambda first: squares(first, masked))
+        return
+    whole = fixed(expander, panel.count // lanes * lanes)
+    _blocks(expander, 0, whole, lanes, lambda first: squares(first, False))
+    rest = expander.emit("lt", expander.materialise(whole), expander.materialise(panel.count))
+    with when(expander, rest):
+        squares(whole, True)
+
+
+def _blocks(expander: Expander, lo: Dim, hi: Dim, step: int, body) -> None:  # type: ignore[no-untyped-def]
+    def turn(variable: Value, _: list[Value]) -> tuple[()]:
+        body(of_atom(Var(variable)))
+        return ()
+
+    expander.loop(lo, hi, step, (), turn)
+
+
+def _within(expander: Expander, row: Dim, total: Dim) -> Dim:
+    """`row`, but the last one for those past the end: what is read there is not used."""
+    return minimum(row, total - 1)
+
+
+def _rows(
+    expander: Expander, scope: Scope, operand: Operand, rows: list[Dim]
+) -> list[Value]:
+    """A vector over k for each row; zeros fill the square up."""
+    lanes = operand.lanes
+    cost = sum(n.op.cost for n in operand.region.walk() if n.op.kind is Kind.ELEMENTWISE)
+    if cost <= UNROLLED_COST:
+        found = []
+        for row in rows:
+            inner = scope.inner()
+            operand.own.bind(inner, operand.own.split(row))
+            found.append(expander.widen(operand.element(expander, inner), lanes))
+    else:
+        found = _rows_by_loop(expander, scope, operand, rows)
+    zero = expander.emit("constant", value=Literal(np.zeros((), operand.dtype.numpy)))
+    return found + [expander.widen(zero, lanes)] * (lanes - len(found))
+
+
+def _rows_by_loop(
+    expander: Expander, scope: Scope, operand: Operand, rows: list[Dim]
+) -> list[Value]:
+    """The same by a loop over the rows, through a square of scratch: the region is large."""
+    lanes = operand.lanes
+    square = expander.alloc((lanes * lanes,), operand.dtype)
+    first = rows[0] if rows else 0
+
+    def turn(variable: Value, _: list[Value]) -> tuple[()]:
+        inner, number = scope.inner(), of_atom(Var(variable))
+        row = fixed(expander, _within(expander, first + number, operand.total))
+        operand.own.bind(inner, operand.own.split(row))
+        value = expander.widen(operand.element(expander, inner), lanes)
+        expander.access("store", (square, value), number * lanes, lanes=lanes)
+        return ()
+
+    expander.loop(0, len(rows), 1, (), turn)
+    return [
+        expander.access("load", (square,), r * lanes, lanes=lanes) for r in range(len(rows))
+    ]
+
+
+def transpose(expander: Expander, rows: list[Value]) -> list[Value]:
+    """The columns of a square of vectors: halves of ever smaller blocks change places."""
+    lanes = len(rows)
+    found, step = list(rows), lanes // 2
+    while step:
+        upper = tuple(lane if not lane & step else lanes + lane - step for lane in range(lanes))
+        lower = tuple(lane + step if not lane & step else lanes + lane for lane in range(lanes))
+        for r in range(lanes):
+            if not r & step:
+                a, b = found[r], found[r + step]
+                found[r] = expander.emit("shuffle", a, b, lanes=upper)
+                found[r + step] = expander.emit("shuffle", a, b, lanes=lower)
+        step //= 2
+    return found

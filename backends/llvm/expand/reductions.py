@@ -1,0 +1,207 @@
+"""`reduce` as loops with accumulators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....ir.dims import Dim, Var, of_atom
+from ....ir.graph import Node, Value
+from ....ir.schedule import Nest
+from .loops import (
+    Carried,
+    _scalar_turn,
+    _vector_turn,
+    bind,
+    bind_single,
+    blocked_loop,
+    group_extents,
+    split,
+)
+from .rows import copy_row
+from .scope import Expander, Scope, Scratch
+
+
+def expand_reduce(expander: Expander, scope: Scope, node: Node) -> None:
+    """Accumulators are carried by the loops: vectors where the reduced axis is vectorised (and
+    then joined lane by lane), else what the surrounding scope computes in."""
+    if any(v.type.shape for v in node.operands):
+        _RowReduction(expander, node).run(scope)
+        return
+    reduction = _Reduction(expander, scope, node)
+    scope.values.update(zip(node.results, reduction.run(), strict=True))
+
+
+class _Reduction:
+    """Carries the accumulators in vectors, then those of single elements left over (if any)."""
+
+    def __init__(self, expander: Expander, scope: Scope, node: Node) -> None:
+        self.expander = expander
+        self.node = node
+        self.nest: Nest = expander.nests[node]
+        self.scope = scope.inner()
+        bind_single(self.scope, node)
+        self.extents = group_extents(node, self.nest)
+        self.vector = self.nest.vector if scope.vector is None else None
+        self.width = len(node.operands)
+        self.single = [expander.value(v, scope) for v in node.operands]
+        self.neutral = self._neutral(scope)
+
+    def _neutral(self, scope: Scope) -> Carried:
+        if self.vector is None:
+            return self.expander.all_widened(self.single, scope)
+        wide = [self.expander.widen(v, self.nest.lanes) for v in self.single]
+        return wide + (self.single if self._has_singles() else [])
+
+    def _has_singles(self) -> bool:
+        """Whether elements that fill no vector are folded one by one."""
+        assert self.vector is not None
+        rest = self.extents[self.vector] % self.nest.lanes
+        return rest != 0 and not self.expander.target.masks
+
+    def run(self) -> Sequence[Value]:
+        order = [g for g in range(len(self.extents)) if g != self.vector]
+        carried = self._level(self.scope, order, self.neutral)
+        if self.vector is None:
+            return carried
+        result = self._fold_lanes(carried[: self.width])
+        if self._has_singles():
+            result = self._join(carried[self.width :], result)
+        return result
+
+    def _level(self, scope: Scope, order: Sequence[int], carried: Carried) -> Carried:
+        if not order:
+            return self._innermost(scope, carried)
+        extent = self.extents[order[0]]
+
+        def turn(variable: Value, inside: Carried) -> Sequence[Value]:
+            inner = scope.inner()
+            bind(inner, self.node, self.nest, order[0], of_atom(Var(variable, extent)))
+            return self._level(inner, order[1:], inside)
+
+        return blocked_loop(
+            self.expander, 0, extent, 1, self.nest.block, self.neutral, carried, turn, self._joins
+        )
+
+    def _innermost(self, scope: Scope, carried: Carried) -> Carried:
+        if self.vector is None:
+            return self._fold(scope, carried)
+        extent, lanes, width = self.extents[self.vector], self.nest.lanes, self.width
+        full, tail = split(extent, lanes, 0, extent)
+        wide, singles = carried[:width], carried[width:]
+        if full is not None:
+            turn = _vector_turn(self.expander, scope, extent, lanes, self._point)
+            wide = blocked_loop(
+                self.expander, 0, full, lanes, self.nest.block, self.neutral[:width], wide, turn,
+                self._join,
+            )  # fmt: skip
+        if tail is not None and self.expander.target.masks:
+            bound = self.expander.materialise(extent)
+            turn = _vector_turn(self.expander, scope, extent, lanes, self._point, bound)
+            wide = self.expander.loop(tail, extent, lanes, wide, turn)
+        elif tail is not None:
+            turn = _scalar_turn(scope, extent, self._point)
+            singles = self.expander.loop(tail, extent, 1, singles, turn)
+        return wide + singles
+
+    def _point(self, scope: Scope, flat: Dim, carried: Carried) -> Sequence[Value]:
+        assert self.vector is not None
+        bind(scope, self.node, self.nest, self.vector, flat)
+        return self._fold(scope, carried)
+
+    def _fold(self, scope: Scope, carried: Carried) -> Carried:
+        """The accumulators joined with the element at the scope's point."""
+        body, combine = self.node.regions
+        elements = self.expander.run(body, scope)
+        if carried[0].type.shape:
+            lanes = carried[0].type.shape[0]
+            made_of_lanes = [self.expander.widen(v, lanes) for v in elements]
+        else:
+            made_of_lanes = elements
+        joined = self.expander.combine(combine, carried, made_of_lanes, scope)
+        mask = scope.vector.mask if scope.vector is not None else None
+        if mask is None or self.vector is None:
+            return joined
+        return [
+            self.expander.emit("where", mask, new, old)
+            for new, old in zip(joined, carried, strict=True)
+        ]
+
+    def _join(self, left: Carried, right: Carried) -> Carried:
+        return self.expander.combine(self.node.regions[1], left, right, self.scope)
+
+    def _joins(self, left: Carried, right: Carried) -> Carried:
+        w = self.width
+        joined = self._join(left[:w], right[:w])
+        return joined + (self._join(left[w:], right[w:]) if left[w:] else [])
+
+    def _fold_lanes(self, carried: Carried) -> Carried:
+        """The lanes of the accumulators, joined half by half."""
+        emit, lanes = self.expander.emit, self.nest.lanes
+        while lanes > 2:
+            low = [emit("low", v) for v in carried]
+            high = [emit("high", v) for v in carried]
+            carried = self._join(low, high)
+            lanes //= 2
+        first = [emit("extract", v, lane=0) for v in carried]
+        if lanes == 1:
+            return first
+        return self._join(first, [emit("extract", v, lane=1) for v in carried])
+
+
+class _RowReduction:
+    """A reduction some of whose accumulators are row-local values (attention written by hand).
+
+    Those live in scratch and change in place; the others are carried.
+    """
+
+    def __init__(self, expander: Expander, node: Node) -> None:
+        self.expander = expander
+        self.node = node
+        self.nest = expander.nests[node]
+        self.scalar = [k for k, v in enumerate(node.operands) if not v.type.shape]
+        self.rows: dict[int, Scratch] = {}
+
+    def run(self, scope: Scope) -> None:
+        expander, node = self.expander, self.node
+        for k, operand in enumerate(node.operands):
+            if k not in self.scalar:
+                held = expander.scratch(operand.type.shape, operand.type.dtype, scope)
+                copy_row(expander, scope, scope.find("rows", operand), held)
+                self.rows[k] = held
+                scope.rows[node.results[k]] = held
+        start = [expander.value(node.operands[k], scope) for k in self.scalar]
+        inner = scope.inner()
+        bind_single(inner, node)
+        groups = range(len(self.nest.groups))
+        end = self._level(inner, list(groups), expander.all_widened(start, scope))
+        scope.values.update(zip((node.results[k] for k in self.scalar), end, strict=True))
+
+    def _level(self, scope: Scope, order: Sequence[int], carried: Carried) -> Carried:
+        if not order:
+            return self._fold(scope, carried)
+        extent = group_extents(self.node, self.nest)[order[0]]
+
+        def turn(variable: Value, inside: Carried) -> Sequence[Value]:
+            inner = scope.inner()
+            bind(inner, self.node, self.nest, order[0], of_atom(Var(variable, extent)))
+            return self._level(inner, order[1:], inside)
+
+        return self.expander.loop(0, extent, 1, carried, turn)
+
+    def _fold(self, scope: Scope, carried: Carried) -> Carried:
+        expander, (body, combine) = self.expander, self.node.regions
+        expander.run_nodes(body, scope)
+        inner = scope.inner()
+        left, right = combine.params[: len(body.yields)], combine.params[len(body.yields) :]
+        inner.values.update(zip((left[k] for k in self.scalar), carried, strict=True))
+        for k, element in enumerate(body.yields):
+            if k in self.scalar:
+                inner.values[right[k]] = expander.value(element, scope)
+            else:
+                inner.rows[left[k]] = self.rows[k]
+                inner.rows[right[k]] = scope.find("rows", element)
+        expander.run_nodes(combine, inner)
+        for k, held in self.rows.items():
+            copy_row(expander, inner, inner.find("rows", combine.yields[k]), held)
+        values = [expander.value(combine.yields[k], inner) for k in self.scalar]
+        return expander.all_widened(values, scope)

@@ -1,0 +1,414 @@
+"""Computing the nodes of a kernel's region with scalars and vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.access import axes, coefficient, flat_offset
+from ....ir.builder import Recording, make_node
+from ....ir.dims import Atom, Dim, Expr, Slot, Var, atoms, of_atom, product, substitute
+from ....ir.dtypes import DType
+from ....ir.graph import Node, Region, Value
+from ....ir.literal import Literal
+from ....ir.ops import OPS, Kind
+from ....ir.ops.kernel import INDEX
+from ....ir.schedule import Nest
+from ....ir.target import Target
+
+REVERSIBLE = -1  # the stride of an access that is contiguous backwards
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The vector axis of a loop body: `lanes` points at base + iota, those in `mask` (all if
+    None) within the axis."""
+
+    lanes: int
+    iota: Value
+    mask: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A row value kept in memory: element `flat` of each lane at flat * lanes + lane."""
+
+    buffer: Value
+    shape: tuple[Dim, ...]
+    vector: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A row value that is computed where it is read."""
+
+    node: Node
+    result: int
+
+
+Row = Scratch | Inline
+
+
+class Scope:
+    """What the values of a kernel are inside one loop body.
+
+    Scalars of the kernel are scalars or vectors of the loop graph; i64 ones may be known as
+    expressions over `Var`s of loop values.
+    """
+
+    def __init__(self, parent: Scope | None, vector: Vector | None) -> None:
+        self.parent = parent
+        self.vector = vector
+        self.values: dict[Value, Value] = {}
+        self.exprs: dict[Value, Dim] = {}
+        self.rows: dict[Value, Row] = {}
+        self.buffers: dict[Value, tuple[Value, Dim]] = {}
+
+    def inner(self, vector: Vector | None = None) -> Scope:
+        """A scope inside this one; in vectors of `vector`, or of this scope's."""
+        return Scope(self, vector or self.vector)
+
+    def find(self, table: str, value: Value) -> Any:
+        """What `table` says of a kernel's value here or further out, or None."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = getattr(scope, table).get(value)
+            if found is not None:
+                return found
+            scope = scope.parent
+        return None
+
+
+Handler = Callable[["Expander", Scope, Node], None]
+
+
+class Expander:
+    """Emits loop-level nodes for kernel-level ones. `handlers` expand the nodes with loops."""
+
+    def __init__(
+        self, target: Target, nests: dict[Node, Nest], handlers: dict[str, Handler]
+    ) -> None:
+        self.target = target
+        self.nests = nests
+        self.handlers = handlers
+        self.builder = Recording()
+        self.allocs: list[Node] = []
+
+    # ------------------------------------------------------------------ regions
+
+    def run(self, region: Region, scope: Scope) -> list[Value]:
+        """Computes a region's nodes in `scope`; gives what it yields (no rows)."""
+        self.run_nodes(region, scope)
+        return [self.value(v, scope) for v in region.yields]
+
+    def run_nodes(self, region: Region, scope: Scope) -> None:
+        for node in region.nodes:
+            self.builder.line = node.line
+            self.node(node, scope)
+
+    def node(self, node: Node, scope: Scope) -> None:
+        name = node.op.name
+        if name in ("index", "size"):
+            scope.exprs[node.results[0]] = self.apply(node.attrs["expr"], node.operands, scope)
+        elif name == "constant":
+            self._constant(node, scope)
+        elif name == "load":
+            scope.values[node.results[0]] = self._load(node, scope)
+        elif name in ("store", "atomic"):
+            self._store(node, scope)
+        elif node.op.kind is Kind.ELEMENTWISE:
+            operands = self.same_lanes([self.value(v, scope) for v in node.operands])
+            scope.values[node.results[0]] = self.emit(name, *operands, **node.attrs)
+        elif name in self.handlers:
+            self.handlers[name](self, scope, node)
+        else:
+            raise NotImplementedError(f"the CPU backend has no loops for the op {name}")
+
+    def emit(self, name: str, *operands: Value, **attrs: Any) -> Any:
+        return self.builder.emit(OPS[name], operands, attrs)
+
+    # ------------------------------------------------------------------ values
+
+    def value(self, value: Value, scope: Scope) -> Value:
+        """The loop-level scalar or vector that stands for a kernel's scalar."""
+        found = scope.find("values", value)
+        if found is None:
+            expr = scope.find("exprs", value)
+            assert expr is not None, f"{value} is not computed yet"
+            found = scope.values[value] = self.materialise(expr)
+        return found
+
+    def expr(self, value: Value, scope: Scope) -> Dim:
+        """A kernel's i64 as an expression over loop-level values."""
+        found = scope.find("exprs", value)
+        if found is None:
+            known = scope.find("values", value)
+            assert known is not None, f"{value} is not computed yet"
+            found = of_atom(Var(known))
+        return found
+
+    def apply(self, dim: Dim, operands: Sequence[Value], scope: Scope) -> Dim:
+        """`dim` with the operands' expressions in place of its slots."""
+
+        def replace(atom: Atom) -> Dim:
+            if isinstance(atom, Slot):
+                return self.expr(operands[atom.position], scope)
+            return of_atom(atom)
+
+        return substitute(dim, replace)
+
+    def integer(self, number: int) -> Value:
+        return self.emit("constant", value=Literal(np.int64(number)))
+
+    def materialise(self, dim: Dim) -> Value:
+        """The i64 (scalar or vector) that an expression over loop-level values has."""
+        if isinstance(dim, int):
+            return self.integer(dim)
+        (monomial, c), *more = dim.terms
+        if not more and c == 1 and len(monomial) == 1 and isinstance(monomial[0], Var):
+            return monomial[0].value
+        operands, (expr,) = slots((dim,), 0)
+        return self.builder.emit(OPS["index"], operands, {"expr": expr})
+
+    def same_lanes(self, values: Sequence[Value]) -> list[Value]:
+        """The values, scalars among vectors splatted."""
+        lanes = [v.type.shape[0] for v in values if v.type.shape]
+        return [self.widen(v, lanes[0]) for v in values] if lanes else list(values)
+
+    def widen(self, value: Value, lanes: Any) -> Value:
+        return value if value.type.shape else self.emit("splat", value, lanes=lanes)
+
+    def all_widened(self, values: Sequence[Value], scope: Scope) -> list[Value]:
+        """The values as vectors where the scope has a vector axis (for what loops carry)."""
+        if scope.vector is None:
+            return list(values)
+        return [self.widen(v, scope.vector.lanes) for v in values]
+
+    def _constant(self, node: Node, scope: Scope) -> None:
+        literal = node.attrs["value"]
+        if node.results[0].type is INDEX:
+            scope.exprs[node.results[0]] = int(literal.array)
+        else:
+            scope.values[node.results[0]] = self.emit("constant", value=literal)
+
+    # ------------------------------------------------------------------ memory
+
+    def alloc(self, shape: tuple[Dim, ...], dtype: DType) -> Value:
+        node = make_node(OPS["alloc"], (), {"shape": shape, "dtype": dtype})
+        self.allocs.append(node)
+        return node.results[0]
+
+    def scratch(self, shape: tuple[Dim, ...], dtype: DType, scope: Scope) -> Scratch:
+        """Memory for a row value of the scope's lanes."""
+        lanes = (scope.vector.lanes,) if scope.vector else ()
+        return Scratch(self.alloc((product(shape), *lanes), dtype), shape, scope.vector)
+
+    def _load(self, node: Node, scope: Scope) -> Value:
+        index = tuple(self.apply(d, node.operands, scope) for d in node.attrs["index"])
+        guard = self.value(node.operands[-1], scope) if node.attrs.get("guarded") else None
+        row = scope.find("rows", node.operands[0])
+        if row is not None:
+            return self.read_row(row, index, scope, guard)
+        buffer, offset = self.place(node.operands[0], index, scope)
+        return self.read(buffer, offset, scope, guard)
+
+    def place(self, buffer: Value, index: Sequence[Dim], scope: Scope) -> tuple[Value, Dim]:
+        """The loop-level buffer and flat offset of an access to a buffer of the kernel."""
+        found, start = scope.find("buffers", buffer)
+        return found, start + flat_offset(buffer.type, index)
+
+    def read_row(
+        self, row: Row, index: tuple[Dim, ...], scope: Scope, guard: Value | None = None
+    ) -> Value:
+        """The element of a row value at `index`."""
+        if isinstance(row, Scratch):
+            return self.read(row.buffer, row_offset(row, index), scope, guard)
+        inner = scope.inner()
+        body = row.node.regions[0]
+        inner.exprs.update(zip(axes(row.node)[0], index, strict=True))
+        assert guard is None, "a row that is computed again is not read under a guard"
+        self.run_nodes(body, inner)
+        return self.value(body.yields[row.result], inner)
+
+    def read(self, buffer: Value, offset: Dim, scope: Scope, guard: Value | None = None) -> Value:
+        """The element at a flat offset: a scalar where no lane differs, else a vector."""
+        vector = scope.vector
+        stride = lane_stride(offset, vector)
+        if stride == 0 and (guard is None or not guard.type.shape):
+            return self.access("load", (buffer,), offset, guard=guard)
+        assert vector is not None
+        guard = self._masked(guard, vector)
+        if stride == 1:
+            start = offset - of_atom(Var(vector.iota))
+            return self.access("load", (buffer,), start, lanes=vector.lanes, guard=guard)
+        if stride == REVERSIBLE:
+            start = offset + of_atom(Var(vector.iota)) - (vector.lanes - 1)
+            found = self.access(
+                "load", (buffer,), start, lanes=vector.lanes, guard=guard and self.reverse(guard)
+            )
+            return self.reverse(found)
+        return self.access("load", (buffer,), self._spread(offset, vector), guard=guard)
+
+    def write(
+        self, buffer: Value, offset: Dim, value: Value, scope: Scope, guard: Value | None = None
+    ) -> None:
+        """Stores a scalar or vector at a flat offset."""
+        vector = scope.vector
+        stride = lane_stride(offset, vector)
+        if stride == 0 and not value.type.shape and (guard is None or not guard.type.shape):
+            self.access("store", (buffer, value), offset, guard=guard)
+            return
+        assert vector is not None
+        value = self.widen(value, vector.lanes)
+        guard = self._masked(guard, vector)
+        if stride == 1:
+            start = offset - of_atom(Var(vector.iota))
+            self.access("store", (buffer, value), start, lanes=vector.lanes, guard=guard)
+        elif stride == REVERSIBLE:
+            start = offset + of_atom(Var(vector.iota)) - (vector.lanes - 1)
+            self.access(
+                "store", (buffer, self.reverse(value)), start, lanes=vector.lanes,
+                guard=guard and self.reverse(guard),
+            )  # fmt: skip
+        else:
+            self.access("store", (buffer, value), self._spread(offset, vector), guard=guard)
+
+    def _store(self, node: Node, scope: Scope) -> None:
+        index = tuple(self.apply(d, node.operands, scope) for d in node.attrs["index"])
+        guard = self.value(node.operands[-1], scope) if node.attrs.get("guarded") else None
+        buffer, offset = self.place(node.operands[0], index, scope)
+        value = self.value(node.operands[1], scope)
+        if node.op.name == "atomic":
+            # One task runs such a kernel, and no two lanes meet: a plain read, join and write.
+            before = self.read(buffer, offset, scope, guard)
+            value = self.emit(node.attrs["combine"], *self.same_lanes([before, value]))
+        self.write(buffer, offset, value, scope, guard)
+
+    def access(
+        self,
+        name: str,
+        operands: tuple[Value, ...],
+        offset: Dim,
+        *,
+        lanes: int | None = None,
+        guard: Value | None = None,
+    ) -> Any:
+        """Emits a load or store at a flat offset."""
+        rank = len(operands[0].type.shape)
+        more, index = slots((0,) * (rank - 1) + (offset,) if rank else (), len(operands))
+        attrs: dict[str, Any] = {"index": index}
+        if lanes is not None:
+            attrs["lanes"] = lanes
+            guard = guard and self.widen(guard, lanes)
+        if guard is not None:
+            attrs["guarded"] = True
+            more = (*more, guard)
+        return self.builder.emit(OPS[name], (*operands, *more), attrs)
+
+    def _masked(self, guard: Value | None, vector: Vector) -> Value | None:
+        guard = guard and self.widen(guard, vector.lanes)
+        if guard is None or vector.mask is None:
+            return guard or vector.mask
+        return self.emit("bit_and", guard, vector.mask)
+
+    def _spread(self, offset: Dim, vector: Vector) -> Dim:
+        """`offset` with a lane in it: a uniform one is splatted."""
+        if lane_stride(offset, vector) == 0:
+            return of_atom(Var(self.widen(self.materialise(offset), vector.lanes)))
+        return offset
+
+    def reverse(self, value: Value) -> Value:
+        lanes = value.type.shape[0]
+        assert isinstance(lanes, int)
+        return self.emit("shuffle", value, value, lanes=tuple(reversed(range(lanes))))
+
+    # ------------------------------------------------------------------ loops
+
+    @contextmanager
+    def region(self, *types: Any) -> Iterator[Any]:
+        with self.builder.region(types) as opened:
+            yield opened
+
+    def loop(
+        self,
+        lo: Dim,
+        hi: Dim,
+        step: int,
+        carried: Sequence[Value],
+        body: Callable[[Value, list[Value]], Sequence[Value]],
+        *,
+        parallel: bool = False,
+    ) -> list[Value]:
+        """`for i in lo, lo + step .. hi`: body(i, carried) -> carried. Gives the last carried."""
+        with self.region(INDEX, *(v.type for v in carried)) as opened:
+            variable, *inside = opened.params
+            opened.yield_(*body(variable, inside))
+        operands, (lo, hi) = slots((lo, hi), len(carried))
+        attrs = {"lo": lo, "hi": hi, "step": step, "carries": len(carried)}
+        if parallel:
+            attrs["parallel"] = True
+        self.builder.emit(OPS["for"], (*carried, *operands), attrs, (opened.closed,))
+        return list(self.builder.nodes[-1].results)
+
+    def combine(
+        self, region: Region, left: Sequence[Value], right: Sequence[Value], scope: Scope
+    ) -> list[Value]:
+        """Two partial results joined by a reduction's combine region, lane by lane."""
+        inner = scope.inner()
+        inner.values.update(zip(region.params, (*left, *right), strict=True))
+        product_of = _summed_product(region, right) if self.target.fma else None
+        if product_of is not None:
+            return [self.emit("fma", *self.same_lanes([*product_of, left[0]]))]
+        return self.run(region, inner)
+
+
+def _summed_product(region: Region, right: Sequence[Value]) -> tuple[Value, Value] | None:
+    """The factors, where a float product is what `region` adds to the accumulator."""
+    if len(region.nodes) != 1 or region.nodes[0].op.name != "add" or len(right) != 1:
+        return None
+    made = right[0].node
+    if set(region.nodes[0].operands) != set(region.params) or made is None:
+        return None
+    if made.op.name != "mul" or made.results[0].type.dtype.name not in ("f32", "f64"):
+        return None
+    return made.operands[0], made.operands[1]
+
+
+def slots(dims: Sequence[Dim], first: int) -> tuple[tuple[Value, ...], tuple[Dim, ...]]:
+    """Operands and expressions over `Slot`s from number `first` on, for expressions over `Var`s."""
+    position: dict[Value, int] = {}
+    for dim in dims:
+        for atom in atoms(dim):
+            if isinstance(atom, Var):
+                position.setdefault(atom.value, first + len(position))
+
+    def replace(atom: Atom) -> Expr:
+        if isinstance(atom, Var):
+            return of_atom(Slot(position[atom.value], atom.extent))
+        return of_atom(atom)
+
+    return tuple(position), tuple(substitute(dim, replace) for dim in dims)
+
+
+def row_offset(row: Scratch, index: Sequence[Dim]) -> Dim:
+    """The flat offset in a row's memory."""
+    flat: Dim = 0
+    for extent, i in zip(row.shape, index, strict=True):
+        flat = flat * extent + i
+    if row.vector is None:
+        return flat
+    return flat * row.vector.lanes + of_atom(Var(row.vector.iota, row.vector.lanes))
+
+
+def lane_stride(offset: Dim, vector: Vector | None) -> Dim | None:
+    """How far apart two neighbouring lanes are: 0 for a uniform offset, None if no constant."""
+    if vector is None:
+        return 0
+    for atom in atoms(offset):
+        if isinstance(atom, Var) and atom.value.type.shape and atom.value is not vector.iota:
+            return None
+    return coefficient(offset, vector.iota)

@@ -1,0 +1,171 @@
+"""The outermost loop of a kernel: what is cut between threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ....ir.dims import Dim, Var, minimum, of_atom, product
+from ....ir.graph import Graph, Node, Value
+from ....ir.ops.loop import IF
+from ....ir.schedule import Nest, Schedule, scheduled_nodes
+from ....ir.target import Target
+from .loops import Carried, bind, bind_single, group_extents, vector_loop
+from .reductions import expand_reduce
+from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
+from .scope import Expander, Handler, Scope
+
+HANDLERS: dict[str, Handler] = {
+    "parallel": expand_parallel,
+    "reduce": expand_reduce,
+    "row": expand_row,
+    "cumulate": expand_cumulate,
+    "for": expand_for,
+}
+
+
+def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
+    """The loop-level graph of a kernel, with the kernel's parameters and outputs.
+
+    Raises:
+        ValueError: the schedule has another number of nests than the kernel.
+        NotImplementedError: an op that has no loops on a CPU.
+    """
+    nodes = list(scheduled_nodes(kernel))
+    if len(nodes) != len(schedule.nests):
+        raise ValueError(f"{len(schedule.nests)} nests for {len(nodes)} nodes of @{kernel.name}")
+    nests = dict(zip(nodes, schedule.nests, strict=True))
+    expander = Expander(target, nests, HANDLERS)
+    scope = Scope(None, None)
+    for param in kernel.params:
+        scope.buffers[param] = expander.builder.param(param.type, param.name), 0
+    outer = _outermost(kernel)
+    for node in kernel.nodes:
+        expander.builder.line = node.line
+        if node is not outer:
+            expander.node(node, scope)
+        elif node.op.name == "many":
+            _many_tasks(expander, scope, node, schedule)
+        else:
+            _parallel_tasks(expander, scope, node, schedule)
+    return Graph(
+        kernel.name,
+        tuple(expander.builder.params),
+        (*expander.allocs, *expander.builder.nodes),
+        level="loop",
+        outs=kernel.outs,
+    )
+
+
+def task_extent(loops: Graph) -> Dim:
+    """The number of tasks of a loop-level graph, over its size symbols."""
+    for node in loops.nodes:
+        if node.op.name == "for" and node.attrs.get("parallel"):
+            return node.attrs["hi"]
+    return 1
+
+
+def _outermost(kernel: Graph) -> Node | None:
+    """The one node whose range tasks share; None where the kernel is one task."""
+    working = [n for n in kernel.nodes if n.regions or n.op.name in ("store", "atomic")]
+    if len(working) != 1 or any(n.op.name == "atomic" for n in kernel.walk()):
+        return working[0] if working and working[0].op.name == "many" else None
+    return working[0] if working[0].op.name in ("parallel", "many") else None
+
+
+def _run_tasks(
+    expander: Expander, scope: Scope, total: Dim, body: Callable[[Scope, Dim], None]
+) -> None:
+    """The outermost loop; none around a single task."""
+    if total == 1:
+        body(scope.inner(), 0)
+        return
+
+    def turn(variable: Value, _: Carried) -> Sequence[Value]:
+        body(scope.inner(), of_atom(Var(variable, total)))
+        return ()
+
+    expander.loop(0, total, 1, (), turn, parallel=True)
+
+
+def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule) -> None:
+    """A task is one point of the axes that are not vectorised and `schedule.task` elements of
+    the one that is."""
+    nest = expander.nests[node]
+    extents = group_extents(node, nest)
+    order = [g for g in range(len(extents)) if g != nest.vector]
+    length: Dim = 1 if nest.vector is None else extents[nest.vector]
+    blocks = (length + schedule.task - 1) // schedule.task
+
+    def task(inner: Scope, number: Dim) -> None:
+        bind_single(inner, node)
+        block = number % blocks
+        _bind_points(inner, node, nest, order, number // blocks)
+        if nest.vector is None:
+            expander.run_nodes(node.regions[0], inner)
+            return
+        lo: Dim = _as_variable(expander, block * schedule.task, length)
+        hi = length if blocks == 1 else minimum(lo + schedule.task, length)
+        group = nest.vector
+
+        def point(at: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
+            bind(at, node, nest, group, flat)
+            expander.run_nodes(node.regions[0], at)
+            return ()
+
+        vector_loop(expander, inner, length, nest.lanes, lo, hi, point)
+
+    _run_tasks(expander, scope, product([blocks, *(extents[g] for g in order)]), task)
+
+
+def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
+    """`dim` as one variable."""
+    return dim if isinstance(dim, int) else of_atom(Var(expander.materialise(dim), extent))
+
+
+def _bind_points(scope: Scope, node: Node, nest: Nest, order: Sequence[int], number: Dim) -> None:
+    """Lets the groups in `order` be at point `number` of their product."""
+    extents = group_extents(node, nest)
+    for position, group in enumerate(reversed(order)):
+        last = position == len(order) - 1
+        bind(scope, node, nest, group, number if last else number % extents[group])
+        number = number // extents[group]
+
+
+def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule) -> None:
+    """A task is `schedule.task` elements of one item; items follow each other."""
+    nest, body = expander.nests[node], node.regions[0]
+    extents = node.attrs["extents"]
+    width = len(body.params) - 1
+    starts: list[Dim] = [0]
+    for extent in extents:
+        starts.append(starts[-1] + (extent + schedule.task - 1) // schedule.task)
+
+    def run_item(item: int, inner: Scope, block: Dim) -> None:
+        extent = extents[item]
+        for param, buffer in zip(
+            body.params[1:], node.operands[item * width : (item + 1) * width], strict=True
+        ):
+            inner.buffers[param] = scope.find("buffers", buffer)
+        lo = _as_variable(expander, block * schedule.task, extent)
+
+        def point(at: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
+            at.exprs[body.params[0]] = flat
+            expander.run_nodes(body, at)
+            return ()
+
+        end = minimum(lo + schedule.task, extent)
+        vector_loop(expander, inner, extent, nest.lanes, lo, end, point)
+
+    def task(inner: Scope, number: Dim) -> None:
+        for item in range(len(extents)):
+            block = number - starts[item]
+            index = expander.materialise(number)
+            begin, end = (expander.materialise(starts[item + k]) for k in (0, 1))
+            here = expander.emit(
+                "bit_and", expander.emit("ge", index, begin), expander.emit("lt", index, end)
+            )
+            with expander.region() as opened:
+                run_item(item, inner.inner(), block)
+            expander.builder.emit(IF, (here,), {}, (opened.closed,))
+
+    _run_tasks(expander, scope, starts[-1], task)
