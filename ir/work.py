@@ -1,0 +1,28 @@
+"""How much a kernel computes: an expression over its size symbols, in scalar instructions."""
+
+from __future__ import annotations
+
+from .access import axes
+from .dims import Dim, add_all, free_of_axes, product
+from .graph import Node, Region
+
+
+def work(region: Region) -> Dim:
+    """Scalar instructions that one run of `region` takes, roughly; a multiply-add counts as one."""
+    return add_all(_work_of(node) for node in region.nodes)
+
+
+def _work_of(node: Node) -> Dim:
+    if node.op.name == "contract":
+        batch, m, n, k = (product(node.attrs[name]) for name in ("batch", "m", "n", "k"))
+        lhs, rhs, out = (work(region) for region in node.regions)
+        return batch * (m * k * lhs + k * n * rhs + m * n * (out + k))
+    if node.op.name == "many":
+        return add_all(node.attrs["extents"]) * work(node.regions[0])
+    inside = add_all(work(region) for region in node.regions)
+    if node.op.name == "for":
+        turns = node.attrs["hi"] - node.attrs["lo"]
+        return inside * turns if free_of_axes(turns) else inside
+    if node.regions:
+        return product(axes(node)[1]) * inside
+    return node.op.cost
