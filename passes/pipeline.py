@@ -1,0 +1,117 @@
+"""All passes, in order: from what a trace recorded to what a backend compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir.builder import Recording
+from ..ir.graph import Graph, Value
+from ..ir.literal import Literal
+from ..ir.plan import Plan
+from ..ir.schedule import Schedule
+from ..ir.target import Target
+from .decompose import decompose
+from .fuse import fuse
+from .lift_constants import lift_constants
+from .plan_memory import plan_memory
+from .schedule import schedule
+from .simplify import simplify
+
+Program = Graph | Plan
+Hook = Callable[[str, Program], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lowered:
+    """What the passes made of a program.
+
+    Attributes:
+        stages: (name of a pass, program after it), from the program as it was given on.
+        plan: the last of them.
+        constants: arrays for the parameters of `plan.graph` that the given program does not have.
+    """
+
+    stages: tuple[tuple[str, Program], ...]
+    plan: Plan
+    constants: tuple[Literal, ...]
+
+
+def run_passes(
+    graph: Graph,
+    target: Target,
+    *,
+    donated: Mapping[int, int] | None = None,
+    dump: Hook | None = None,
+    verify: Callable[[Graph], None] | None = None,
+) -> Lowered:
+    """Lowers a tensor program for `target`.
+
+    Args:
+        donated: result number -> input number whose buffer takes the result.
+        dump: called with the name of each pass and the program after it.
+        verify: called with each program; raises where it breaks a rule.
+    """
+    stages: list[tuple[str, Program]] = []
+
+    def stage(name: str, program: Graph) -> Graph:
+        _keep(stages, dump, name, program)
+        if verify is not None:
+            verify(program)
+        return program
+
+    graph = stage("trace", graph)
+    graph = stage("simplify", simplify(graph))
+    graph = stage("decompose", decompose(graph))
+    # Again: what an op is made of meets the neighbours, and equal pieces become one.
+    graph = stage("simplify again", simplify(graph))
+    graph = stage("fuse", fuse(graph, target))
+    # After fuse, which computes small constants inside the kernels.
+    graph, constants = lift_constants(graph)
+    graph = stage("lift constants", graph)
+    graph = stage("schedule", schedule_kernels(graph, target))
+    plan = plan_memory(graph, donated)
+    _keep(stages, dump, "plan memory", plan)
+    return Lowered(tuple(stages), plan, constants)
+
+
+def lower_launches(
+    graph: Graph, target: Target, *, donated: Mapping[int, int] | None = None
+) -> Lowered:
+    """The last passes alone, for a program that is fused already."""
+    stages: list[tuple[str, Program]] = [("trace", graph)]
+    lifted, constants = lift_constants(graph)
+    scheduled = schedule_kernels(lifted, target)
+    plan = plan_memory(scheduled, donated)
+    stages += [("schedule", scheduled), ("plan memory", plan)]
+    return Lowered(tuple(stages), plan, constants)
+
+
+def _keep(
+    stages: list[tuple[str, Program]], dump: Hook | None, name: str, program: Program
+) -> None:
+    stages.append((name, program))
+    if dump is not None:
+        dump(name, program)
+
+
+def schedule_kernels(graph: Graph, target: Target) -> Graph:
+    """`graph` with a schedule beside every kernel; a launch that has one keeps it."""
+    builder = Recording()
+    new: dict[Value, Value] = {p: builder.param(p.type, p.name) for p in graph.params}
+    known: dict[Graph, Schedule] = {}
+    for node in graph.nodes:
+        attrs: dict[str, Any] = dict(node.attrs)
+        kernel = attrs["kernel"]
+        if attrs.get("schedule") is None:
+            if kernel not in known:
+                known[kernel] = schedule(kernel, target)
+            attrs["schedule"] = known[kernel]
+        builder.line = node.line
+        made = builder.emit(node.op, [new[v] for v in node.operands], attrs)
+        results = (made,) if isinstance(made, Value) else made
+        for old, result in zip(node.results, results, strict=True):
+            result.name = old.name
+            new[old] = result
+    return builder.finish(graph.name, [new[v] for v in graph.yields])

@@ -1,0 +1,96 @@
+"""Object code on disk: one file for each piece, found by a hash of what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+_DIGEST = 32  # bytes of sha256 in front of the content
+_SUFFIX = ".o"
+MAX_BYTES = 512 << 20
+_CHECK_EVERY = 64  # writes between two looks at the size of the folder
+
+
+class ObjectCache:
+    """Files in `folder`, at most about `max_bytes` together; the longest unused go first.
+
+    A file that is not what was written (cut short, changed) counts as absent and is removed. A
+    folder that cannot be written to makes a cache that remembers nothing.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self._writes = 0
+
+    def get(self, key: str) -> bytes | None:
+        """The content kept under `key`, or None."""
+        path = self._path(key)
+        try:
+            whole = path.read_bytes()
+        except OSError:
+            return None
+        digest, content = whole[:_DIGEST], whole[_DIGEST:]
+        if hashlib.sha256(content).digest() != digest:
+            _remove(path)
+            return None
+        _touch(path)
+        return content
+
+    def put(self, key: str, content: bytes) -> None:
+        """Keep `content` under `key`; readers see all of it or nothing."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix="new-")
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(name, self._path(key))
+        except OSError:
+            return
+        self._writes += 1
+        if self._writes % _CHECK_EVERY == 1:
+            self.trim()
+
+    def trim(self) -> None:
+        """Remove the longest unused files until the rest fits into `max_bytes`."""
+        found = []
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            try:
+                status = path.stat()
+            except OSError:  # another process was faster
+                continue
+            found.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found, key=lambda item: item[0]):
+            if total <= self.max_bytes:
+                return
+            _remove(path)
+            total -= size
+
+    def fetch(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """The content of `key`; `make` makes it where it is absent."""
+        content = self.get(key)
+        if content is None:
+            content = make()
+            self.put(key, content)
+        return content
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError:  # gone already, or not ours
+        return
+
+
+def _touch(path: Path) -> None:
+    try:
+        os.utime(path)
+    except OSError:  # a folder that is read only
+        return

@@ -1,0 +1,229 @@
+"""A graph becomes an executable: passes, kernels to object code, one entry, linked in memory."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import llvmlite
+
+from ..backends.llvm import native
+from ..backends.llvm.backend import compile_kernel, kernel_symbols
+from ..backends.llvm.entry import KernelCall, entry_text, frame_of, rename_symbols
+from ..backends.llvm.target import host_target
+from ..ir.dims import Dim, symbol, symbols
+from ..ir.graph import Graph, Location, Node
+from ..ir.isomorphic import graph_hash
+from ..ir.plan import Launch, Plan
+from ..ir.target import Target
+from ..ir.verifier import verify
+from ..ir.work import work
+from ..passes.pipeline import Hook, Lowered, run_passes
+from .cache import ObjectCache
+from .config import config
+from .executable import CompiledKernel, Executable
+
+# (kernel, schedule, target, symbol) -> (LLVM text, bytes of scratch of a thread, tasks)
+Emit = Callable[[Graph, Any, Target, str], tuple[str, Dim, Dim]]
+
+_MAX_KEPT = 4096  # kernels in memory
+
+
+class CompileError(RuntimeError):
+    """A kernel cannot be compiled.
+
+    The message names the kernel, the file that holds its text, and the user's line.
+    """
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile a program.
+
+    Attributes:
+        cpu: the processor, see `backends.llvm.native.host`; None: what `SLEY_CPU` says.
+        donated: result number -> input number whose buffer takes the result at each call.
+        dump: called with the name of each pass and the program after it.
+        verify: whether programs are verified between passes; None: what `SLEY_VERIFY` says.
+    """
+
+    cpu: str | None = None
+    donated: Mapping[int, int] = field(default_factory=dict)
+    dump: Hook | None = None
+    verify: bool | None = None
+
+    def target(self) -> Target:
+        return host_target(self.cpu or config().cpu)
+
+
+def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
+    """Compiles a tensor program.
+
+    Raises:
+        CompileError: a kernel cannot be compiled.
+    """
+    options = options or Options()
+    checked = config().verify if options.verify is None else options.verify
+    lowered = run_passes(
+        graph,
+        options.target(),
+        donated=options.donated,
+        dump=options.dump,
+        verify=verify if checked else None,
+    )
+    return build(lowered, options.target())
+
+
+def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Executable:
+    """Compiles what the passes made.
+
+    Raises:
+        CompileError: a kernel cannot be compiled.
+    """
+    plan = lowered.plan
+    nodes = [step.node for step in plan.steps if isinstance(step, Launch)]
+    keys = _kernel_keys(nodes, target)
+    distinct = {key: node for node, key in reversed(list(zip(nodes, keys, strict=True)))}
+    kernels = _compile_kernels(distinct, target, emit)
+    calls, scratch = _calls(nodes, keys, kernels)
+    text = entry_text(plan, frame_of(plan, _program_symbols(plan)), calls)
+    return Executable(
+        plan,
+        frame_of(plan, _program_symbols(plan)),
+        list(kernels.values()),
+        (text, _object(text, target, opt_level=1)),
+        stages=lowered.stages,
+        constants=[literal.array for literal in lowered.constants],
+        scratch=scratch,
+        assembly=functools.partial(_assembly, target=target),
+    )
+
+
+def _program_symbols(plan: Plan) -> list[str]:
+    """The size symbols of a program: those of its inputs in order, then any others."""
+    values = [*plan.graph.params, *(v for node in plan.graph.nodes for v in node.results)]
+    return symbols(dim for value in values for dim in value.type.shape)
+
+
+def _calls(
+    nodes: Sequence[Node], keys: Sequence[str], kernels: Mapping[str, CompiledKernel]
+) -> tuple[list[KernelCall], list[Dim]]:
+    """What the entry must know of each launch, and the scratch that each needs."""
+    calls, scratch = [], []
+    for node, key in zip(nodes, keys, strict=True):
+        kernel, own = kernels[key], node.attrs["kernel"]
+        arguments = tuple(symbol(name) for name in kernel_symbols(own))
+        # Equal kernels may call their sizes by other names.
+        names = dict(zip(kernel_symbols(kernel.graph), arguments, strict=True))
+        extent = rename_symbols(kernel.extent, names)
+        scratch.append(rename_symbols(kernel.scratch, names))
+        grain = kernel.schedule.grain
+        calls.append(KernelCall(kernel.symbol, arguments, extent, work(own), grain))
+    return calls, scratch
+
+
+# -------------------------------------------------------------------------------------- kernels
+
+
+def _kernel_keys(nodes: Sequence[Node], target: Target) -> list[str]:
+    """For each launch a hash of kernel, schedule and target; names and lines do not count."""
+    known: dict[tuple[Graph, Any], str] = {}
+    for node in nodes:
+        pair = node.attrs["kernel"], node.attrs["schedule"]
+        if pair not in known:
+            parts = (graph_hash(pair[0]), str(pair[1]), repr(target))
+            known[pair] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return [known[node.attrs["kernel"], node.attrs["schedule"]] for node in nodes]
+
+
+_kept: dict[tuple[str, Emit], Future[CompiledKernel]] = {}
+_kept_lock = threading.Lock()
+
+
+def _compile_kernels(
+    distinct: Mapping[str, Node], target: Target, emit: Emit
+) -> dict[str, CompiledKernel]:
+    """The kernels by key. Each is compiled once in the process, several beside each other."""
+    workers = max(1, min(config().num_threads, len(distinct)))
+    executor = ThreadPoolExecutor(workers, "sley-compile")
+    with executor, _kept_lock:
+        for key, node in distinct.items():
+            if (key, emit) not in _kept:
+                _kept[key, emit] = executor.submit(_compile_kernel, key, node, target, emit)
+        futures = {key: _kept[key, emit] for key in distinct}
+        for old in list(_kept)[: max(0, len(_kept) - _MAX_KEPT)]:
+            del _kept[old]
+    for key, future in futures.items():
+        if future.exception() is not None:  # it may be tried again
+            _kept.pop((key, emit), None)
+    return {key: future.result() for key, future in futures.items()}
+
+
+def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> CompiledKernel:
+    kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
+    name = f"sley_kernel_{key[:24]}"
+    try:
+        text, scratch, extent = emit(kernel, schedule, target, name)
+        code = _object(text, target)
+    except native.LLVMError as error:
+        raise CompileError(_explain(node, str(error))) from error
+    except (ValueError, NotImplementedError) as error:
+        path = _keep(f"{kernel}\n// schedule: {schedule}\n")
+        raise CompileError(
+            _explain(node, f"{error}\nThe text of the kernel is in {path}")
+        ) from error
+    return CompiledKernel(kernel.name, kernel, schedule, key, name, text, code, scratch, extent)
+
+
+def _explain(node: Node, message: str) -> str:
+    line = _line_of(node)
+    return f"kernel @{node.attrs['kernel'].name}{f' ({line})' if line else ''}: {message}"
+
+
+def _line_of(node: Node) -> Location | None:
+    """The user's line of a launch, or of the first node of its kernel that has one."""
+    if node.line is not None:
+        return node.line
+    return next((n.line for n in node.attrs["kernel"].walk() if n.line is not None), None)
+
+
+def _keep(text: str) -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="sley-", suffix=".ir", delete=False) as file:
+        file.write(text)
+    return file.name
+
+
+# ---------------------------------------------------------------------------------- object code
+
+
+def _object(text: str, target: Target, opt_level: int = 2) -> bytes:
+    """The object file of an LLVM text, from the disk where it was made before."""
+
+    def make() -> bytes:
+        return native.compile_object(
+            text,
+            cpu=target.cpu,
+            features=target.features,
+            triple=target.triple,
+            opt_level=opt_level,
+        )
+
+    folder = config().cache_dir
+    if folder is None:
+        return make()
+    parts = (text, target.cpu, target.features, target.triple, opt_level, llvmlite.__version__)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return _disk(folder / "objects").fetch(key, make)
+
+
+_disk = functools.cache(ObjectCache)
+
+
+def _assembly(text: str, target: Target) -> str:
+    return native.assembly(text, cpu=target.cpu, features=target.features, triple=target.triple)

@@ -1,0 +1,261 @@
+"""A compiled program: run with pointers, or called with arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import addressof
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ..backends.llvm.entry import FIRST_SYMBOL, POOL, SYMBOL, Frame
+from ..backends.llvm.native import Library
+from ..ir.dims import Dim, evaluate
+from ..ir.evaluate import bind_sizes
+from ..ir.graph import Graph
+from ..ir.plan import Plan, assign_offsets, intervals, peak_live_bytes
+from .memory import aligned, result_allocator
+from .threads import ThreadPool, default_pool
+
+_MAX_BINDINGS = 256  # bindings of the symbols that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledKernel:
+    """A kernel of an executable.
+
+    Attributes:
+        name: of the kernel graph that was met first.
+        graph: that kernel graph, and `schedule` its schedule.
+        hash: of graph, schedule and target; equal kernels are compiled once.
+        symbol: the name of its function.
+        text: its LLVM text.
+        code: the object file.
+        scratch, extent: bytes of scratch of one thread, and number of tasks, over the symbols of
+            `graph`.
+    """
+
+    name: str
+    graph: Graph
+    schedule: Any
+    hash: str
+    symbol: str
+    text: str
+    code: bytes
+    scratch: Dim
+    extent: Dim
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Binding:
+    """What is known once the symbols have values.
+
+    `results`: shape, dtype and allocator of each fresh result.
+    """
+
+    sizes: tuple[int, ...]
+    offsets: tuple[int, ...]
+    arena: int
+    stride: int
+    results: tuple[tuple[tuple[int, ...], np.dtype, Callable[[], Any]], ...]
+
+
+class _Lease:
+    """The memory of one call that is under way: frame, arena and scratch."""
+
+    __slots__ = ("address", "arena", "binding", "frame", "pool", "scratch")
+
+    def __init__(self, slots: int) -> None:
+        self.frame = (ctypes.c_int64 * slots)()
+        self.address = addressof(self.frame)
+        self.arena = aligned(0)
+        self.scratch = aligned(0)
+        self.binding: _Binding | None = None
+        self.pool: ThreadPool | None = None
+
+
+class Executable:
+    """A program as machine code. Calls from several threads may overlap: each leases an arena.
+
+    Attributes:
+        inputs: the parameters of the program.
+        symbols: names of the size symbols, in the order in which `run` takes their values.
+        kernels: the distinct kernels.
+        plan: where the values lie.
+        stages: (name of a pass, program after it), in order.
+        constants: arrays that follow the caller's arrays as inputs of the planned program.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        frame: Frame,
+        kernels: Sequence[CompiledKernel],
+        entry: tuple[str, bytes],
+        *,
+        stages: Sequence[tuple[str, Any]] = (),
+        constants: Sequence[np.ndarray] = (),
+        scratch: Sequence[Dim] = (),
+        assembly: Callable[[str], str] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.frame = frame
+        self.symbols = frame.symbols
+        self.kernels = tuple(kernels)
+        self.entry_text = entry[0]
+        self.stages = tuple(stages)
+        self.constants = tuple(np.ascontiguousarray(a) for a in constants)
+        self._scratch = tuple(dict.fromkeys(scratch))
+        self._assembly = assembly
+        self._library = Library([*(k.code for k in self.kernels), entry[1]])
+        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        self._entry = function(self._library.address(SYMBOL))
+        params = plan.graph.params
+        self.inputs = params[: len(params) - len(self.constants)]
+        self._constant_pointers = tuple(a.ctypes.data for a in self.constants)
+        self._count = len(self.inputs)
+        buffers = frame.inputs + len(frame.fresh)
+        self._pack = struct.Struct(f"{buffers}q").pack_into
+        self._buffers_at = 8 * frame.first_buffer
+        self._bindings: dict[tuple[int, ...], _Binding] = {}
+        self._idle: list[_Lease] = []
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, pointers: Sequence[int], sizes: tuple[int, ...] = ()) -> list[np.ndarray]:
+        """The fast way: inputs as addresses of dense row-major memory.
+
+        Args:
+            pointers: one for each input; a donated input's memory is overwritten.
+            sizes: the values of `symbols`.
+
+        Returns:
+            New arrays, for the results that are not donated, in order.
+
+        Raises:
+            ValueError: another number of pointers.
+        """
+        if len(pointers) != self._count:
+            raise ValueError(
+                f"@{self.plan.graph.name} takes {self._count} inputs, got {len(pointers)}"
+            )
+        binding = self._bindings.get(sizes)
+        if binding is None:
+            binding = self._bind(sizes)
+        try:
+            lease = self._idle.pop()
+        except IndexError:
+            lease = _Lease(self.frame.slots)
+        pool = default_pool()
+        if lease.binding is not binding or lease.pool is not pool:
+            self._prepare(lease, binding, pool)
+        lease.frame[POOL] = pool.address  # asking for it starts the threads of a forked child
+        results, addresses = [], []
+        for shape, dtype, allocate in binding.results:
+            block = allocate()
+            addresses.append(addressof(block))
+            results.append(ndarray(shape, dtype, block))
+        self._pack(lease.frame, self._buffers_at, *pointers, *self._constant_pointers, *addresses)
+        self._entry(lease.address)
+        self._idle.append(lease)
+        return results
+
+    def __call__(
+        self, arrays: Sequence[np.ndarray], sizes: Mapping[str, int] | None = None
+    ) -> list[np.ndarray]:
+        """Runs the program on arrays of the inputs' dtypes and shapes.
+
+        Args:
+            arrays: one for each input; a donated one must be dense and writeable.
+            sizes: values of symbols that the shapes do not tell.
+
+        Returns:
+            New arrays, for the results that are not donated, in order.
+
+        Raises:
+            ValueError: a wrong number of arrays, dtype or shape; a donated array that is not dense
+                or cannot be written to.
+            KeyError: a symbol whose value neither a shape nor `sizes` tells.
+        """
+        known = bind_sizes(self.inputs, arrays, sizes)
+        donated = set(self.plan.donated.values())
+        held = [self._dense(i, a, i in donated) for i, a in enumerate(arrays)]
+        pointers = [a.ctypes.data for a in held]
+        return self.run(pointers, tuple(known[name] for name in self.symbols))
+
+    def _dense(self, number: int, array: np.ndarray, donated: bool) -> np.ndarray:
+        if donated and not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(f"input {number} is overwritten: it must be dense and writeable")
+        return np.ascontiguousarray(array)
+
+    def _bind(self, sizes: tuple[int, ...]) -> _Binding:
+        known = dict(zip(self.symbols, sizes, strict=True))
+        offsets, arena = assign_offsets(self.plan, known)
+        scratch = max((evaluate(dim, known) for dim in self._scratch), default=0)
+        results = []
+        for number in self.frame.fresh:
+            type = self.plan.graph.yields[number].type
+            shape = tuple(evaluate(dim, known) for dim in type.shape)
+            nbytes = evaluate(type.nbytes, known)
+            results.append((shape, type.dtype.numpy, result_allocator(nbytes)))
+        # Two cache lines between the scratch of two threads: processors fetch lines in pairs.
+        stride = -(-scratch // 128) * 128
+        binding = _Binding(sizes, tuple(offsets), arena, stride, tuple(results))
+        if len(self._bindings) >= _MAX_BINDINGS:
+            self._bindings = {}
+        self._bindings[sizes] = binding
+        return binding
+
+    def _prepare(self, lease: _Lease, binding: _Binding, pool: ThreadPool) -> None:
+        """Writes what stays the same from call to call into the frame."""
+        lease.binding = None
+        lease.arena = _at_least(lease.arena, binding.arena)
+        lease.scratch = _at_least(lease.scratch, binding.stride * pool.threads)
+        alone = pool.threads == 1
+        frame = lease.frame
+        frame[:FIRST_SYMBOL] = (
+            pool.address,
+            0 if alone else pool.run_address,
+            lease.scratch[1],
+            binding.stride,
+        )
+        frame[FIRST_SYMBOL : self.frame.first_buffer] = binding.sizes
+        base = lease.arena[1]
+        frame[self.frame.first_block :] = [base + offset for offset in binding.offsets]
+        lease.binding, lease.pool = binding, pool
+
+    # ------------------------------------------------------------------ what tools show
+
+    def llvm(self) -> str:
+        """The LLVM text of all kernels and of the entry."""
+        return "\n".join([*(k.text for k in self.kernels), self.entry_text])
+
+    def assembly(self) -> str:
+        """The assembly text of all kernels."""
+        if self._assembly is None:
+            raise ValueError("this executable was made without its target")
+        return "\n".join(self._assembly(k.text) for k in self.kernels)
+
+    @property
+    def object_hashes(self) -> tuple[str, ...]:
+        """The hashes of the distinct kernels, sorted."""
+        return tuple(sorted(k.hash for k in self.kernels))
+
+    def arena_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
+        """Bytes of the arena for these values of the symbols."""
+        return assign_offsets(self.plan, sizes or {})[1]
+
+    def peak_live_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
+        """The most bytes of the arena that are in use at one step."""
+        return peak_live_bytes(intervals(self.plan, sizes or {}))
+
+
+def _at_least(memory: tuple[np.ndarray, int], nbytes: int) -> tuple[np.ndarray, int]:
+    """`memory`, or a new piece where it is too small."""
+    owner, address = memory
+    end = owner.ctypes.data + owner.nbytes
+    return memory if address + nbytes <= end else aligned(nbytes)
