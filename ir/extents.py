@@ -17,26 +17,22 @@ def param_extents(node: Node) -> tuple[Extents, ...]:
     A value with the extent e lies in [0, e). This is the extent that slots of it have unless the
     text of a program says otherwise.
     """
-    return region_extents(node.op.name, node.attrs, [len(r.params) for r in node.regions])
+    found = []
+    for position, region in enumerate(node.regions):
+        axes = axis_extents(node.op.name, node.attrs, position)
+        found.append((*axes, *(None,) * len(region.params))[: len(region.params)])
+    return tuple(found)
 
 
-def region_extents(name: str, attrs: Mapping[str, Any], counts: list[int]) -> tuple[Extents, ...]:
-    """`param_extents` of a node to be: op name, attributes, number of parameters by region."""
-    return tuple(
-        (leading + (None,) * count)[:count]
-        for leading, count in zip(_leading(name, attrs, len(counts)), counts, strict=True)
-    )
-
-
-def _leading(name: str, attrs: Mapping[str, Any], regions: int) -> list[Extents]:
-    none: list[Extents] = [()] * regions
+def axis_extents(name: str, attrs: Mapping[str, Any], region: int) -> Extents:
+    """The extents of the leading parameters of region number `region` of an op."""
     if name in ("parallel", "reduce", "row", "cumulate"):
-        return [tuple(attrs["extents"]), *none[1:]]
+        return tuple(attrs["extents"]) if region == 0 else ()
     if name == "contract":
         batch, m, n, k = (tuple(attrs[key]) for key in ("batch", "m", "n", "k"))
-        return [batch + m + k, batch + k + n, batch + m + n]
+        return (batch + m + k, batch + k + n, batch + m + n)[region]
     if name == "for":
         lo, hi = attrs["lo"], attrs["hi"]
         counted = free_of_axes(hi) and free_of_axes(lo) and nonnegative(lo)
-        return [(hi,)] if counted else none
-    return none
+        return (hi,) if counted else ()
+    return ()

@@ -35,9 +35,14 @@ def print_graph(graph: Graph) -> str:
     return print_program(graph)[0]
 
 
-def print_program(graph: Graph) -> tuple[str, dict[str, np.ndarray]]:
-    """The text, and by sha256 the arrays of its constants over 64 elements."""
-    program = _Program()
+def print_program(
+    graph: Graph, *, names: bool = True, lines: bool = True
+) -> tuple[str, dict[str, np.ndarray]]:
+    """The text, and by sha256 the arrays of its constants over 64 elements.
+
+    Without `names` values and kernels are numbered; without `lines` the user's lines are left out.
+    """
+    program = _Program(names, lines)
     program.define(graph, None)
     return "\n".join(program.definitions), program.constants
 
@@ -54,7 +59,9 @@ def save(graph: Graph, path: str | Path) -> None:
 class _Program:
     """The definitions of a program; each kernel under a name of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_names: bool, with_lines: bool) -> None:
+        self.with_names = with_names
+        self.with_lines = with_lines
         self.definitions: list[str] = []
         self.constants: dict[str, np.ndarray] = {}
         self.names: dict[str, str] = {}  # text without the name -> name
@@ -63,10 +70,11 @@ class _Program:
         """The name under which `graph` with `schedule` stands in the text."""
         keyword, rest = KEYWORDS[graph.level], _Writer(self).graph(graph)
         note = "" if schedule is None else str(schedule)
-        key = "\n".join((graph.name, keyword, rest, note))
+        wanted = graph.name if self.with_names else keyword
+        key = "\n".join((wanted, keyword, rest, note))
         if key in self.names:
             return self.names[key]
-        name = self._free(graph.name)
+        name = self._free(wanted)
         self.names[key] = name
         self.definitions.append(f"{keyword} @{name}{rest}")
         if note:
@@ -109,7 +117,7 @@ class _Writer:
 
     def define(self, value: Value) -> str:
         """The name, with its %, of a value that is defined here."""
-        name = value.name
+        name = value.name if self.program.with_names else None
         if name is None or name in self.taken or IDENTIFIER.fullmatch(name) is None:
             name, self.numbered = str(self.numbered), self.numbered + 1
         self.taken.add(name)
@@ -129,7 +137,7 @@ class _Writer:
 
     def line(self, text: str, location: Location | None = None) -> None:
         text = "  " * self.depth + text
-        if location is not None:
+        if location is not None and self.program.with_lines:
             text = f"{text.ljust(COMMENT_COLUMN)}  // {location}"
         self.lines.append(text)
 
