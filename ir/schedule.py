@@ -20,10 +20,17 @@ SCHEDULED = ("parallel", "reduce", "row", "cumulate", "many", "contract")
 class ContractSchedule:
     """Tiles of a `contract`.
 
+    One operand runs over the lanes of vectors, the *columns*; the other's elements are broadcast,
+    the *rows*.
+
     Attributes:
-        mr, nr: rows and columns of the register tile; nr in elements.
-        kc, mc, nc: sizes of the packed blocks.
-        pack_lhs, pack_rhs: whether the operand is copied into panels first.
+        mr, nr: rows and columns of the register tile; nr is a multiple of the lanes.
+        kc, mc, nc: terms, rows and columns of a block that is packed at once; mc and nc are
+            multiples of mr and nr.
+        lanes: elements of a vector.
+        swap: the rows are rhs and n, the columns lhs and m.
+        rows, columns: how an operand is read: "across" copies it into panels by vectors over its
+            own axis, "along" by vectors over k that are transposed, "direct" does not copy.
     """
 
     mr: int
@@ -31,8 +38,10 @@ class ContractSchedule:
     kc: int
     mc: int
     nc: int
-    pack_lhs: bool = True
-    pack_rhs: bool = True
+    lanes: int
+    swap: bool = False
+    rows: str = "across"
+    columns: str = "across"
 
     def __str__(self) -> str:
         return _format(self)
@@ -97,7 +106,8 @@ def _format(schedule: Any) -> str:
     for field in fields(schedule):
         value = getattr(schedule, field.name)
         if value != field.default:
-            parts.append(f"{field.name}={value!s}")
+            text = repr(value) if isinstance(value, str) else str(value)
+            parts.append(f"{field.name}={text}")
     if isinstance(schedule, Schedule):
         nests = ", ".join(map(str, schedule.nests)) + ("," if len(schedule.nests) == 1 else "")
         parts[0] = f"nests=({nests})"

@@ -24,6 +24,7 @@ from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.base import Kind
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
+from .schedule_contract import schedule_contract
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
 CHEAP = 2  # scalar instructions that are cheaper to repeat than to keep in scratch
@@ -108,7 +109,7 @@ class _Scheduler:
                 self.nests[node] = Nest(((0,),), None if vectorised else 0, lanes)
                 vectorised_inside = True
             elif node.op.name == "contract":
-                self.nests[node] = Nest()
+                self.nests[node] = Nest(contract=schedule_contract(node, self.target))
                 vectorised_inside = True
             else:
                 vectorised_inside = vectorised

@@ -14,7 +14,7 @@ from ....ir.access import (
     index_uses,
     unflatten,
 )
-from ....ir.dims import Dim, Var, atoms, of_atom, product
+from ....ir.dims import Dim, Var, of_atom, product
 from ....ir.graph import Region, Value
 from ....ir.ops.loop import IF
 from .scope import Expander, Scope, Vector
@@ -225,7 +225,6 @@ def depends_on(region: Region, variables: Sequence[Value]) -> bool:
 __all__ = [
     "Axes",
     "Place",
-    "atoms",
     "ceil_div",
     "compare",
     "depends_on",

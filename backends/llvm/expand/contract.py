@@ -243,8 +243,9 @@ class _Product:
         """One register tile: its product and, after the last block of k, what is made of it."""
         schedule, expander = self.schedule, self.expander
         i, j, m_panels = place
-        m, n = fixed(expander, block.m0 + i * schedule.mr), fixed(
-            expander, block.n0 + j * schedule.nr
+        m, n = (
+            fixed(expander, block.m0 + i * schedule.mr),
+            fixed(expander, block.n0 + j * schedule.nr),
         )
         base: Dim = 0
         if not self.single:

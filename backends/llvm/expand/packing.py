@@ -146,9 +146,7 @@ def _within(expander: Expander, row: Dim, total: Dim) -> Dim:
     return minimum(row, total - 1)
 
 
-def _rows(
-    expander: Expander, scope: Scope, operand: Operand, rows: list[Dim]
-) -> list[Value]:
+def _rows(expander: Expander, scope: Scope, operand: Operand, rows: list[Dim]) -> list[Value]:
     """A vector over k for each row; zeros fill the square up."""
     lanes = operand.lanes
     cost = sum(n.op.cost for n in operand.region.walk() if n.op.kind is Kind.ELEMENTWISE)
@@ -181,9 +179,7 @@ def _rows_by_loop(
         return ()
 
     expander.loop(0, len(rows), 1, (), turn)
-    return [
-        expander.access("load", (square,), r * lanes, lanes=lanes) for r in range(len(rows))
-    ]
+    return [expander.access("load", (square,), r * lanes, lanes=lanes) for r in range(len(rows))]
 
 
 def transpose(expander: Expander, rows: list[Value]) -> list[Value]:

@@ -1,0 +1,181 @@
+"""Tiles of a `contract` for a target: register tile, cache blocks, how each operand is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir.access import Access, Expressions, accesses, axis_extents, coefficient
+from ..ir.dims import Dim, product
+from ..ir.graph import Node, Region, Value
+from ..ir.schedule import ContractSchedule
+from ..ir.target import Target
+
+DEEP = 2048  # a longer sum is cut into blocks of k
+UNKNOWN_DEEP = 512  # the block of k where K is a symbol
+COLUMN_BYTES = 8 << 20  # of packed columns of one thread, at most
+TASK = 1 << 18  # multiply-adds that are worth a task
+UNKNOWN_PANELS = 8  # panels of a block where the extent is a symbol
+
+
+def schedule_contract(node: Node, target: Target) -> ContractSchedule:
+    """The schedule of a `contract` node.
+
+    The side whose axis is contiguous in the first result runs over the lanes ("columns").
+    """
+    return _Chooser(node, target).choose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    region: Region
+    own: Sequence[Value]
+    k: Sequence[Value]
+    extent: Dim
+    accesses: Sequence[Access]
+
+
+class _Chooser:
+    def __init__(self, node: Node, target: Target) -> None:
+        self.target = target
+        attrs = node.attrs
+        batch, m, n, k = (tuple(attrs[name]) for name in ("batch", "m", "n", "k"))
+        b = len(batch)
+        self.batch, self.depth = product(batch), product(k)
+        self.size = attrs["acc"].itemsize
+        self.lanes = target.lanes(attrs["acc"])
+        lhs, rhs, out = node.regions
+        left = _side(lhs, lhs.params[b : b + len(m)], lhs.params[b + len(m) :], m, k)
+        right = _side(rhs, rhs.params[b + len(k) :], rhs.params[b : b + len(k)], n, k)
+        m_params, n_params = out.params[b : b + len(m)], out.params[b + len(m) : -1]
+        self.swap = self._swapped(out, m_params, n_params, m, n)
+        self.rows, self.columns = (right, left) if self.swap else (left, right)
+
+    def _swapped(
+        self,
+        out: Region,
+        m_params: Sequence[Value],
+        n_params: Sequence[Value],
+        m: Sequence[Dim],
+        n: Sequence[Dim],
+    ) -> bool:
+        """Whether m, not n, is contiguous in the results."""
+        extents = {**axis_extents(out), **dict(zip((*m_params, *n_params), (*m, *n), strict=True))}
+        stores = [a for a in accesses(out, Expressions(extents)) if a.writes]
+        if not stores or product(m) == 1:
+            return False
+        along_n = _strided([stores[0]], _innermost(n_params, n)) == 0
+        along_m = _strided([stores[0]], _innermost(m_params, m)) == 0
+        if product(n) == 1:
+            return along_m
+        return along_m and not along_n
+
+    def choose(self) -> ContractSchedule:
+        mr, vectors = self._tile()
+        nr = vectors * self.lanes
+        kc = self._depth_block(nr)
+        mc, nc = self._blocks(mr, nr, kc)
+        return ContractSchedule(
+            mr=mr,
+            nr=nr,
+            kc=kc,
+            mc=mc,
+            nc=nc,
+            lanes=self.lanes,
+            swap=self.swap,
+            rows=self._form(self.rows),
+            columns=self._form(self.columns),
+        )
+
+    # ------------------------------------------------------------------ register tile
+
+    def _tile(self) -> tuple[int, int]:
+        """(rows, vectors of columns) whose accumulators, with the vectors of one step, fill the
+        registers."""
+        spare = 2 if self.target.fma else 4
+        registers = self.target.registers
+        vectors = 2 if registers < 32 or self.lanes >= 8 else 3
+        if isinstance(self.columns.extent, int):
+            vectors = max(1, min(vectors, -(-self.columns.extent // self.lanes)))
+        mr = (registers - spare - vectors) // vectors
+        mr = min(mr, 16)
+        if isinstance(self.rows.extent, int):
+            panels = max(1, -(-self.rows.extent // mr))
+            mr = max(1, -(-self.rows.extent // panels))
+        if mr <= 6 and registers >= 32:
+            wide = (registers - spare) // (mr + 1)
+            if isinstance(self.columns.extent, int):
+                wide = min(wide, -(-self.columns.extent // self.lanes))
+            vectors = max(vectors, min(wide, 8))
+        return mr, vectors
+
+    # ------------------------------------------------------------------ cache blocks
+
+    def _depth_block(self, nr: int) -> int:
+        most = min(DEEP, max(64, self.target.l2 // 4 // (nr * self.size)))
+        if not isinstance(self.depth, int):
+            return min(most, UNKNOWN_DEEP)
+        if self.depth <= most:
+            return max(1, self.depth)
+        blocks = -(-self.depth // most)
+        return -(-self.depth // blocks // self.lanes) * self.lanes
+
+    def _blocks(self, mr: int, nr: int, kc: int) -> tuple[int, int]:
+        """(mc, nc): what fits the caches, and enough tasks for the threads."""
+        rows_fit = max(1, self.target.l2 // 2 // (kc * self.size * mr))
+        columns_fit = max(1, COLUMN_BYTES // (kc * self.size * nr))
+        m_panels, n_panels = _panels(self.rows.extent, mr), _panels(self.columns.extent, nr)
+        m_blocks = -(-m_panels // rows_fit)
+        n_blocks = -(-n_panels // columns_fit)
+        wanted = self._tasks_wanted()
+        if m_panels * mr >= n_panels * nr:
+            m_blocks = max(m_blocks, min(m_panels, -(-wanted // n_blocks)))
+        else:
+            n_blocks = max(n_blocks, min(n_panels, -(-wanted // m_blocks)))
+        return -(-m_panels // m_blocks) * mr, -(-n_panels // n_blocks) * nr
+
+    def _tasks_wanted(self) -> int:
+        """Tasks for each point of the batch: enough to share out, none too small."""
+        sizes = (self.batch, self.rows.extent, self.columns.extent, self.depth)
+        batch, m, n, k = (d if isinstance(d, int) else 64 for d in sizes)
+        worth = max(1, m * n * k // TASK)
+        wanted = -(-4 * self.target.threads // max(1, batch))
+        return 1 if self.target.threads == 1 else min(wanted, worth)
+
+    # ------------------------------------------------------------------ operands
+
+    def _form(self, side: _Side) -> str:
+        """Vectors over the panel's own axis, or over k where that has fewer strided loads."""
+        if len(side.k) == 0:
+            return "across"
+        own = _strided(side.accesses, _innermost(side.own, ()))
+        along = _strided(side.accesses, _innermost(side.k, ()))
+        return "along" if along < own else "across"
+
+
+def _panels(extent: Dim, size: int) -> int:
+    return max(1, -(-extent // size)) if isinstance(extent, int) else UNKNOWN_PANELS
+
+
+def _side(
+    region: Region, own: Sequence[Value], k: Sequence[Value], sizes: Sequence[Dim],
+    depths: Sequence[Dim],
+) -> _Side:  # fmt: skip
+    extents = dict(zip((*own, *k), (*sizes, *depths), strict=True))
+    expressions = Expressions({**axis_extents(region), **extents})
+    own = [v for v in own if extents[v] != 1]
+    k = [v for v in k if extents[v] != 1]
+    return _Side(region, own, k, product(sizes), accesses(region, expressions))
+
+
+def _innermost(variables: Sequence[Value], extents: Sequence[Dim]) -> Value | None:
+    """The last axis that has more than one point."""
+    kept = [v for v, e in zip(variables, extents, strict=True) if e != 1] if extents else variables
+    return kept[-1] if kept else None
+
+
+def _strided(found: Sequence[Access], variable: Value | None) -> int:
+    """How many accesses are neither the same nor neighbours for neighbours along `variable`."""
+    if variable is None:
+        return 0
+    return sum(coefficient(a.offset, variable) not in (0, 1) for a in found)
