@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.builder import Recording
-from ..ir.graph import Graph, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.literal import Literal
 from ..ir.plan import Plan
 from ..ir.schedule import Schedule
@@ -16,6 +16,7 @@ from .decompose import decompose
 from .fuse import fuse
 from .lift_constants import lift_constants
 from .plan_memory import plan_memory
+from .rewrite import rewrite
 from .schedule import schedule
 from .simplify import simplify
 
@@ -98,20 +99,14 @@ def _keep(
 
 def schedule_kernels(graph: Graph, target: Target) -> Graph:
     """`graph` with a schedule beside every kernel; a launch that has one keeps it."""
-    builder = Recording()
-    new: dict[Value, Value] = {p: builder.param(p.type, p.name) for p in graph.params}
     known: dict[Graph, Schedule] = {}
-    for node in graph.nodes:
-        attrs: dict[str, Any] = dict(node.attrs)
-        kernel = attrs["kernel"]
-        if attrs.get("schedule") is None:
-            if kernel not in known:
-                known[kernel] = schedule(kernel, target)
-            attrs["schedule"] = known[kernel]
-        builder.line = node.line
-        made = builder.emit(node.op, [new[v] for v in node.operands], attrs)
-        results = (made,) if isinstance(made, Value) else made
-        for old, result in zip(node.results, results, strict=True):
-            result.name = old.name
-            new[old] = result
-    return builder.finish(graph.name, [new[v] for v in graph.yields])
+
+    def rule(node: Node, operands: tuple[Value, ...]) -> Any:
+        kernel = node.attrs["kernel"]
+        if node.attrs.get("schedule") is not None:
+            return None
+        if kernel not in known:
+            known[kernel] = schedule(kernel, target)
+        return node.op(*operands, kernel=kernel, schedule=known[kernel])
+
+    return rewrite(graph, rule, Recording())

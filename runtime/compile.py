@@ -14,8 +14,9 @@ from typing import Any
 import llvmlite
 
 from ..backends.llvm import native
-from ..backends.llvm.backend import compile_kernel, kernel_symbols
+from ..backends.llvm.emit import kernel_symbols
 from ..backends.llvm.entry import KernelCall, entry_text, frame_of, rename_symbols
+from ..backends.llvm.kernel import compile_kernel
 from ..backends.llvm.target import host_target
 from ..ir.dims import Dim, symbol, symbols
 from ..ir.graph import Graph, Location, Node
@@ -27,7 +28,7 @@ from ..ir.work import work
 from ..passes.pipeline import Hook, Lowered, run_passes
 from .cache import ObjectCache
 from .config import config
-from .executable import CompiledKernel, Executable
+from .executable import Executable, KernelCode
 
 # (kernel, schedule, target, symbol) -> (LLVM text, bytes of scratch of a thread, tasks)
 Emit = Callable[[Graph, Any, Target, str], tuple[str, Dim, Dim]]
@@ -112,7 +113,7 @@ def _program_symbols(plan: Plan) -> list[str]:
 
 
 def _calls(
-    nodes: Sequence[Node], keys: Sequence[str], kernels: Mapping[str, CompiledKernel]
+    nodes: Sequence[Node], keys: Sequence[str], kernels: Mapping[str, KernelCode]
 ) -> tuple[list[KernelCall], list[Dim]]:
     """What the entry must know of each launch, and the scratch that each needs."""
     calls, scratch = [], []
@@ -142,13 +143,13 @@ def _kernel_keys(nodes: Sequence[Node], target: Target) -> list[str]:
     return [known[node.attrs["kernel"], node.attrs["schedule"]] for node in nodes]
 
 
-_kept: dict[tuple[str, Emit], Future[CompiledKernel]] = {}
+_kept: dict[tuple[str, Emit], Future[KernelCode]] = {}
 _kept_lock = threading.Lock()
 
 
 def _compile_kernels(
     distinct: Mapping[str, Node], target: Target, emit: Emit
-) -> dict[str, CompiledKernel]:
+) -> dict[str, KernelCode]:
     """The kernels by key. Each is compiled once in the process, several beside each other."""
     workers = max(1, min(config().num_threads, len(distinct)))
     executor = ThreadPoolExecutor(workers, "sley-compile")
@@ -165,7 +166,7 @@ def _compile_kernels(
     return {key: future.result() for key, future in futures.items()}
 
 
-def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> CompiledKernel:
+def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> KernelCode:
     kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
     name = f"sley_kernel_{key[:24]}"
     try:
@@ -178,7 +179,7 @@ def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> Compile
         raise CompileError(
             _explain(node, f"{error}\nThe text of the kernel is in {path}")
         ) from error
-    return CompiledKernel(kernel.name, kernel, schedule, key, name, text, code, scratch, extent)
+    return KernelCode(kernel.name, kernel, schedule, key, name, text, code, scratch, extent)
 
 
 def _explain(node: Node, message: str) -> str:

@@ -25,7 +25,7 @@ _MAX_BINDINGS = 256  # bindings of the symbols that are remembered
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledKernel:
+class KernelCode:
     """A kernel of an executable.
 
     Attributes:
@@ -94,7 +94,7 @@ class Executable:
         self,
         plan: Plan,
         frame: Frame,
-        kernels: Sequence[CompiledKernel],
+        kernels: Sequence[KernelCode],
         entry: tuple[str, bytes],
         *,
         stages: Sequence[tuple[str, Any]] = (),
