@@ -201,6 +201,6 @@ CAST = define(
 )  # fmt: skip
 BITCAST = define(
     "bitcast", Kind.ELEMENTWISE, _infer_bitcast,
-    lambda arrays, attrs: [np.ascontiguousarray(arrays[0]).view(attrs["dtype"].numpy)],
+    lambda arrays, attrs: [np.asarray(arrays[0]).view(attrs["dtype"].numpy)],
     "the bits of x read as `dtype` of the same width", arity=1, attributes=("dtype",),
 )  # fmt: skip
