@@ -12,7 +12,9 @@ An expression that is constant is an `int`: `Dim = int | Expr`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, Union
+from weakref import WeakKeyDictionary
 
 Dim = Union[int, "Expr"]
 Monomial = tuple["Atom", ...]
@@ -80,11 +82,23 @@ class Var(Atom):
     def __init__(self, value: Any, extent: Dim | None = None) -> None:
         self.value = value
         self.extent = extent
-        self.key = (2, id(value))
+        self.key = (2, _serial(value))
         self._hash = hash(self.key)
 
     def __str__(self) -> str:
         return f"%{getattr(self.value, 'name', None) or id(self.value)}"
+
+
+_serials: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_counter = count()
+
+
+def _serial(value: Any) -> int:
+    """A number for `value`, in the order of first use: identity that sorts alike in every run."""
+    found = _serials.get(value)
+    if found is None:
+        found = _serials.setdefault(value, next(_counter))
+    return found
 
 
 class Compound(Atom):
@@ -502,8 +516,15 @@ def _format_atom(atom: Atom, name: Callable[[Atom], str]) -> str:
         return name(atom)
     left, right = format_expr(atom.left, name), format_expr(atom.right, name)
     if atom.function == "//":
+        left = f"({left})" if _is_sum(atom.left) else left
         return f"({left} // {right})" if _plain(right) else f"({left} // ({right}))"
     return f"{atom.function}({left}, {right})"
+
+
+def _is_sum(dim: Dim) -> bool:
+    """Whether the text of `dim` binds less tightly than `//`."""
+    terms = terms_of(dim)
+    return len(terms) != 1 or terms[0][1] < 0
 
 
 def _plain(text: str) -> bool:
