@@ -36,8 +36,9 @@ class Clustering:
         self.group_of: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self.yields: list[tuple[Group, int]] = []
+        needed = live_nodes(graph)
         for position, node in enumerate(graph.nodes):
-            if node.op.kind not in (Kind.VIEW, Kind.SOURCE):
+            if node in needed and node.op.kind not in (Kind.VIEW, Kind.SOURCE):
                 self.place_node(node, position)
         self.root_results()
         self.absorb()
@@ -47,9 +48,12 @@ class Clustering:
     # Growing groups ------------------------------------------------------------------------
 
     def place_node(self, node: Node, position: int) -> None:
-        """Puts `node` into the latest group that it fits, or into one of its own."""
+        """Puts `node` into a group that it fits, or into one of its own.
+
+        Loops come last: one that only feeds `node` can be absorbed afterwards.
+        """
         sources = self.sources(node)
-        for group in sorted(sources, key=lambda g: -g.last):
+        for group in sorted(sources, key=lambda g: (g.form is Form.LOOP, -g.last)):
             if len(group.members) >= MAX_MEMBERS:
                 continue
             place = find_place(node, group)
@@ -118,8 +122,10 @@ class Clustering:
                 group.first = group.last = len(self.graph.nodes)
                 self.groups.append(group)
             taken.add(value)
-            self.yields.append((group, len(group.roots)))
-            group.roots.append((value, place))
+            known = [i for i, (root, _) in enumerate(group.roots) if root is value]
+            self.yields.append((group, known[0] if known else len(group.roots)))
+            if not known:
+                group.roots.append((value, place))
 
     def home(self, value: Value) -> tuple[Group | None, tuple[Dim, ...] | None]:
         """The group that can store `value`, if it is computed or a reordering of what is."""
@@ -129,6 +135,8 @@ class Clustering:
         if core.node not in self.group_of:
             return None, None
         group = self.group_of[core.node]
+        if group.form is Form.SCATTER and value is not core:
+            return None, None
         return group, next(followed(value, group), None)
 
     def add_root(self, group: Group, value: Value) -> None:
@@ -171,6 +179,15 @@ class Clustering:
         reader.first = min(group.first, reader.first)
         for node in group.members:
             self.group_of[node] = reader
+
+
+def live_nodes(graph: Graph) -> set[Node]:
+    """The nodes that a result depends on."""
+    live: set[Node] = {v.node for v in graph.yields if v.node is not None}
+    for node in reversed(graph.nodes):
+        if node in live:
+            live.update(o.node for o in node.operands if o.node is not None)
+    return live
 
 
 def new_group(node: Node) -> tuple[Group, tuple[Dim, ...]]:

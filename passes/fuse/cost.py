@@ -10,7 +10,7 @@ from .groups import Form, Group, leaves, read_axes
 
 # Scalar instructions of an element that may be repeated each time it is read again ...
 REPEAT = 4
-REPEAT_CONTRACT = 24  # ... while the operand of a product is packed
+REPEAT_CONTRACT = 64  # ... while the operand of a product is packed
 REPEAT_SCALAR = 200  # ... where it is one element, computed once a kernel call
 ROW_VALUE = 8  # a value of a row that costs as much is kept rather than computed again
 MAX_MEMBERS = 400

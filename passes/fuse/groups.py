@@ -176,6 +176,8 @@ def followed(value: Value, group: Group) -> Iterator[Index]:
 
 def find_place(node: Node, group: Group) -> Index | None:
     """Where `node` would stand in `group`, or None where it does not fit."""
+    if group.form is Form.SCATTER:
+        return None
     if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
         return _place_of_fold(node, group)
     if node.op.kind is not Kind.ELEMENTWISE and node.op.indexed_map is None:

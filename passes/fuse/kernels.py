@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...ir.dims import Dim, Expr, Var, atoms
 from ...ir.graph import Graph, Node, Region, Value
@@ -12,6 +12,7 @@ from .cost import ROW_VALUE
 from .groups import Form, Group, Index, folded_axes, rename
 from .writer import Writer, wide_dtype
 
+THROUGH = (Kind.VIEW, Kind.SOURCE)  # kernels compute these wherever they are read
 Rows = Mapping[Value, tuple[int, ...]]
 
 
@@ -29,9 +30,14 @@ def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
         for node in group.members
         if node.op.kind is Kind.CUMULATIVE
     }
-    draft = Writer(set(group.members), prefixes)
-    _loops(draft, group, _outs(group))
-    rows = {**choose_rows(draft), **prefixes}
+    rows: dict[Value, tuple[int, ...]] = dict(prefixes)
+    while True:
+        draft = Writer(set(group.members), rows)
+        _loops(draft, group, _outs(group))
+        more = choose_rows(draft)
+        if not more:
+            break
+        rows |= more
     return _write(group, name, rows, _loops)
 
 
@@ -89,15 +95,18 @@ def _depends_on(place: Index, axes: Sequence[Dim]) -> bool:
 
 
 def choose_rows(draft: Writer) -> dict[Value, tuple[int, ...]]:
-    """Values that several loops over a row read: each is read or computed once for the row.
+    """Values that several loops over a row read, and that nothing else of this kind is made of:
+    each is read or computed once for the row.
 
     A buffer is kept as a row always (the schedule may read it again in place), a computed value
     where computing it again is dear.
     """
     rows: dict[Value, tuple[int, ...]] = {}
     for value, found in draft.reads.items():
-        within = [(serial, index) for serial, index, depth in found if depth > 1]
-        if len({serial for serial, _ in within}) < 2:
+        if value in draft.rows or (value.node is not None and value.node.op.kind in THROUGH):
+            continue
+        within = [(serial, index) for serial, index, depth, _ in found if depth > 1]
+        if len({serial for serial, _ in within}) < 2 or any(guarded for *_, guarded in found):
             continue
         axes = {_row_axes(draft, value, index) for _, index in within}
         only = axes.pop() if len(axes) == 1 else None
@@ -105,10 +114,28 @@ def choose_rows(draft: Writer) -> dict[Value, tuple[int, ...]]:
             continue
         if value.node in draft.members and _chain_cost(value, draft) < ROW_VALUE:
             continue
-        if value.node is not None and value.node.op.kind in (Kind.VIEW, Kind.SOURCE):
-            continue
         rows[value] = only
-    return rows
+    inner = _made_of(rows, draft)
+    return {value: axes for value, axes in rows.items() if value not in inner}
+
+
+def _made_of(values: Iterable[Value], draft: Writer) -> set[Value]:
+    """Everything that `values` are computed from in the kernel, short of reductions."""
+    found: set[Value] = set()
+    pending = [v for v in values if v.node is not None]
+    while pending:
+        node = pending.pop().node
+        assert node is not None
+        if node.op.kind is Kind.REDUCTION or (
+            node not in draft.members and node.op.kind is not Kind.VIEW
+        ):
+            continue
+        for operand in node.operands:
+            if operand not in found:
+                found.add(operand)
+                if operand.node is not None and operand not in draft.rows:
+                    pending.append(operand)
+    return found
 
 
 def _row_axes(draft: Writer, value: Value, index: Index) -> tuple[int, ...] | None:
@@ -135,6 +162,8 @@ def _chain_cost(value: Value, draft: Writer) -> int:
         node = pending.pop().node
         if node is None or node in seen or node.op.kind is Kind.REDUCTION:
             continue
+        if node.results[0] in draft.rows:
+            continue
         seen.add(node)
         if node in draft.members:
             total += node.op.cost
@@ -152,23 +181,26 @@ def _contract(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
     node = _anchor(group)
     dtype = node.results[0].type.dtype
     acc_dtype = wide_dtype(dtype)
-    batch, m, n, k = contract.batch, contract.m, contract.n, contract.k
-    operands = node.operands
-    b, mm, kk = len(batch), len(m), len(k)
+    batch, m, n, k = contract.batch, contract.m or (1,), contract.n or (1,), contract.k or (1,)
+    ranks = len(contract.m), len(contract.n), len(contract.k)
 
     with writer.scope(0, batch + m + k) as (scope, params, axes):
-        pieces = contract.lhs(axes[:b], axes[b : b + mm], axes[b + mm :])
-        element = writer.pieces(operands, pieces, dtype, None)
+        b, mm, kk = _split(axes, batch, m)
+        pieces = contract.lhs(b, mm[: ranks[0]], kk[: ranks[2]])
+        element = writer.pieces(node.operands, pieces, dtype, None)
         lhs = Region(params, tuple(scope.nodes), (element,))
     with writer.scope(0, batch + k + n) as (scope, params, axes):
-        pieces = contract.rhs(axes[:b], axes[b : b + kk], axes[b + kk :])
-        element = writer.pieces(operands, pieces, dtype, None)
+        b, kk, nn = _split(axes, batch, k)
+        pieces = contract.rhs(b, kk[: ranks[2]], nn[: ranks[1]])
+        element = writer.pieces(node.operands, pieces, dtype, None)
         rhs = Region(params, tuple(scope.nodes), (element,))
     with writer.scope(0, batch + m + n) as (scope, params, axes):
         acc = Value(tensor_type(acc_dtype, ()), name="acc")
         writer.depths[acc] = scope.depth
+        b, mm, nn = _split(axes, batch, m)
+        axes = (*b, *mm[: ranks[0]], *nn[: ranks[1]])
         place = rename(group.place[node.results[0]], group.axes, axes)
-        scope.memo[(node.results[0], place, None)] = writer.cast(acc, dtype)
+        writer.given[node.results[0], place] = writer.cast(acc, dtype)
         for out, (value, index) in zip(outs, group.roots, strict=True):
             index = rename(index, group.axes, axes)
             writer.store(out, index, writer.at(value, index))
@@ -178,9 +210,14 @@ def _contract(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
     writer.emit("contract", (), attrs, (lhs, rhs, out_region))
 
 
+def _split(axes: Index, first: Index, second: Index) -> tuple[Index, Index, Index]:
+    a, b = len(first), len(first) + len(second)
+    return axes[:a], axes[a:b], axes[b:]
+
+
 def _anchor(group: Group) -> Node:
-    """The node that decided the form of the group."""
-    return next(n for n in group.members if n.op.contract_map or n.op.indexed_map)
+    """The contraction that the group is built around."""
+    return next(n for n in group.members if n.op.contract_map is not None)
 
 
 # Scatter -------------------------------------------------------------------------------------
@@ -188,7 +225,7 @@ def _anchor(group: Group) -> Node:
 
 def _scatter(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
     """Copies the base, then writes the updates one index after the other."""
-    node = next(n for n in group.members if n.results[0] in group.place)
+    (node,) = (n for n in group.members if n.results[0] in group.place)
     base, _, updates = node.operands
     (out,) = outs
     extents = base.type.shape or (1,)

@@ -15,12 +15,12 @@ from itertools import count
 import numpy as np
 
 from ...ir.builder import Recording
-from ...ir.dims import Dim, Slot, Var, atoms, of_atom, substitute
+from ...ir.dims import Dim, Slot, Var, atoms, lower, nonnegative, of_atom, substitute, upper
 from ...ir.dtypes import DType, f32, i64
 from ...ir.graph import Node, Region, Value
 from ...ir.literal import Literal
 from ...ir.ops import OPS
-from ...ir.ops.base import IndexedMap, Kind, Piece
+from ...ir.ops.base import IndexedMap, Kind, Op, Piece
 from ...ir.ops.reduction import kept_axes
 from ...ir.types import TensorType, tensor_type
 
@@ -57,15 +57,18 @@ class Writer:
         self._serials = count()
         self.scopes = [Scope(0, next(self._serials))]
         self.depths: dict[Value, int] = {}
-        # value -> (serial number of the scope, index, depth) of each read: see `choose_rows`.
-        self.reads: dict[Value, list[tuple[int, Index, int]]] = {}
+        # What a product hands to its `out` region.
+        self.given: dict[tuple[Value, Index], Value] = {}
+        # value -> (serial number of the scope, index, depth, guarded) of each read, for
+        # `choose_rows`.
+        self.reads: dict[Value, list[tuple[int, Index, int, bool]]] = {}
         self._writing_row: set[Value] = set()
 
     # Emission ------------------------------------------------------------------------------
 
     def emit(
         self,
-        name: str,
+        op: str | Op,
         operands: Sequence[Value] = (),
         attrs: Mapping | None = None,
         regions: tuple[Region, ...] = (),
@@ -74,7 +77,8 @@ class Writer:
         """A node in the scope at `depth` (the innermost by default)."""
         scope = self.scopes[-1] if depth is None else self.scopes[depth]
         self.builder.nodes = scope.nodes
-        result = self.builder.emit(OPS[name], operands, attrs or {}, regions)
+        op = OPS[op] if isinstance(op, str) else op
+        result = self.builder.emit(op, operands, attrs or {}, regions)
         for value in (result,) if isinstance(result, Value) else result:
             self.depths[value] = scope.depth
         return result
@@ -185,6 +189,12 @@ class Writer:
         depth = self.depth_of((), a, b)
         return self.cached(("and", a, b), depth, lambda: self.emit("bit_and", (a, b), depth=depth))
 
+    def negation(self, guard: Value) -> Value:
+        depth = self.depth_of((), guard)
+        return self.cached(
+            ("not", guard), depth, lambda: self.emit("bit_not", (guard,), depth=depth)
+        )
+
     # Elements ------------------------------------------------------------------------------
 
     def at(self, value: Value, index: Index, guard: Value | None = None) -> Value:
@@ -194,12 +204,15 @@ class Writer:
         """
         if value in self.rows and value not in self._writing_row:
             return self.row_element(value, index, guard)
+        if (value, index) in self.given:
+            return self.given[value, index]
         depth = self.depth_of(index, guard)
         memo = self.scopes[depth].memo
         key = (value, index, guard)
         found = memo.get(key)
         if found is None:
-            self.reads.setdefault(value, []).append((self.scopes[depth].serial, index, depth))
+            read = (self.scopes[depth].serial, index, depth, guard is not None)
+            self.reads.setdefault(value, []).append(read)
             self.builder.line = value.node.line if value.node is not None else self.builder.line
             found = self.element(value, index, guard)
             memo[key] = found
@@ -224,7 +237,7 @@ class Writer:
             operands = [self.at(o, index, guard) for o in node.operands]
             depth = self.depth_of((), *operands)
             self.builder.line = node.line
-            return self.emit(node.op.name, operands, node.attrs, depth=depth)
+            return self.emit(node.op, operands, node.attrs, depth=depth)
         if node.op.kind is Kind.REDUCTION:
             return self.reduction(node, index, guard)
         if node.op.kind is Kind.CUMULATIVE:
@@ -277,13 +290,20 @@ class Writer:
                 branches.append((holds, piece))
             if possible and holds is None:
                 break
-        result: Value | None = None
-        for holds, piece in reversed(branches):
-            inside = self.both(guard, holds)
+        elements: list[Value] = []
+        outside = guard  # holds where no earlier piece applies
+        for holds, piece in branches:
             if piece.operand < 0:
-                element = self.constant(0, dtype, 0)
-            else:
-                element = self.at(operands[piece.operand], piece.index, inside)
+                elements.append(self.constant(0, dtype, 0))
+                continue
+            operand = operands[piece.operand]
+            safe = holds is None and within(piece.index, operand.type.shape)
+            inside = guard if safe else self.both(outside, holds)
+            elements.append(self.at(operand, piece.index, inside))
+            if holds is not None and piece is not branches[-1][1]:
+                outside = self.both(outside, self.negation(holds))
+        result: Value | None = None
+        for (holds, _), element in zip(reversed(branches), reversed(elements), strict=True):
             if result is None:
                 result = element
                 continue
@@ -453,6 +473,15 @@ class Writer:
         within, without = iter(inner), iter(outer)
         axes = self.rows[value]
         return tuple(next(within) if a in axes else next(without) for a in range(value.type.ndim))
+
+
+def within(index: Index, shape: Sequence[Dim]) -> bool:
+    """Whether `index` provably lies in `shape`."""
+    for dim, size in zip(index, shape, strict=True):
+        low, high = lower(dim), upper(dim)
+        if low is None or high is None or not (nonnegative(low) and nonnegative(size - 1 - high)):
+            return False
+    return True
 
 
 def is_number(node: Node) -> bool:
