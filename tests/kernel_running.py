@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sley.backends.llvm.emit import kernel_symbols
 from sley.backends.llvm.kernel import compile_kernel
 from sley.backends.llvm.native import Library, compile_object
 from sley.backends.llvm.target import host_target
-from sley.backends.llvm.emit import kernel_symbols
 from sley.ir.dims import evaluate
 from sley.ir.graph import Graph
 from sley.ir.schedule import Schedule
@@ -56,7 +57,7 @@ class Program:
         slots = self.arguments(buffers, sizes)
         extent = evaluate(self.extent, sizes)
         cuts = [extent * k // pieces for k in range(pieces + 1)]
-        for lo, hi in reversed(list(zip(cuts, cuts[1:], strict=False))):
+        for lo, hi in reversed(list(itertools.pairwise(cuts))):
             raw = np.full(evaluate(self.scratch, sizes) + 64, PAINT, np.uint8)
             start = -raw.ctypes.data % 64
             self.function(slots.ctypes.data, lo, hi, raw.ctypes.data + start)
@@ -77,6 +78,6 @@ def compile_and_run(
         for out in kernel.out_params
     ]
     for output in outputs:
-        output.view(np.uint8).reshape(-1)[:] = PAINT if output.dtype != np.bool_ else 0
+        output.reshape(-1).view(np.uint8)[:] = PAINT if output.dtype != np.bool_ else 0
     Program(kernel, cpu, schedule)([*arrays, *outputs], sizes, pieces)
     return outputs
