@@ -209,7 +209,8 @@ def _views() -> dict[str, list[Sample]]:
                    label="backwards"),
         ],
         "pad": [
-            Sample("pad", (real(2, 3), real()), {"low": (1, 0), "high": (2, 3), "interior": (0, 2)}),
+            Sample("pad", (real(2, 3), real()),
+                   {"low": (1, 0), "high": (2, 3), "interior": (0, 2)}),
             Sample("pad", (real(4, 5), real()),
                    {"low": (-1, 2), "high": (1, -2), "interior": (0, 1)}, label="cut"),
             Sample("pad", (real(3), real()), {"low": (-4,), "high": (5,), "interior": (0,)},
@@ -259,7 +260,8 @@ def _reductions() -> dict[str, list[Sample]]:
         ],
         "cumprod": [
             Sample("cumprod", (away(3, 4),), {"axis": 1, "reverse": False}, ulps=16),
-            Sample("cumprod", (away(3, 4),), {"axis": 0, "reverse": True}, label="reverse", ulps=16),
+            Sample("cumprod", (away(3, 4),), {"axis": 0, "reverse": True}, label="reverse",
+                   ulps=16),
         ],
         "cummax": [
             Sample("cummax", (distinct(3, 6),), {"axis": 1, "reverse": False}),
