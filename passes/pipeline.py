@@ -67,7 +67,7 @@ def run_passes(
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
-    graph = stage("fuse", fuse(graph, target))
+    graph = stage("fuse", fuse(graph))
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
     graph = stage("lift constants", graph)
