@@ -186,6 +186,11 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     """
     if isinstance(op, str):
         op = OPS[op]
+    if len(args) == 2 and type(args[0]) is type(args[1]) is Tensor:
+        x, y = args
+        same = x.type is y.type and not conditions and not (x._weak and y._weak)
+        if same and (promote == "default" or x.type.dtype.is_float):
+            return emit(op, (value_of(x), value_of(y)))
     rest = args[conditions:]
     dtype = common_dtype(rest, promote, op.name)
     for arg in args[:conditions]:
@@ -330,7 +335,7 @@ def number_value(number: Any, type: TensorType) -> Value:
         array = np.asarray(number).astype(type.dtype.numpy)
         if type.shape:
             strides = (0,) * len(type.shape)
-            array = np.ndarray(type.shape, array.dtype, array, strides=strides)  # type: ignore[call-overload]
+            array = np.ndarray(type.shape, array.dtype, array, strides=strides)  # type: ignore[arg-type]
         return EagerValue(array, type)
     scalar = tensor_type(type.dtype, ())
     if isinstance(number, SymInt):

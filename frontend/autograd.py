@@ -358,19 +358,18 @@ def _own(gradient: Value, tracked: bool) -> Tensor:
 
 def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool, taken: set[int]) -> None:
     """leaf.grad += gradient."""
-    before = leaf._grad
+    trace = ambient.trace
+    before = leaf._grad if trace is None else trace.read_grad(leaf)
     if before is not None and not create_graph:
         with setting(grad_enabled=False):
-            total = builder().emit(_ADD, (value_of(before), gradient))
-            write(before, total)
+            write(before, builder().emit(_ADD, (value_of(before), gradient)))
         return
     if before is not None:
-        total = builder().emit(_ADD, (value_of(before), gradient))
-        leaf._grad = wrap(total, (value_of(before), gradient))
+        operands = (value_of(before), gradient)
+        total = wrap(builder().emit(_ADD, operands), operands)
     else:
-        leaf._grad = _adopt(gradient, create_graph, taken)
-    if ambient.trace is not None:
-        ambient.trace.note_grad(leaf)
+        total = _adopt(gradient, create_graph, taken)
+    leaf.grad = total
 
 
 def _adopt(gradient: Value, create_graph: bool, taken: set[int]) -> Tensor:

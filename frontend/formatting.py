@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,8 +37,8 @@ def tensor_text(tensor: Tensor) -> str:
 
 
 def _elements(array: np.ndarray, dtype: dtypes.DType) -> str:
-    if dtype is dtypes.bf16:
-        array = array.astype(np.float32)
+    if dtype.is_float:
+        array = array.astype(np.float64)
     if array.ndim == 0:
         return _number(array[()])
     text = np.array2string(
@@ -51,22 +51,22 @@ def _elements(array: np.ndarray, dtype: dtypes.DType) -> str:
     return text
 
 
-def _formatter(array: np.ndarray) -> dict:
-    if array.dtype.kind != "f":
+def _formatter(array: np.ndarray) -> Any:
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array[:0]
+    if not finite.size:
         return {}
-    finite = array[np.isfinite(array)]
-    if finite.size and np.all(finite == np.trunc(finite)) and np.abs(finite).max() < 1e5:
-        width = max(len(_number(v)) for v in array.flat[: min(array.size, 1000)])
+    if np.all(finite == np.trunc(finite)) and np.abs(finite).max() < 1e5:
+        width = max(len(_number(v)) for v in finite.flat[:1000])
         return {"float_kind": lambda v: _number(v).rjust(width)}
-    largest = np.abs(finite).max() if finite.size else 0
+    largest = np.abs(finite).max()
     smallest = np.abs(finite[finite != 0]).min() if np.any(finite) else 0
     if largest >= 1e8 or (smallest and (largest / smallest > 1e3 or smallest < 1e-4)):
         return {"float_kind": lambda v: f"{v: .4e}" if (finite < 0).any() else f"{v:.4e}"}
-    width = max(len(f"{v:.4f}") for v in array.flat[: min(array.size, 1000)])
+    width = max(len(f"{v:.4f}") for v in finite.flat[:1000])
     return {"float_kind": lambda v: f"{v:.4f}".rjust(width)}
 
 
-def _number(value: np.generic) -> str:
+def _number(value: Any) -> str:
     if value.dtype.kind != "f":
         return str(value)
     if np.isfinite(value) and value == np.trunc(value) and abs(value) < 1e5:

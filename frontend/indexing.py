@@ -216,8 +216,8 @@ def slice_bounds(item: slice, size: Dim) -> tuple[Dim, Dim, int]:
         raise IndexingError("the step of a slice cannot be 0")
     low, high = (_bound(item.start), _bound(item.stop))
     if isinstance(size, int) and not isinstance(low, Expr) and not isinstance(high, Expr):
-        begin, end, step = slice(low, high, step).indices(size)
-        return begin, len(range(begin, end, step)), step
+        first, last, step = slice(low, high, step).indices(size)
+        return first, len(range(first, last, step)), step
     trace = ambient.trace
     assert trace is not None, "a symbolic size outside of a trace"
     begin, end = _clamped(low, size, step, True), _clamped(high, size, step, False)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class SymInt:
     """An integer expression over the symbolic sizes of a trace.
 
-    Arithmetic gives another one. A comparison is decided by the sizes of the example call and
-    recorded as a guard; `int()`, `range()` and indexing make the sizes part of the program.
+    Arithmetic with ints gives another one, with floats and `/` a traced number. A comparison is
+    decided by the sizes of the example call and recorded as a guard; `int()`, `range()` and
+    indexing make the sizes part of the program.
     """
 
     __slots__ = ("expr", "trace")
@@ -33,38 +34,38 @@ class SymInt:
         return SymInt(dim, self.trace) if isinstance(dim, Expr) else dim
 
     def __add__(self, other: Any) -> Any:
-        return _arithmetic(self, other, lambda a, b: a + b)
+        return _arithmetic("add", self, other, lambda a, b: a + b)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        return _arithmetic(self, other, lambda a, b: a - b)
+        return _arithmetic("sub", self, other, lambda a, b: a - b)
 
     def __rsub__(self, other: Any) -> Any:
-        return _arithmetic(self, other, lambda a, b: b - a)
+        return _arithmetic("sub", self, other, lambda a, b: b - a, swap=True)
 
     def __mul__(self, other: Any) -> Any:
-        return _arithmetic(self, other, lambda a, b: a * b)
+        return _arithmetic("mul", self, other, lambda a, b: a * b)
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Any) -> Any:
-        return _arithmetic(self, other, dims.floordiv)
+        return _arithmetic("floor_div", self, other, dims.floordiv)
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return _arithmetic(self, other, lambda a, b: dims.floordiv(b, a))
+        return _arithmetic("floor_div", self, other, lambda a, b: dims.floordiv(b, a), swap=True)
 
     def __mod__(self, other: Any) -> Any:
-        return _arithmetic(self, other, dims.mod)
+        return _arithmetic("remainder", self, other, dims.mod)
 
     def __rmod__(self, other: Any) -> Any:
-        return _arithmetic(self, other, lambda a, b: dims.mod(b, a))
+        return _arithmetic("remainder", self, other, lambda a, b: dims.mod(b, a), swap=True)
 
     def __truediv__(self, other: Any) -> Any:
-        return self._number() / other
+        return _with_floats("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return other / self._number()
+        return _with_floats("div", other, self)
 
     def __pow__(self, other: Any) -> Any:
         if isinstance(other, int) and other >= 0:
@@ -142,10 +143,26 @@ def dim_or_none(value: Any) -> Dim | None:
     return int(value) if isinstance(value, int) else None
 
 
-def _arithmetic(number: SymInt, other: Any, function: Callable[[Dim, Dim], Dim]) -> Any:
+def _arithmetic(
+    name: str,
+    number: SymInt,
+    other: Any,
+    function: Callable[[Dim, Dim], Dim],
+    *,
+    swap: bool = False,
+) -> Any:
+    """The op `name` of a size and an int or size, by `function`; with a float, a traced number."""
     dim = dim_or_none(other)
     if dim is not None:
         return number._of(function(number.expr, dim))
-    if isinstance(other, float):
-        return NotImplemented if not math.isfinite(other) else function(number._number(), other)  # type: ignore[arg-type]
-    return NotImplemented
+    left, right = (other, number) if swap else (number, other)
+    return _with_floats(name, left, right)
+
+
+def _with_floats(name: str, left: Any, right: Any) -> Any:
+    """The op `name` as a weak 0-d tensor: what a Python float is in a trace."""
+    if not all(isinstance(x, (int, float, SymInt)) for x in (left, right)):
+        return NotImplemented
+    from .apply import elementwise  # the layer above: sizes are known to tensors
+
+    return elementwise(name, left, right, promote="float" if name == "div" else "default")

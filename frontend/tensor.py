@@ -6,7 +6,9 @@ are attached in `methods.py`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -16,7 +18,7 @@ from ..ir.dtypes import DType, bf16
 from ..ir.graph import Value
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
-from .errors import AutogradError, DTypeError, ShapeError, TraceError
+from .errors import AutogradError, DTypeError, IndexingError, ShapeError, TraceError
 from .storage import Storage
 from .symint import SymInt
 from .views import Path, Shape, Step, contiguous_strides
@@ -55,7 +57,6 @@ class Tensor:
     __slots__ = (
         "__weakref__",
         "_array",
-        "_data_version",
         "_grad",
         "_hooks",
         "_requires",
@@ -71,6 +72,22 @@ class Tensor:
         "storage",
         "type",
     )
+
+    storage: Storage
+    path: Path
+    base: Tensor | None
+    step: Step | None
+    type: TensorType
+    _array: np.ndarray | None  # the elements as a view of the storage; None in a trace
+    _strides: Shape | None  # in a trace, where they are not those of a dense tensor
+    _value: Value | None  # what the tensor held at version `_version` of the storage
+    _version: int
+    _tracked: bool  # the value has a history (of a root; a view asks its root)
+    _requires: bool  # a leaf whose gradient is wanted
+    _retains: bool
+    _weak: bool  # a Python number in a trace: it promotes like one
+    _grad: Tensor | None
+    _hooks: dict[int, Hook] | None
 
     def __init__(
         self, data: Any = (), *, dtype: DType | None = None, requires_grad: bool = False
@@ -126,6 +143,7 @@ class Tensor:
         ) -> None: ...
 
     __hash__ = object.__hash__
+    __array_priority__ = 1000  # `array + tensor` is a tensor: numpy leaves it to us
 
     @property
     def dtype(self) -> DType:
@@ -191,7 +209,10 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Strides in elements, or that of axis `dim`."""
         trace = self.storage.trace
-        found = tuple(SymInt(s, trace) if isinstance(s, Expr) else s for s in self.strides())
+        strides = self.strides()
+        found: tuple[Any, ...] = strides
+        if trace is not None:
+            found = tuple(SymInt(s, trace) if isinstance(s, Expr) else s for s in strides)
         return found if dim is None else found[normal_axis(dim, self.ndim)]
 
     def is_contiguous(self) -> bool:
@@ -210,10 +231,10 @@ class Tensor:
         """The elements, as a numpy view of the storage.
 
         Raises:
-            TraceError: the tensor is traced; it has no data yet.
+            TraceError: a function is recorded; there a traced tensor has no data yet, and that of
+                a captured one may be another at the next call.
         """
-        trace = ambient.trace
-        if self._array is None or (trace is not None and trace.written(self.storage)):
+        if self._array is None or ambient.trace is not None:
             no_data(self, "its data was asked for")
         return self._array
 
@@ -336,7 +357,7 @@ class Tensor:
             ShapeError: there is not exactly one element.
             TraceError: the tensor is traced.
         """
-        if self._array is None:
+        if self._array is None or ambient.trace is not None:
             no_data(self, "item() was called")
         if self.array.size != 1:
             raise ShapeError(f"item() needs one element, the shape is {list(self.type.shape)}")
@@ -380,7 +401,8 @@ class Tensor:
         return int(self._number("an index", "it was used as a Python index"))
 
     def _number(self, what: str, use: str) -> Any:
-        if self._array is None:
+        """The only element, for `what`; `use` is the complaint if the tensor has no data."""
+        if self._array is None or ambient.trace is not None:
             no_data(self, use)
         if self.array.size != 1:
             raise ShapeError(
@@ -411,10 +433,11 @@ class Tensor:
             )
         storage = memo.get(id(self.storage))
         if storage is None:
-            assert self.storage.array is not None, "a traced tensor"
+            if self.storage.array is None or ambient.trace is not None:
+                no_data(self, "it was deep-copied")
             storage = memo[id(self.storage)] = Storage.of_array(self.storage.array.copy())
         made = type(self).__new__(type(self))
-        array = storage.array
+        array: np.ndarray = storage.array
         for step in self.path:
             array = step.array(array)
         _init(made, storage, self.path, self.type, array)
@@ -423,8 +446,6 @@ class Tensor:
         if self._grad is not None:
             made._grad = self._grad.__deepcopy__(memo)
         for name, value in getattr(self, "__dict__", {}).items():
-            from copy import deepcopy
-
             made.__dict__[name] = deepcopy(value, memo)
         return made
 
@@ -513,8 +534,9 @@ def no_data(tensor: Tensor, use: str) -> NoReturn:
         )
     if tensor._weak and trace is not None:
         trace.specialize_number(tensor, use)
+    what = "traced" if tensor._array is None else "captured"
     raise TraceError(
-        f"a traced tensor {tensor.type} has no data while the function is recorded, but {use}",
+        f"a {what} tensor {tensor.type} has no data while the function is recorded, but {use}",
         hint="choose between values with sley.where(condition, a, b), keep numbers as tensors, "
         "or move the line out of the compiled function",
     )
@@ -526,8 +548,6 @@ def normal_axis(axis: int, ndim: int) -> int:
     Raises:
         IndexingError: it is out of range.
     """
-    from .errors import IndexingError
-
     limit = max(ndim, 1)
     if not -limit <= axis < limit:
         raise IndexingError(f"axis {axis} is out of range for a tensor with {ndim} axes")
@@ -536,10 +556,4 @@ def normal_axis(axis: int, ndim: int) -> int:
 
 def dims_of(shape: Any) -> tuple[Dim, ...]:
     """A user's shape (ints, `SymInt`, 0-d tensors) as dimensions."""
-    import operator
-
     return tuple(d.expr if isinstance(d, SymInt) else operator.index(d) for d in shape)
-
-
-def is_value(value: Any) -> bool:
-    return isinstance(value, Value)

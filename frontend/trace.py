@@ -159,8 +159,9 @@ class Trace:
         self._origins: dict[Storage, Storage] = {}  # shadow -> concrete
         self._parts: dict[Storage, list[Storage]] = {}  # concrete -> shadows of argument views
         self._numbers: dict[Value, str] = {}
+        self._concrete: dict[Tensor, Tensor] = {}  # shadow -> concrete
         self._grads: dict[Tensor, Tensor] = {}  # shadow -> concrete, whose .grad was set
-        self._outer: Trace | None = None
+        self._grads_read: set[Tensor] = set()
 
     def __enter__(self) -> Trace:
         if ambient.trace is not None:
@@ -190,6 +191,7 @@ class Trace:
         """
         if whole:
             return self.lift(tensor)
+        _check_history(tensor)
         type = tensor_type(tensor.type.dtype, shape if shape is not None else tensor.type.shape)
         param = self.builder.param(type, name)
         storage = Storage(type, trace=self, value=param)
@@ -197,7 +199,7 @@ class Trace:
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
         if not tensor.is_contiguous() and type is tensor.type:
             shadow._strides = tensor.strides()
-        self.shadows[tensor] = shadow
+        self.shadows[tensor], self._concrete[shadow] = shadow, tensor
         self.inputs.append(Input(tensor, param, shadow))
         self._origins[storage] = tensor.storage
         self._parts.setdefault(tensor.storage, []).append(storage)
@@ -229,11 +231,7 @@ class Trace:
                 f"a tensor {tensor.type} of another trace is used here",
                 hint="return it from the compiled function instead of storing it",
             )
-        if tensor._tracked:
-            raise TraceError(
-                f"a captured tensor {tensor.type} has a history from outside the compiled function",
-                hint="pass it through detach() first, or compute it inside",
-            )
+        _check_history(tensor)
         shadow = make(self._shadow_storage(tensor.storage), tensor.path, tensor.type)
         if not tensor.is_contiguous():
             shadow._strides = tensor.strides()
@@ -241,7 +239,7 @@ class Trace:
             shadow.base, shadow.step = self.lift(tensor.base), tensor.step
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
         shadow._hooks, shadow._retains = tensor._hooks, tensor._retains
-        self.shadows[tensor] = shadow
+        self.shadows[tensor], self._concrete[shadow] = shadow, tensor
         return shadow
 
     def _shadow_storage(self, storage: Storage) -> Storage:
@@ -298,28 +296,21 @@ class Trace:
         return self.builder.emit(_STOP, (value,)) if value in self.tracked else value
 
     def read_grad(self, tensor: Tensor) -> Tensor | None:
-        """`.grad` as the trace sees it. Whether a concrete tensor had one is a guard."""
-        if tensor.storage.trace is self:
-            return tensor._grad
-        first = tensor not in self.shadows or self.shadows[tensor]._grad is tensor._grad
+        """`.grad` as the trace sees it. Which one a concrete tensor had is a guard."""
         shadow = self.lift(tensor)
-        if first and shadow not in self._grads:
-            self.record_read("grad", tensor, "grad", tensor._grad is None)
+        concrete = self._concrete.get(shadow)
+        if concrete is not None and shadow not in self._grads and shadow not in self._grads_read:
+            self._grads_read.add(shadow)
+            self.record_read("grad", concrete, "grad", concrete._grad)
         return shadow._grad
 
     def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
-        """Set `.grad` of a traced tensor, or note it for a concrete one."""
+        """Set `.grad` of a traced tensor; noted where it stands for a concrete one."""
         shadow = self.lift(tensor)
         shadow._grad = grad
-        if shadow is not tensor:
-            self._grads[shadow] = tensor
-
-    def note_grad(self, shadow: Tensor) -> None:
-        """Note that `shadow._grad` was set by `backward()`."""
-        for tensor, other in self.shadows.items():
-            if other is shadow:
-                self._grads[shadow] = tensor
-                return
+        concrete = self._concrete.get(shadow)
+        if concrete is not None:
+            self._grads[shadow] = concrete
 
     def grad_writes(self) -> list[tuple[Tensor, Tensor | None]]:
         """Concrete tensors whose `.grad` was set, each with the final (traced or concrete) one."""
@@ -413,6 +404,14 @@ class Trace:
     def finish(self, name: str, results: Sequence[Value]) -> Graph:
         """The program that yields `results`; parameters in the order in which they were made."""
         return self.builder.finish(name, results)
+
+
+def _check_history(tensor: Tensor) -> None:
+    if tensor.root()._tracked and ambient.context.grad_enabled:
+        raise TraceError(
+            f"a tensor {tensor.type} has a history from outside the compiled function",
+            hint="pass it through detach() first, or compute it inside",
+        )
 
 
 def _is_symbol(dim: Dim) -> bool:
