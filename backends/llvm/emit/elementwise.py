@@ -312,6 +312,10 @@ done:
     return symbol
 
 
+MATH = (
+    "rsqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
+    "acos", "atan", "sinh", "cosh", "tanh", "erf", "sigmoid", "atan2",
+)  # fmt: skip
 ON_BITS = ("neg", "abs", "stop_gradient")
 RULES: dict[str, Rule] = {
     "neg": _neg,
@@ -322,7 +326,7 @@ RULES: dict[str, Rule] = {
     "round": _rounding("rint"),
     "trunc": _rounding("trunc"),
     "sqrt": _rounding("sqrt"),
-    **{name: _math(name) for name in vecmath.NAMES if name != "pow"},
+    **{name: _math(name) for name in MATH},
     "pow": _pow,
     "bit_not": _bit_not,
     "stop_gradient": lambda at, x: x,

@@ -1,0 +1,207 @@
+"""Every elementwise op on every dtype that it takes, compiled and compared with its definition."""
+
+from __future__ import annotations
+
+import kernel_building as b
+import numpy as np
+import pytest
+from kernel_building import load, op, store
+from kernel_running import Program
+
+from sley.backends.llvm.emit.elementwise import NO_RULE, known_ops
+from sley.ir import dtypes
+from sley.ir.dims import symbol
+from sley.ir.ops import OPS, Kind, TypeRuleError
+from sley.ir.types import tensor_type
+
+N = symbol("N")
+ELEMENTWISE = [o for o in OPS.values() if o.kind is Kind.ELEMENTWISE]
+PLAIN = [o for o in ELEMENTWISE if o.name not in ("cast", "bitcast", "where")]
+EXACT = {
+    "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "sqrt", "stop_gradient", "add", "sub",
+    "mul", "div", "floor_div", "remainder", "maximum", "minimum", "eq", "ne", "lt", "le", "gt",
+    "ge",
+}  # fmt: skip
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e-40, 65519.0, 3e38]
+CPUS = ("host", "x86-64-v3", "x86-64")
+
+
+def test_every_elementwise_op_has_a_rule_or_a_reason():
+    names = {o.name for o in ELEMENTWISE}
+    assert known_ops() | set(NO_RULE) == names
+    assert not known_ops() & set(NO_RULE)
+    assert all(NO_RULE.values())
+
+
+def samples(dtype, count, seed):
+    rng = np.random.default_rng(seed)
+    if dtype.kind == "bool":
+        return rng.random(count) < 0.5
+    if dtype.kind != "float":
+        info = np.iinfo(dtype.numpy)
+        small = rng.integers(max(-9, info.min), 10, count).astype(dtype.numpy)
+        wide = rng.integers(info.min, info.max, count, dtype=dtype.numpy, endpoint=True)
+        ends = rng.choice(np.array([info.min, info.max, 0, 1, info.max], dtype.numpy), count)
+        return np.choose(rng.integers(0, 3, count), [small, wide, ends])
+    values = rng.standard_normal(count) * 10.0 ** rng.integers(-3, 4, count)
+    values = np.where(rng.random(count) < 0.3, rng.choice(SPECIAL, count), values)
+    with np.errstate(all="ignore"):
+        return values.astype(dtype.numpy)
+
+
+def plain(array):
+    """bfloat16 as float64: numpy does not know its NaNs for equal."""
+    return array.astype(np.float64) if array.dtype == dtypes.bf16.numpy else array
+
+
+def takes(o, dtype):
+    count = 1 if o.arity == 1 else 2
+    try:
+        o.infer([tensor_type(dtype, ())] * count, {})
+    except TypeRuleError:
+        return False
+    return True
+
+
+def many_ops(ops, dtype, result_dtype=None):
+    """One kernel that stores the result of each op of `ops`."""
+
+    def body(x, y, *outs):
+        with b.parallel(N) as (i,):
+            for o, out in zip(ops, outs, strict=True):
+                operands = [load(x, i), load(y, i)][: o.arity]
+                store(out, o(*operands), i)
+
+    results = [o.infer([tensor_type(dtype, ())] * o.arity, {})[0].dtype.name for o in ops]
+    kernel = b.kernel(
+        [(dtype.name, (N,))] * 2, [(name, (N,)) for name in results], body, "many_ops"
+    )
+    return kernel, [dtypes.by_name(name) for name in results]
+
+
+def ulps(dtype, got, expected):
+    """The distance in units of the last place; 0 for two NaNs and two equal infinities."""
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    # The spacing, also of bfloat16, from the number of its significand bits.
+    bits = {"f64": 52, "f32": 23, "f16": 10, "bf16": 7}[dtype.name]
+    tiny = {"f64": -1074, "f32": -149, "f16": -24, "bf16": -133}[dtype.name]
+    with np.errstate(all="ignore"):
+        exponent = np.where(np.isfinite(expected), np.frexp(expected)[1] - 1, 0)
+        unit = np.exp2(np.maximum(exponent - bits, tiny).astype(np.float64))
+        return np.where(same, 0, np.abs(got - expected) / unit)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("dtype", dtypes.ALL, ids=lambda d: d.name)
+def test_elementwise_ops_agree_with_their_definition(dtype, cpu):
+    ops = [o for o in PLAIN if takes(o, dtype)]
+    kernel, results = many_ops(ops, dtype)
+    program = Program(kernel, cpu)
+    for count in (0, 1, 5, 331):
+        x, y = samples(dtype, count, 1 + count), samples(dtype, count, 2 + count)
+        outs = [np.zeros(count, r.numpy) for r in results]
+        program([x, y, *outs], {"N": count})
+        for o, out, result in zip(ops, outs, results, strict=True):
+            with np.errstate(all="ignore"):
+                (expected,) = o.evaluate([x, y][: o.arity], {})
+            check(o, dtype, result, out, expected, x, y)
+
+
+def check(o, dtype, result, out, expected, x, y):
+    if not result.is_float:
+        wrong = out != expected
+    elif o.name in EXACT:
+        wrong = ulps(result, out, expected) > 0
+    else:
+        limit = 8 if dtype.name in ("f32", "f64") else 1
+        wrong = ~(ulps(result, out, expected) <= limit)
+    if np.any(wrong):
+        k = int(np.argmax(wrong))
+        pytest.fail(
+            f"{o.name} of {dtype.name}: {np.sum(wrong)} wrong, first {x[k]!r}, {y[k]!r} -> "
+            f"{out[k]!r}, expected {expected[k]!r}"
+        )
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_where_chooses_in_every_dtype(cpu):
+    for dtype in dtypes.ALL:
+
+        def body(c, x, y, out):
+            with b.parallel(N) as (i,):
+                store(out, op["where"](load(c, i), load(x, i), load(y, i)), i)
+
+        kernel = b.kernel(
+            [("bool", (N,)), (dtype.name, (N,)), (dtype.name, (N,))], [(dtype.name, (N,))], body
+        )
+        c, x, y = samples(dtypes.bool_, 77, 1), samples(dtype, 77, 2), samples(dtype, 77, 3)
+        out = np.zeros(77, dtype.numpy)
+        Program(kernel, cpu)([c, x, y, out], {"N": 77})
+        expected = np.where(c, x, y)
+        np.testing.assert_array_equal(plain(out), plain(expected))
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("source", dtypes.ALL, ids=lambda d: d.name)
+def test_casts_agree_with_numpy(source, cpu):
+    def body(x, *outs):
+        with b.parallel(N) as (i,):
+            for target, out in zip(dtypes.ALL, outs, strict=True):
+                store(out, op["cast"](load(x, i), dtype=target), i)
+
+    kernel = b.kernel([(source.name, (N,))], [(d.name, (N,)) for d in dtypes.ALL], body)
+    x = samples(source, 331, 5)
+    if source.is_float:  # the integer of what is out of its range is unspecified
+        x = np.where(np.abs(x.astype(np.float64)) < 100, x, np.asarray(0, x.dtype))
+    outs = [np.zeros(331, d.numpy) for d in dtypes.ALL]
+    Program(kernel, cpu)([x, *outs], {"N": 331})
+    for target, out in zip(dtypes.ALL, outs, strict=True):
+        keep = np.full(331, True)
+        if source.is_float and target.kind == "uint":
+            keep = x.astype(np.float64) >= 0
+        (expected,) = op["cast"].evaluate([x], {"dtype": target})
+        np.testing.assert_array_equal(plain(out)[keep], plain(expected)[keep], target.name)
+
+
+@pytest.mark.parametrize("target", [dtypes.f16, dtypes.bf16], ids=lambda d: d.name)
+@pytest.mark.parametrize("source", [dtypes.f32, dtypes.f64], ids=lambda d: d.name)
+def test_narrowing_rounds_to_nearest_even_over_all_exponents(source, target):
+    rng = np.random.default_rng(11)
+    x = np.concatenate([
+        rng.standard_normal(4000) * 2.0 ** rng.integers(-40, 40, 4000),
+        np.ldexp(1 + rng.integers(0, 4096, 4000) / 2048, rng.integers(-26, 17, 4000)),
+        1 + 2.0**-11 + 2.0 ** -rng.integers(20, 50, 100),
+        np.array(SPECIAL),
+    ])  # fmt: skip
+    with np.errstate(all="ignore"):
+        x = x.astype(source.numpy)
+
+    def body(x, y):
+        with b.parallel(N) as (i,):
+            store(y, op["cast"](load(x, i), dtype=target), i)
+
+    kernel = b.kernel([(source.name, (N,))], [(target.name, (N,))], body)
+    for cpu in CPUS:
+        y = np.zeros(x.size, target.numpy)
+        Program(kernel, cpu)([x, y], {"N": x.size})
+        (expected,) = op["cast"].evaluate([x], {"dtype": target})
+        np.testing.assert_array_equal(plain(y), plain(expected))
+
+
+def test_bitcasts_keep_the_bits():
+    pairs = [("f32", "i32"), ("f64", "i64"), ("i32", "f32"), ("u64", "f64"), ("f16", "bf16")]
+    pairs += [("u8", "bool"), ("bool", "u8"), ("u32", "i32")]
+    for source, target in pairs:
+
+        def body(x, y, target=target):
+            with b.parallel(N) as (i,):
+                store(y, op["bitcast"](load(x, i), dtype=dtypes.by_name(target)), i)
+
+        kernel = b.kernel([(source, (N,))], [(target, (N,))], body)
+        x = samples(dtypes.by_name(source), 77, 3)
+        if target == "bool":
+            x = x % 2
+        y = np.zeros(77, dtypes.by_name(target).numpy)
+        Program(kernel)([x, y], {"N": 77})
+        np.testing.assert_array_equal(y.view(np.uint8), x.view(np.uint8))
