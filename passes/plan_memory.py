@@ -53,86 +53,123 @@ def _check(graph: Graph, donated: Mapping[int, int]) -> None:
 def _order(graph: Graph, donated: Mapping[int, int]) -> list[Node]:
     """The program's order, or one that keeps fewer bytes alive; in both, a launch that makes the
     new contents of an input comes after those that read the old, where that is possible."""
-    plain = _Ordering(graph, donated).run(by_growth=False)
-    greedy = _Ordering(graph, donated).run(by_growth=True)
-    if _live_peak(graph, greedy) < _WORTH_REORDERING * _live_peak(graph, plain):
-        return greedy
+    before = _dependences(graph, donated)
+    plain = [graph.nodes[n] for n in _first_come(*before)]
+    lean = _LeanOrder(graph, plain, before).run()
+    if _live_peak(graph, lean) < _WORTH_REORDERING * _live_peak(graph, plain):
+        return lean
     return plain
 
 
-class _Ordering:
-    """A topological sort: among the launches that may come next, the first of the program, or the
-    one after which the fewest bytes are alive."""
+def _dependences(graph: Graph, donated: Mapping[int, int]) -> tuple[list[set[int]], list[set[int]]]:
+    """For each launch, the launches that must precede it, and those that should."""
+    number = {node: n for n, node in enumerate(graph.nodes)}
+    readers: dict[Value, set[int]] = {}
+    must: list[set[int]] = [set() for _ in graph.nodes]
+    should: list[set[int]] = [set() for _ in graph.nodes]
+    for n, node in enumerate(graph.nodes):
+        for operand in node.operands:
+            readers.setdefault(operand, set()).add(n)
+            if operand.node is not None:
+                must[n].add(number[operand.node])
+    for result, source in donated.items():
+        maker = graph.yields[result].node
+        if maker is not None:
+            n = number[maker]
+            should[n] |= readers.get(graph.params[source], set()) - must[n] - {n}
+    return must, should
 
-    def __init__(self, graph: Graph, donated: Mapping[int, int]) -> None:
+
+def _first_come(must: Sequence[set[int]], should: Sequence[set[int]]) -> list[int]:
+    """The order of the program, but each launch after those that should precede it."""
+    followers: list[list[int]] = [[] for _ in must]
+    missing = [len(a | b) for a, b in zip(must, should, strict=True)]
+    for n, before in enumerate(zip(must, should, strict=True)):
+        for other in before[0] | before[1]:
+            followers[other].append(n)
+    ready = [n for n, count in enumerate(missing) if not count]
+    done: set[int] = set()
+    order: list[int] = []
+    while len(order) < len(must):
+        if ready:
+            n = heapq.heappop(ready)
+        else:  # it should wait for what follows from it: the new contents are copied later
+            n = next(n for n in range(len(must)) if n not in done and must[n] <= done)
+        if n in done:
+            continue
+        done.add(n)
+        order.append(n)
+        for follower in followers[n]:
+            missing[follower] -= 1
+            if not missing[follower]:
+                heapq.heappush(ready, follower)
+    return order
+
+
+class _LeanOrder:
+    """An order found from its end: next to last comes, of the launches whose results are all used
+    later, the one that lets the fewest bytes be alive before it."""
+
+    def __init__(
+        self, graph: Graph, plain: Sequence[Node], before: tuple[list[set[int]], list[set[int]]]
+    ) -> None:
         self.nodes = graph.nodes
-        number = {node: n for n, node in enumerate(graph.nodes)}
-        self.readers: dict[Value, set[int]] = {}
-        self.must: list[set[int]] = [set() for _ in graph.nodes]
+        position = {node: p for p, node in enumerate(plain)}
+        self.before: list[set[int]] = []
+        self.missing = [0] * len(graph.nodes)
+        for n, (must, should) in enumerate(zip(*before, strict=True)):
+            kept = {s for s in should if position[self.nodes[s]] < position[self.nodes[n]]}
+            self.before.append(must | kept)
+            for other in self.before[n]:
+                self.missing[other] += 1
+        self.readers: dict[Value, list[int]] = {}
         for n, node in enumerate(graph.nodes):
-            for operand in node.operands:
-                self.readers.setdefault(operand, set()).add(n)
-                if operand.node is not None:
-                    self.must[n].add(number[operand.node])
-        self.should: list[set[int]] = [set() for _ in graph.nodes]
-        for result, source in donated.items():
-            maker = graph.yields[result].node
-            if maker is not None:
-                others = self.readers.get(graph.params[source], set())
-                self.should[number[maker]] |= others - {number[maker]}
-        self.followers: list[list[int]] = [[] for _ in graph.nodes]
-        for n in range(len(graph.nodes)):
-            for before in self.must[n] | self.should[n]:
-                self.followers[before].append(n)
-        self.left = {value: len(readers) for value, readers in self.readers.items()}
+            for operand in set(node.operands):
+                self.readers.setdefault(operand, []).append(n)
         self.kept = set(graph.yields)
-
-    def run(self, by_growth: bool) -> list[Node]:
-        self.rank = self._growth if by_growth else lambda n: 0
-        self.heap: list[tuple[int, int]] = []
+        self.live: set[Value] = set()
         self.done: set[int] = set()
+        self.heap: list[tuple[int, int]] = []
+
+    def run(self) -> list[Node]:
         order: list[Node] = []
         for n in range(len(self.nodes)):
             self._offer(n)
         while len(order) < len(self.nodes):
-            n = self._next()
+            rank, negative = heapq.heappop(self.heap)
+            n = -negative
+            if n in self.done or rank != self._growth(n):
+                continue  # a newer entry tells its rank
             self.done.add(n)
             order.append(self.nodes[n])
-            for follower in self.followers[n]:
-                self.must[follower].discard(n)
-                self.should[follower].discard(n)
-                self._offer(follower)
-            self._count_reads(n)
-        return order
-
-    def _next(self) -> int:
-        while self.heap:
-            rank, n = heapq.heappop(self.heap)
-            if n not in self.done and rank == self.rank(n):
-                return n
-        # What should wait waits for what follows from it: the new contents are copied later.
-        return next(n for n in range(len(self.nodes)) if n not in self.done and not self.must[n])
+            self._make_live(self.nodes[n])
+            for other in self.before[n]:
+                self.missing[other] -= 1
+                self._offer(other)
+        return order[::-1]
 
     def _offer(self, n: int) -> None:
-        if n not in self.done and not self.must[n] and not self.should[n]:
-            heapq.heappush(self.heap, (self.rank(n), n))
+        if n not in self.done and not self.missing[n]:
+            heapq.heappush(self.heap, (self._growth(n), -n))
+
+    def _counts(self, value: Value) -> bool:
+        return value.node is not None and value not in self.kept
 
     def _growth(self, n: int) -> int:
-        """Bytes that launch `n` adds to those alive."""
+        """How many more bytes are alive before launch `n` than after it."""
         node = self.nodes[n]
-        made = sum(_typical(v.type.nbytes) for v in node.results if v not in self.kept)
-        freed = sum(
-            _typical(v.type.nbytes)
-            for v in set(node.operands)
-            if v.node is not None and v not in self.kept and self.left[v] == 1
+        read = {v for v in node.operands if self._counts(v) and v not in self.live}
+        made = [v for v in node.results if v in self.live]
+        return sum(_typical(v.type.nbytes) for v in read) - sum(
+            _typical(v.type.nbytes) for v in made
         )
-        return made - freed
 
-    def _count_reads(self, n: int) -> None:
-        for value in set(self.nodes[n].operands):
-            self.left[value] -= 1
-            if self.left[value] == 1:  # its last reader would now free it
-                for reader in self.readers[value]:
+    def _make_live(self, node: Node) -> None:
+        self.live -= set(node.results)
+        for value in set(node.operands):
+            if self._counts(value) and value not in self.live:
+                self.live.add(value)
+                for reader in self.readers[value]:  # to them it costs nothing any more
                     self._offer(reader)
 
 
