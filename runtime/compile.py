@@ -15,7 +15,7 @@ import llvmlite
 
 from ..backends.llvm import native
 from ..backends.llvm.emit import kernel_symbols
-from ..backends.llvm.entry import KernelCall, entry_text, frame_of, rename_symbols
+from ..backends.llvm.entry import KernelCall, entry_text, frame_of
 from ..backends.llvm.kernel import compile_kernel
 from ..backends.llvm.target import host_target
 from ..ir.dims import Dim, symbol, symbols
@@ -92,7 +92,7 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
     keys = _kernel_keys(nodes, target)
     distinct = {key: node for node, key in reversed(list(zip(nodes, keys, strict=True)))}
     kernels = _compile_kernels(distinct, target, emit)
-    calls, scratch = _calls(nodes, keys, kernels)
+    calls = _calls(nodes, keys, kernels)
     text = entry_text(plan, frame_of(plan, _program_symbols(plan)), calls)
     return Executable(
         plan,
@@ -101,7 +101,6 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
         (text, _object(text, target, opt_level=1)),
         stages=lowered.stages,
         constants=[literal.array for literal in lowered.constants],
-        scratch=scratch,
         assembly=functools.partial(_assembly, target=target),
     )
 
@@ -114,19 +113,15 @@ def _program_symbols(plan: Plan) -> list[str]:
 
 def _calls(
     nodes: Sequence[Node], keys: Sequence[str], kernels: Mapping[str, KernelCode]
-) -> tuple[list[KernelCall], list[Dim]]:
-    """What the entry must know of each launch, and the scratch that each needs."""
-    calls, scratch = [], []
+) -> list[KernelCall]:
+    """What the entry must know of each launch."""
+    calls = []
     for node, key in zip(nodes, keys, strict=True):
-        kernel, own = kernels[key], node.attrs["kernel"]
-        arguments = tuple(symbol(name) for name in kernel_symbols(own))
-        # Equal kernels may call their sizes by other names.
-        names = dict(zip(kernel_symbols(kernel.graph), arguments, strict=True))
-        extent = rename_symbols(kernel.extent, names)
-        scratch.append(rename_symbols(kernel.scratch, names))
-        grain = kernel.schedule.grain
-        calls.append(KernelCall(kernel.symbol, arguments, extent, work(own), grain))
-    return calls, scratch
+        code, kernel = kernels[key], node.attrs["kernel"]
+        arguments = tuple(symbol(name) for name in kernel_symbols(kernel))
+        grain = code.schedule.grain
+        calls.append(KernelCall(code.symbol, arguments, code.extent, work(kernel), grain))
+    return calls
 
 
 # -------------------------------------------------------------------------------------- kernels

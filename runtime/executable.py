@@ -35,8 +35,8 @@ class KernelCode:
         symbol: the name of its function.
         text: its LLVM text.
         code: the object file.
-        scratch, extent: bytes of scratch of one thread, and number of tasks, over the symbols of
-            `graph`.
+        scratch, extent: bytes of scratch of one thread, and number of tasks, over the program's
+            symbols.
     """
 
     name: str
@@ -99,7 +99,6 @@ class Executable:
         *,
         stages: Sequence[tuple[str, Any]] = (),
         constants: Sequence[np.ndarray] = (),
-        scratch: Sequence[Dim] = (),
         assembly: Callable[[str], str] | None = None,
     ) -> None:
         self.plan = plan
@@ -109,7 +108,6 @@ class Executable:
         self.entry_text = entry[0]
         self.stages = tuple(stages)
         self.constants = tuple(np.ascontiguousarray(a) for a in constants)
-        self._scratch = tuple(dict.fromkeys(scratch))
         self._assembly = assembly
         self._library = Library([*(k.code for k in self.kernels), entry[1]])
         function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -195,7 +193,7 @@ class Executable:
     def _bind(self, sizes: tuple[int, ...]) -> _Binding:
         known = dict(zip(self.symbols, sizes, strict=True))
         offsets, arena = assign_offsets(self.plan, known)
-        scratch = max((evaluate(dim, known) for dim in self._scratch), default=0)
+        scratch = max((evaluate(k.scratch, known) for k in self.kernels), default=0)
         results = []
         for number in self.frame.fresh:
             type = self.plan.graph.yields[number].type

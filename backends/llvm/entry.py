@@ -12,10 +12,10 @@ tasks, so one entry serves every size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...ir.dims import Atom, Compound, Dim, Expr, Symbol, of_atom, substitute
+from ...ir.dims import Atom, Compound, Dim, Expr, Symbol, of_atom
 from ...ir.plan import Copy, Launch, Place, Plan
 
 POOL, POOL_RUN, SCRATCH, SCRATCH_STRIDE, FIRST_SYMBOL = range(5)
@@ -266,12 +266,3 @@ class DimText:
         lower = self.emit(f"and i1 {apart}, {inexact}")
         step = self.emit(f"sext i1 {lower} to i64")
         return self.emit(f"add i64 {quotient}, {step}")
-
-
-def rename_symbols(dim: Dim, names: Mapping[str, Dim]) -> Dim:
-    """`dim` with the expressions of `names` in place of its symbols."""
-
-    def replace(atom: Atom) -> Dim:
-        return names[atom.name] if isinstance(atom, Symbol) else of_atom(atom)
-
-    return substitute(dim, replace)
