@@ -31,14 +31,14 @@ class Indices:
 
     def scalar(self, dim: Dim) -> str:
         """The register of a scalar expression."""
-        return self._value(dim, None)
+        return self._sum(dim, None)
 
     def vector(self, dim: Dim, lanes: int) -> str:
         """The register of an expression as `lanes` i64. Parts without lanes are computed once."""
         uniform, varying = self.split(dim)
         if varying == 0:
             return self._splat(uniform, lanes)
-        text = self._value(varying, lanes)
+        text = self._sum(varying, lanes)
         if uniform == 0:
             return text
         return self.w.binary("add", "i64", lanes, text, self._splat(uniform, lanes))
@@ -61,10 +61,12 @@ class Indices:
         return splat(self.w, "i64", lanes, self.scalar(dim))
 
     def _value(self, dim: Dim, lanes: int | None) -> str:
+        return self.scalar(dim) if lanes is None else self.vector(dim, lanes)
+
+    def _sum(self, dim: Dim, lanes: int | None) -> str:
+        """The terms added up; with `lanes`, each has a lane in it."""
         if isinstance(dim, int):
-            return self.w.splat("i64", lanes, str(dim))
-        if lanes is not None and not self.varies(dim):
-            return self._splat(dim, lanes)
+            return str(dim)
         total: str | None = None
         for monomial, c in sorted(dim.terms, key=lambda term: -term[1]):
             text = self._term(monomial, abs(c), lanes)
