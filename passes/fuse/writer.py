@@ -230,7 +230,8 @@ class Writer:
         if node.op.element is not None:
             return self.counted(node, index, value.type.dtype)
         if is_number(node):
-            return self.constant(node.attrs["value"].array, value.type.dtype, self.depth_of(index))
+            number = node.attrs["value"].array.reshape(())
+            return self.constant(number, value.type.dtype, self.depth_of(index))
         if node not in self.members:
             return self.load(self.buffer(value), index, guard)
         if node.op.kind is Kind.ELEMENTWISE:
