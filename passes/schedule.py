@@ -251,7 +251,7 @@ class _Scheduler:
     def _grain(self) -> int:
         """Tasks that together touch about as much as L1 holds."""
         outer = next(scheduled_nodes(self.kernel), None)
-        if outer is None or self.nests[outer].vector is not None:
+        if outer is None or outer.op.name == "contract" or self.nests[outer].vector is not None:
             return 1
         points: Dim = 1
         for node in scheduled_nodes(outer.regions[0]):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.access import Access, Expressions, accesses, axis_extents, coefficient
+from ..ir.access import (
+    Access,
+    Expressions,
+    accesses,
+    axis_extents,
+    coefficient,
+    collapse,
+    index_uses,
+)
 from ..ir.dims import Dim, product
 from ..ir.graph import Node, Region, Value
 from ..ir.schedule import ContractSchedule
@@ -28,10 +36,13 @@ def schedule_contract(node: Node, target: Target) -> ContractSchedule:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    region: Region
+    """An operand: its own axes and those of k (none of extent 1), how many own points there are,
+    how far the innermost axes of k that collapse reach, its accesses."""
+
     own: Sequence[Value]
     k: Sequence[Value]
     extent: Dim
+    last_run: Dim
     accesses: Sequence[Access]
 
 
@@ -146,11 +157,15 @@ class _Chooser:
 
     def _form(self, side: _Side) -> str:
         """Vectors over the panel's own axis, or over k where that has fewer strided loads."""
-        if len(side.k) == 0:
+        if not side.k or self._short(side.last_run):
             return "across"
-        own = _strided(side.accesses, _innermost(side.own, ()))
-        along = _strided(side.accesses, _innermost(side.k, ()))
+        own = _strided(side.accesses, side.own[-1] if side.own else None)
+        along = _strided(side.accesses, side.k[-1])
         return "along" if along < own else "across"
+
+    def _short(self, extent: Dim) -> bool:
+        """Whether vectors over k would mostly not lie within its innermost run."""
+        return isinstance(extent, int) and 2 * extent <= self.lanes
 
 
 def _panels(extent: Dim, size: int) -> int:
@@ -163,14 +178,18 @@ def _side(
 ) -> _Side:  # fmt: skip
     extents = dict(zip((*own, *k), (*sizes, *depths), strict=True))
     expressions = Expressions({**axis_extents(region), **extents})
+    found = accesses(region, expressions)
+    dims = [a.offset for a in found] + list(index_uses(region, expressions))
+    runs = () if 0 in depths else collapse(k, depths, dims)
+    last_run = product(depths[axis] for axis in runs[-1]) if runs else 1
     own = [v for v in own if extents[v] != 1]
     k = [v for v in k if extents[v] != 1]
-    return _Side(region, own, k, product(sizes), accesses(region, expressions))
+    return _Side(own, k, product(sizes), last_run, found)
 
 
 def _innermost(variables: Sequence[Value], extents: Sequence[Dim]) -> Value | None:
     """The last axis that has more than one point."""
-    kept = [v for v, e in zip(variables, extents, strict=True) if e != 1] if extents else variables
+    kept = [v for v, e in zip(variables, extents, strict=True) if e != 1]
     return kept[-1] if kept else None
 
 

@@ -93,7 +93,8 @@ def joined_axes(
     found = []
     for group in groups:
         sizes = tuple(extents[v] for v in group)
-        found.append(Axes(tuple(group), sizes, collapse(group, sizes, dims)))
+        runs = () if 0 in sizes else collapse(group, sizes, dims)  # no point: nothing to walk
+        found.append(Axes(tuple(group), sizes, runs))
     return found
 
 
@@ -112,7 +113,7 @@ def lane_places(
     """
     iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
     step = of_atom(Var(iota, lanes))
-    exact = _divides(lanes, total) and aligned % lanes == 0
+    exact = _divides(lanes * len(starts), total) and aligned % (lanes * len(starts)) == 0
     last = axes.sizes[-1] if axes.runs else 1
     together = len(axes.runs) <= 1 or (_divides(lanes, last) and aligned % lanes == 0)
 

@@ -5,8 +5,8 @@ operands (what the task before has packed already stays), then walks the tiles: 
 two panels is summed in registers and left in scratch, from where, after the last block of k, the
 `out` region takes it, vector by vector.
 
-The operand whose axis runs over the lanes of vectors is the *columns*, the other one, whose elements
-are broadcast, the *rows*; the schedule says which is which.
+The operand whose axis runs over the lanes of vectors is the *columns*, the other one, whose
+elements are broadcast, the *rows*; the schedule says which is which.
 """
 
 from __future__ import annotations
@@ -87,7 +87,6 @@ class _Product:
         self.blocks_m = ceil_div(rows.total, schedule.mc)
         self.blocks_n = ceil_div(columns.total, schedule.nc)
         self.blocks_k = maximum(1, ceil_div(self.depth, schedule.kc))
-        self._allocate()
 
     # ------------------------------------------------------------------ scratch
 
@@ -110,9 +109,12 @@ class _Product:
 
     def tasks(self, scope: Scope) -> None:
         expander = self.expander
+        total = self.batch * self.blocks_n * self.blocks_m
+        if total == 0:
+            return
+        self._allocate()
         for slot in (0, 1):
             expander.access("store", (self.packed, expander.integer(-1)), slot)
-        total = self.batch * self.blocks_n * self.blocks_m
 
         def turn(variable: Value, _: list[Value]) -> tuple[()]:
             number = of_atom(Var(variable, total))
@@ -186,7 +188,7 @@ class _Product:
                 base = j * (self.panel_depth * schedule.nr)
                 start = block.n0 + j * schedule.nr
                 where = Panel(
-                    self.column_panels, base, schedule.nr, start, schedule.nr, *depth, self.lanes
+                    self.column_panels, base, schedule.nr, start, schedule.nr, *depth, schedule.nr
                 )
                 pack(self.expander, scope.inner(), self.columns, where)
 
@@ -350,7 +352,7 @@ class _Product:
         starts = [n + v for v in range(0, schedule.nr, lanes)]
         rows = fixed(expander, minimum(schedule.mr, self.rows.total - m))
         total = self.columns.total
-        for places in lane_places(expander, self.out_columns, starts, total, lanes, lanes):
+        for places in lane_places(expander, self.out_columns, starts, total, lanes, schedule.nr):
 
             def row(r: Dim, places: list = places) -> None:
                 positions = [fixed(expander, p) for p in self.out_rows.split(m + r)]

@@ -17,8 +17,8 @@ from ....ir.dtypes import DType
 from ....ir.graph import Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.base import Kind
-from .blocks import Axes, fixed, lane_places, walk, when
-from .scope import Expander, Scope, Vector
+from .blocks import Axes, fixed, lane_places, walk
+from .scope import Expander, Scope
 
 UNROLLED_COST = 2  # scalar instructions of a region that is written out for each row of a square
 
@@ -104,41 +104,22 @@ def _pack_along(expander: Expander, scope: Scope, operand: Operand, panel: Panel
     lanes = operand.lanes
     rows = [fixed(expander, _within(expander, panel.start + r, operand.total))
             for r in range(panel.rows)]  # fmt: skip
-    iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
 
-    def squares(first: Dim, masked: bool) -> None:
-        mask = None
-        if masked:
-            ends = expander.materialise(first), expander.materialise(panel.count)
-            mask = expander.emit("mask", *ends, lanes=lanes)
-        positions = operand.k.split(fixed(expander, panel.k0 + first))
-        if positions:
-            positions[-1] = positions[-1] + of_atom(Var(iota, lanes))
-        inner = scope.inner(Vector(lanes, iota, mask))
-        operand.k.bind(inner, positions)
-        for group in range(0, panel.width, lanes):
-            square = _rows(expander, inner, operand, rows[group : group + lanes])
-            for k, value in enumerate(transpose(expander, square)):
-                where = panel.base + (first + k) * panel.width + group
-                expander.access("store", (panel.buffer, value), where, lanes=lanes)
-
-    if panel.count % lanes == 0 or expander.target.masks:
-        masked = panel.count % lanes != 0
-        _blocks(expander, 0, panel.count, lanes, lambda first: squares(first, masked))
-        return
-    whole = fixed(expander, panel.count // lanes * lanes)
-    _blocks(expander, 0, whole, lanes, lambda first: squares(first, False))
-    rest = expander.emit("lt", expander.materialise(whole), expander.materialise(panel.count))
-    with when(expander, rest):
-        squares(whole, True)
-
-
-def _blocks(expander: Expander, lo: Dim, hi: Dim, step: int, body) -> None:  # type: ignore[no-untyped-def]
-    def turn(variable: Value, _: list[Value]) -> tuple[()]:
-        body(of_atom(Var(variable)))
+    def squares(variable: Value, _: list[Value]) -> tuple[()]:
+        first = of_atom(Var(variable))
+        k, end = fixed(expander, panel.k0 + first), panel.k0 + panel.count
+        aligned = lanes if panel.k0 % lanes == 0 else 1
+        for ((positions, vector),) in lane_places(expander, operand.k, [k], end, lanes, aligned):
+            inner = scope.inner(vector)
+            operand.k.bind(inner, positions)
+            for group in range(0, panel.width, lanes):
+                square = _rows(expander, inner, operand, rows[group : group + lanes])
+                for turn, value in enumerate(transpose(expander, square)):
+                    where = panel.base + (first + turn) * panel.width + group
+                    expander.access("store", (panel.buffer, value), where, lanes=lanes)
         return ()
 
-    expander.loop(lo, hi, step, (), turn)
+    expander.loop(0, panel.count, lanes, (), squares)
 
 
 def _within(expander: Expander, row: Dim, total: Dim) -> Dim:

@@ -9,6 +9,7 @@ from ....ir.graph import Graph, Node, Value
 from ....ir.ops.loop import IF
 from ....ir.schedule import Nest, Schedule, scheduled_nodes
 from ....ir.target import Target
+from .contract import expand_contract
 from .loops import Carried, bind, bind_single, group_extents, vector_loop
 from .reductions import expand_reduce
 from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
@@ -20,6 +21,7 @@ HANDLERS: dict[str, Handler] = {
     "row": expand_row,
     "cumulate": expand_cumulate,
     "for": expand_for,
+    "contract": expand_contract,
 }
 
 
