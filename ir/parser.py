@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .builder import make_node
+from .dims import Dim
 from .extents import axis_extents
 from .graph import Graph, Location, Node, Region, Value
 from .lexer import LOCATION, ParseError, Token, Tokens
@@ -260,7 +261,8 @@ class _Definition(TermReader):
         """`load %x[%i] if %g`, `store %y[%i] = %v`, `atomic add %y[%i] = %v`, `index %i*2`."""
         t, slots = self.tokens, Slots()
         if op.name == "index":
-            (expr,), values = slots.finish((self.dim(slots),), 0)
+            expr = self.dim(slots)
+            (expr,), values = self.placed(slots, [expr], 0, self.order(token), token)
             return self.emit(op, values, {"expr": expr}, token)
         attrs: dict[str, Any] = {}
         if op.name == "atomic":
@@ -272,15 +274,33 @@ class _Definition(TermReader):
             index.append(self.dim(slots))
             if not t.at("mark", "]"):
                 t.expect(",")
+        order = self.order(token)
         if op.name in ("store", "atomic"):
             t.expect("=")
             operands.append(self.operand())
-        attrs["index"], values = slots.finish(index, FIRST_INDEX[op.name])
+        attrs["index"], values = self.placed(slots, index, FIRST_INDEX[op.name], order, token)
         operands += values
         if t.word("if"):
             attrs["guarded"] = True
             operands.append(self.operand())
         return self.emit(op, operands, {**attrs, **self.attributes()}, token)
+
+    def order(self, token: Token) -> list[Value] | None:
+        """`of (%j, %i)`: the index operands in an order of their own."""
+        return self.operands(None, token) if self.tokens.word("of") else None
+
+    def placed(
+        self,
+        slots: Slots,
+        dims: Sequence[Dim],
+        first: int,
+        order: list[Value] | None,
+        token: Token,
+    ) -> tuple[tuple[Dim, ...], list[Value]]:
+        try:
+            return slots.finish(dims, first, order)
+        except KeyError:
+            self.tokens.fail("`of` lacks a value that the index names", token)
 
     # Nodes with regions.
 
@@ -361,6 +381,7 @@ class _Definition(TermReader):
         lo = self.dim(slots)
         t.take("word", "to")
         hi = self.dim(slots)
+        order = self.order(variable)
         step = int(t.take("int").text) if t.word("step") else 1
         names, carried = [], []
         if t.word("carry"):
@@ -371,7 +392,7 @@ class _Definition(TermReader):
                 carried.append(self.operand())
                 if not t.at("mark", ")"):
                     t.expect(",")
-        (lo, hi), values = slots.finish((lo, hi), len(carried))
+        (lo, hi), values = self.placed(slots, [lo, hi], len(carried), order, variable)
         params = [self.define(variable, INDEX)]
         params += [self.define(n, v.type) for n, v in zip(names, carried, strict=True)]
         attrs = {"lo": lo, "hi": hi, "step": step, "carries": len(carried)}

@@ -22,7 +22,7 @@ from .graph import Graph, Location, Node, Region, Value
 from .literal import Literal
 from .numerals import INLINE_LIMIT, array_digest, format_array
 from .ops.kernel import INDEX
-from .sugar import combine_ops, hidden_inits, short_access, short_loop
+from .sugar import combine_ops, has_short_form, hidden_inits, index_slots, order_follows
 
 KEYWORDS = {"tensor": "graph", "kernel": "kernel", "loop": "loops"}
 AXES_IN_HEADER = ("parallel", "reduce", "row", "cumulate")
@@ -171,12 +171,12 @@ class _Writer:
         if name == "launch":
             kernel = self.program.define(attrs["kernel"], attrs.get("schedule"))
             return f"launch @{kernel}({self.list(node.operands)})"
-        if not short_access(node):
+        if not has_short_form(node):
             return None
         if name == "index":
-            return f"index {self.expr(attrs['expr'], node)}"
+            return f"index {self.expr(attrs['expr'], node)}{self.order(node)}"
         shown = {"index"}
-        text = f"{self.name(node.operands[0])}[{self.place(node)}]"
+        text = f"{self.name(node.operands[0])}[{self.place(node)}]{self.order(node)}"
         if name == "atomic":
             text, shown = f"{attrs['combine']} {text}", {"index", "combine"}
         if name in ("store", "atomic"):
@@ -189,6 +189,13 @@ class _Writer:
 
     def place(self, node: Node) -> str:
         return ", ".join(self.expr(dim, node) for dim in node.attrs["index"])
+
+    def order(self, node: Node) -> str:
+        """` of (%j, %i)`: the index operands, where their order does not follow."""
+        if order_follows(node):
+            return ""
+        _, first, end = index_slots(node) or ((), 0, 0)
+        return f" of ({self.list(node.operands[first:end])})"
 
     def constant(self, array: np.ndarray) -> str:
         if array.size <= INLINE_LIMIT:
@@ -211,7 +218,7 @@ class _Writer:
         if combine is not None:
             head += f" {', '.join(combine)}"
             del parts["combine"]
-        loop = node.op.name == "for" and short_loop(node)
+        loop = node.op.name == "for" and has_short_form(node)
         if node.operands and not inits_hidden and not loop:
             head += f"({self.list(node.operands)})"
         if node.op.name in AXES_IN_HEADER:
@@ -247,6 +254,7 @@ class _Writer:
         attrs, body = node.attrs, node.regions[0]
         lo, hi = self.expr(attrs["lo"], node), self.expr(attrs["hi"], node)
         text = f" {self.define(body.params[0])} = {lo} to {hi}"
+        text += self.order(node)
         if attrs["step"] != 1:
             text += f" step {attrs['step']}"
         if attrs["carries"]:

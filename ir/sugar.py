@@ -39,28 +39,32 @@ def first_uses(dims: Sequence[Dim]) -> list[int]:
     return list(seen)
 
 
-def short_access(node: Node) -> bool:
-    """Whether the index operands of a load, store, atomic, prefetch or index follow from its
-    index expressions."""
-    name = node.op.name
+def index_slots(node: Node) -> tuple[Sequence[Dim], int, int] | None:
+    """The index expressions of a node and the range of operands that are their slots."""
+    name, attrs = node.op.name, node.attrs
+    if name == "for":
+        return (attrs["lo"], attrs["hi"]), attrs["carries"], len(node.operands)
     if name not in FIRST_INDEX:
+        return None
+    end = len(node.operands) - (1 if attrs.get("guarded") is True else 0)
+    dims = (attrs["expr"],) if name == "index" else tuple(attrs["index"])
+    return dims, FIRST_INDEX[name], end
+
+
+def has_short_form(node: Node) -> bool:
+    """Whether the node's index can be spelled with the names of operands."""
+    found = index_slots(node)
+    if found is None:
         return False
-    first = FIRST_INDEX[name]
-    end = len(node.operands) - (1 if node.attrs.get("guarded") is True else 0)
-    dims = (node.attrs["expr"],) if name == "index" else tuple(node.attrs["index"])
-    return _in_order(node, dims, first, end)
+    operands = node.operands[found[1] : found[2]]
+    return len(set(operands)) == len(operands)
 
 
-def short_loop(node: Node) -> bool:
-    """The same of a `for` with the slots in its bounds."""
-    dims = (node.attrs["lo"], node.attrs["hi"])
-    return _in_order(node, dims, node.attrs["carries"], len(node.operands))
-
-
-def _in_order(node: Node, dims: Sequence[Dim], first: int, end: int) -> bool:
-    index_operands = node.operands[first:end]
-    distinct = len(set(index_operands)) == len(index_operands)
-    return distinct and first_uses(dims) == list(range(first, end))
+def order_follows(node: Node) -> bool:
+    """Whether the order of the index operands is that in which the expressions name them."""
+    found = index_slots(node)
+    assert found is not None
+    return first_uses(found[0]) == list(range(found[1], found[2]))
 
 
 def combine_ops(node: Node) -> list[str] | None:

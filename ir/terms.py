@@ -43,10 +43,16 @@ class Slots:
             self.values.append(value)
         return of_atom(Slot(self.values.index(value), extent))
 
-    def finish(self, dims: Sequence[Dim], first: int) -> tuple[tuple[Dim, ...], list[Value]]:
-        """The expressions with slots from `first` on, and the operands for these slots."""
+    def finish(
+        self, dims: Sequence[Dim], first: int, order: Sequence[Value] | None = None
+    ) -> tuple[tuple[Dim, ...], list[Value]]:
+        """The expressions with slots from `first` on, and the operands for these slots: in the
+        order of first use, or as given."""
         used = {a.position for d in dims for a in atoms(d) if isinstance(a, Slot)}
         kept = [k for k in range(len(self.values)) if k in used]
+        if order is not None:
+            self.values += [v for v in order if v not in self.values]
+            kept = [self.values.index(v) for v in order]
         place = {old: first + new for new, old in enumerate(kept)}
 
         def moved(atom: Atom) -> Dim:
