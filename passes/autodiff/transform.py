@@ -1,7 +1,7 @@
 """Gradients of whole programs: a closed graph in, a graph out.
 
-Before: `graph @f(%x) { %0 = exp(%x)  yield %0 }`.
-After `vjp`: `graph @f_vjp(%x, %0_cotangent) { %0 = exp(%x)  %1 = mul(%0_cotangent, %0)  yield %1 }`.
+Before:      `graph @f(%x) { %0 = exp(%x)  yield %0 }`.
+After `vjp`: `graph @f_vjp(%x, %1) { %0 = exp(%x)  %2 = mul(%1, %0)  yield %2 }`.
 """
 
 from __future__ import annotations

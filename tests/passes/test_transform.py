@@ -20,7 +20,7 @@ X, Y, K = np.array([0.5, -1.0]), np.array([2.0, 3.0]), np.array([1, 2])
 
 
 def program(values):
-    x, k, unused = values
+    x, k, _ = values
     return [ew.SIN(x) * ew.CAST(k, dtype=f64), k, ew.EXP(x)]
 
 
