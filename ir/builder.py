@@ -205,14 +205,14 @@ def fold(node: Node) -> Literal | None:
     """The constant that `node` computes, if it is one of at most `FOLD_LIMIT` elements."""
     if node.op.kind is Kind.SOURCE or len(node.results) != 1 or not node.operands:
         return None
-    size = node.results[0].type.size
-    if not isinstance(size, int) or size > FOLD_LIMIT:
-        return None
     arrays = []
     for operand in node.operands:
         if operand.node is None or operand.node.op.name != "constant":
             return None
         arrays.append(operand.node.attrs["value"].array)
+    size = node.results[0].type.size
+    if not isinstance(size, int) or size > FOLD_LIMIT:
+        return None
     with np.errstate(all="ignore"):
         (array,) = node.op.evaluate(arrays, node.attrs)
     return Literal(array)
