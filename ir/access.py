@@ -15,7 +15,6 @@ from .dims import (
     Dim,
     Expr,
     Slot,
-    Symbol,
     Var,
     add_all,
     atoms,

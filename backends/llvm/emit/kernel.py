@@ -16,13 +16,12 @@ from .writer import Writer, literal, llvm_type, shaped
 
 
 def kernel_symbols(graph: Graph) -> tuple[str, ...]:
-    """The size symbols of a kernel, in the order in which its function takes their values."""
-    found: list[str] = []
-    for value in graph.params:
-        found += symbols(value.type.shape)
+    """The size symbols of a kernel, in the order in which its function takes their values: that of
+    their first appearance."""
+    dims = [dim for value in graph.params for dim in value.type.shape]
     for node in graph.walk():
-        found += symbols(_dims_in(tuple(node.attrs.values())))
-    return tuple(sorted(set(found)))
+        dims += _dims_in(tuple(node.attrs[name] for name in sorted(node.attrs)))
+    return tuple(symbols(dims))
 
 
 def _dims_in(item: Any) -> Iterator[Dim]:
