@@ -59,7 +59,11 @@ def run_passes(
     def stage(name: str, program: Graph) -> Graph:
         _keep(stages, dump, name, program)
         if verify is not None:
-            verify(program)
+            try:
+                verify(program)
+            except ValueError as error:
+                error.add_note(f"So it is after the pass {name!r}.")
+                raise
         return program
 
     graph = stage("trace", graph)
