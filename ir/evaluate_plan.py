@@ -63,8 +63,8 @@ class _Memory:
     def buffer(self, place: Place) -> np.ndarray:
         """The bytes of a buffer, to read and to write."""
         if place.kind == "input":
-            return self.inputs[place.index]
-        return self.fresh[place.index] if place.kind == "output" else self.blocks[place.index]
+            return self.inputs[place.number]
+        return self.fresh[place.number] if place.kind == "output" else self.blocks[place.number]
 
     def array(self, place: Place, value: Value) -> np.ndarray:
         """What `place` holds, as an array of the type of `value`."""

@@ -20,13 +20,13 @@ _MAX_QUADRATIC = 2000  # blocks that the placement by size is tried for
 
 
 class Place(NamedTuple):
-    """A buffer: parameter number `index`, result number `index`, or block `index` of the arena."""
+    """A buffer: parameter, result or block of the arena number `number`."""
 
     kind: Literal["input", "output", "arena"]
-    index: int
+    number: int
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.index}"
+        return f"{self.kind} {self.number}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,9 +56,14 @@ def _many_may_overwrite(
     other, b = divmod(node.operands.index(target), width)
     if group != other:
         return False
-    inner = [body.params[1 + a], body.params[1 + b]]
-    users = [[n for n in body.walk() if p in n.operands] for p in inner]
-    return _accesses_allow(body, *inner, *users)
+    inner_source, inner_target = body.params[1 + a], body.params[1 + b]
+    return _accesses_allow(
+        body,
+        inner_source,
+        inner_target,
+        [n for n in body.walk() if inner_source in n.operands],
+        [n for n in body.walk() if inner_target in n.operands],
+    )
 
 
 def _accesses_allow(

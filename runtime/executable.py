@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..backends.llvm.entry import FIRST_SYMBOL, POOL, SYMBOL, Frame
+from ..backends.llvm.entry import POOL, SYMBOL, Frame
 from ..backends.llvm.native import Library
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
@@ -215,13 +215,13 @@ class Executable:
         lease.scratch = _at_least(lease.scratch, binding.stride * pool.threads)
         alone = pool.threads == 1
         frame = lease.frame
-        frame[:FIRST_SYMBOL] = (
+        frame[: self.frame.first_buffer] = [
             pool.address,
             0 if alone else pool.run_address,
             lease.scratch[1],
             binding.stride,
-        )
-        frame[FIRST_SYMBOL : self.frame.first_buffer] = binding.sizes
+            *binding.sizes,
+        ]
         base = lease.arena[1]
         frame[self.frame.first_block :] = [base + offset for offset in binding.offsets]
         lease.binding, lease.pool = binding, pool

@@ -70,10 +70,10 @@ class Frame:
 
     def slot(self, place: Place) -> int:
         if place.kind == "input":
-            return self.first_buffer + place.index
+            return self.first_buffer + place.number
         if place.kind == "output":
-            return self.first_buffer + self.inputs + self.fresh.index(place.index)
-        return self.first_block + place.index
+            return self.first_buffer + self.inputs + self.fresh.index(place.number)
+        return self.first_block + place.number
 
 
 def frame_of(plan: Plan, symbols: Sequence[str]) -> Frame:
