@@ -10,6 +10,8 @@ from ...ir.ops.view import SLICE
 from .rule import Cotangent, NotDifferentiable, Rule, inverse, reshaped, sole, transposed
 
 Cotangents = Sequence[Value | None]
+Axes = tuple[int, ...]
+Side = tuple[Value, Axes, Axes, Axes]
 
 
 def _dot_general(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
@@ -22,23 +24,37 @@ def _dot_general(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     g_left = tuple(range(len(lb), len(lb) + len(lf)))
     g_right = tuple(range(len(lb) + len(lf), len(lb) + len(lf) + len(rf)))
 
+    # Contracted axes of one side, in the order in which the product with the other leaves them.
+    left = tuple(lc[rc.index(axis)] for axis in sorted(rc))
+    right = tuple(rc[lc.index(axis)] for axis in sorted(lc))
+
     def of_left() -> Value:
-        # Axes of the product: batch, free of the left, contracted in the order of the right.
-        product = DOT_GENERAL(
-            g, rhs, lhs_contract=g_right, rhs_contract=rf, lhs_batch=batch, rhs_batch=rb
-        )
-        contracted = tuple(lc[rc.index(axis)] for axis in sorted(rc))
-        return transposed(product, inverse(lb + lf + contracted))
+        side_g, side_rhs = (g, g_right, batch, lf), (rhs, rf, rb, left)
+        return _product(side_g, side_rhs, lb)
 
     def of_right() -> Value:
-        # Axes of the product: batch, contracted in the order of the left, free of the right.
-        product = DOT_GENERAL(
-            lhs, g, lhs_contract=lf, rhs_contract=g_left, lhs_batch=lb, rhs_batch=batch
-        )
-        contracted = tuple(rc[lc.index(axis)] for axis in sorted(lc))
-        return transposed(product, inverse(rb + contracted + rf))
+        side_lhs, side_g = (lhs, lf, lb, right), (g, g_left, batch, rf)
+        return _product(side_lhs, side_g, rb)
 
     return (of_left, of_right)
+
+
+def _product(a: Side, b: Side, batch: Axes) -> Value:
+    """The product of two sides with its axes in the order that their places say.
+
+    A side is (value, contracted axes, batch axes, places of its free axes in the result); `batch`
+    are the places of the batch axes. The side that may stand first without a transpose does.
+    """
+    if not _ascending(batch + a[3] + b[3]) and _ascending(batch + b[3] + a[3]):
+        a, b = b, a
+    product = DOT_GENERAL(
+        a[0], b[0], lhs_contract=a[1], rhs_contract=b[1], lhs_batch=a[2], rhs_batch=b[2]
+    )
+    return transposed(product, inverse(batch + a[3] + b[3]))
+
+
+def _ascending(places: Axes) -> bool:
+    return list(places) == sorted(places)
 
 
 def _conv(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
@@ -77,6 +93,8 @@ def _turn(w: Value) -> Value:
 
 def _exchange(w: Value, groups: int, spatial: int) -> Value:
     """w[O, I/groups, ..] as [I, O/groups, ..]."""
+    if groups == 1:
+        return transposed(w, (1, 0, *range(2, 2 + spatial)))
     window = w.type.shape[2:]
     out, inner = w.type.shape[0] // groups, w.type.shape[1]
     grouped = reshaped(w, (groups, out, inner, *window))
@@ -94,13 +112,9 @@ def _conv_weight(node: Node, g: Value) -> Value:
         size, window, out = x.type.shape[axis], w.type.shape[axis], g.type.shape[axis]
         reach = (window - 1) * rd + (out - 1) * stride + 1
         padding.append((low, reach - ((size - 1) * ld + 1) - low))
-    batch, channels = x.type.shape[:2]
-    grouped = reshaped(x, (batch, groups, channels // groups, *x.type.shape[2:]))
-    moved = transposed(grouped, (2, 1, 0, *range(3, 3 + spatial)))
-    rows = reshaped(moved, (channels // groups, groups * batch, *x.type.shape[2:]))
     swap = (1, 0, *range(2, 2 + spatial))
     result = CONV(
-        rows,
+        _channels_first(x, groups, spatial),
         transposed(g, swap),
         strides=node.attrs["rhs_dilation"],
         padding=tuple(padding),
@@ -109,6 +123,16 @@ def _conv_weight(node: Node, g: Value) -> Value:
         groups=groups,
     )
     return transposed(result, swap)
+
+
+def _channels_first(x: Value, groups: int, spatial: int) -> Value:
+    """x[N, G * C, ..] as [C, G * N, ..]."""
+    if groups == 1:
+        return transposed(x, (1, 0, *range(2, 2 + spatial)))
+    (batch, channels), places = x.type.shape[:2], x.type.shape[2:]
+    grouped = reshaped(x, (batch, groups, channels // groups, *places))
+    moved = transposed(grouped, (2, 1, 0, *range(3, 3 + spatial)))
+    return reshaped(moved, (channels // groups, groups * batch, *places))
 
 
 CONTRACTION: dict[str, Rule | NotDifferentiable] = {
