@@ -33,24 +33,31 @@ class Local(NamedTuple):
 
 
 def evaluate_kernel(
-    graph: Graph, arrays: Sequence[np.ndarray], sizes: Mapping[str, int] | None = None
+    graph: Graph,
+    arrays: Sequence[np.ndarray],
+    sizes: Mapping[str, int] | None = None,
+    outputs: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """The buffers that a kernel or loop graph writes.
 
     Args:
         arrays: one for each of `graph.inputs`.
         sizes: values of size symbols that the shapes of `arrays` do not tell.
+        outputs: what the written buffers hold before, instead of what `fresh_outputs` says.
 
     Raises:
         EvaluationError: an array does not fit its parameter, an access is out of range, two points
             of a parallel axis store to one element, or an element of an output is never stored.
     """
     bound = bind_sizes(graph.inputs, arrays, sizes)
+    fresh = fresh_outputs(graph, bound)
+    if outputs is not None:
+        fresh = {v: np.array(a) for v, a in zip(graph.out_params, outputs, strict=True)}
     if graph.level == "loop":
         from .evaluate_loop import evaluate_loop
 
-        return evaluate_loop(graph, arrays, bound)
-    kernel = _Kernel(graph, arrays, bound)
+        return evaluate_loop(graph, arrays, bound, fresh)
+    kernel = _Kernel(graph, arrays, bound, fresh)
     with np.errstate(all="ignore"):
         kernel.run(graph)
     for value in graph.out_params:
@@ -82,12 +89,15 @@ class _Kernel:
     """The state of one evaluation."""
 
     def __init__(
-        self, graph: Graph, arrays: Sequence[np.ndarray], sizes: Mapping[str, int]
+        self,
+        graph: Graph,
+        arrays: Sequence[np.ndarray],
+        sizes: Mapping[str, int],
+        outputs: dict[Value, np.ndarray],
     ) -> None:
         self.sizes = sizes
         self.values: dict[Value, Local] = {}
         self.buffers = dict(zip(graph.inputs, arrays, strict=True))
-        outputs = fresh_outputs(graph, sizes)
         self.buffers.update(outputs)
         self.written = {v: np.zeros(a.shape, np.bool_) for v, a in outputs.items()}
         for node in graph.walk():

@@ -280,7 +280,7 @@ class _Definition(TermReader):
             operands.append(self.operand())
         attrs["index"], values = self.placed(slots, index, FIRST_INDEX[op.name], order, token)
         operands += values
-        if t.word("if"):
+        if t.ahead(1).text != "(" and t.word("if"):  # `if(` is the next statement
             attrs["guarded"] = True
             operands.append(self.operand())
         return self.emit(op, operands, {**attrs, **self.attributes()}, token)
