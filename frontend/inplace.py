@@ -173,6 +173,15 @@ def update(self: Tensor, result: Tensor, name: str) -> Tensor:
     return write(self, expanded(result, type))
 
 
+def _before(self: Tensor, other: Any) -> Tensor:
+    """What `self` holds before it is written, for an op whose gradient reads it: eager, and with a
+    gradient to come, that takes a copy."""
+    if ambient.trace is not None or not ambient.context.grad_enabled:
+        return self
+    tracked = self.requires_grad or (isinstance(other, Tensor) and other.requires_grad)
+    return clone(self) if tracked else self
+
+
 def _scaled(other: Any, alpha: Any) -> Any:
     return other if isinstance(alpha, int) and alpha == 1 else elementwise("mul", other, alpha)
 
@@ -189,27 +198,27 @@ def sub_(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def mul_(self: Tensor, other: Any) -> Tensor:
     """self *= other."""
-    return update(self, elementwise("mul", self, other), "mul_")
+    return update(self, elementwise("mul", _before(self, other), other), "mul_")
 
 
 def div_(self: Tensor, other: Any) -> Tensor:
     """self /= other."""
-    return update(self, elementwise("div", self, other, promote="float"), "div_")
+    return update(self, elementwise("div", _before(self, other), other, promote="float"), "div_")
 
 
 def floor_divide_(self: Tensor, other: Any) -> Tensor:
     """self //= other."""
-    return update(self, elementwise("floor_div", self, other), "floor_divide_")
+    return update(self, elementwise("floor_div", _before(self, other), other), "floor_divide_")
 
 
 def remainder_(self: Tensor, other: Any) -> Tensor:
     """self %= other."""
-    return update(self, elementwise("remainder", self, other), "remainder_")
+    return update(self, elementwise("remainder", _before(self, other), other), "remainder_")
 
 
 def pow_(self: Tensor, exponent: Any) -> Tensor:
     """self **= exponent."""
-    return update(self, elementwise("pow", self, exponent), "pow_")
+    return update(self, elementwise("pow", _before(self, exponent), exponent), "pow_")
 
 
 def bitwise_and_(self: Tensor, other: Any) -> Tensor:
@@ -245,8 +254,10 @@ def lerp_(self: Tensor, end: Any, weight: Any) -> Tensor:
 def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Every element at least `min` and at most `max`, in place."""
     if min is not None:
-        update(self, elementwise("maximum", self, min), "clamp_")
-    return self if max is None else update(self, elementwise("minimum", self, max), "clamp_")
+        update(self, elementwise("maximum", _before(self, min), min), "clamp_")
+    if max is not None:
+        update(self, elementwise("minimum", _before(self, max), max), "clamp_")
+    return self
 
 
 def detach(self: Tensor) -> Tensor:

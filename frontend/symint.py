@@ -72,6 +72,9 @@ class SymInt:
             return self._of(dims.product((self.expr,) * other))
         return self._number() ** other
 
+    def __rpow__(self, other: Any) -> Any:
+        return other ** self._number()
+
     def __neg__(self) -> Any:
         return self._of(-self.expr)
 

@@ -191,6 +191,8 @@ class Trace:
         """
         if whole:
             return self.lift(tensor)
+        if tensor.storage.trace is not None:
+            raise TraceError(f"a traced tensor {tensor.type} as an argument of another program")
         _check_history(tensor)
         type = tensor_type(tensor.type.dtype, shape if shape is not None else tensor.type.shape)
         param = self.builder.param(type, name)
