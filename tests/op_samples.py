@@ -219,6 +219,12 @@ def _views() -> dict[str, list[Sample]]:
         "concat": [Sample("concat", (real(2, 3), real(2, 1), real(2, 4)), {"axis": 1})],
         "window": [
             Sample("window", (real(2, 6, 8),), window),
+            Sample("window", (real(2, 5, 8),),
+                   {"axes": (2, 1), "sizes": (3, 2), "strides": (3, 2), "dilations": (1, 1)},
+                   label="tiles"),
+            Sample("window", (real(8),),
+                   {"axes": (0,), "sizes": (2,), "strides": (4,), "dilations": (2,)},
+                   label="dilated-gaps"),
             Sample("window", (real(2, 9),),
                    {"axes": (1,), "sizes": (2,), "strides": (3,), "dilations": (1,)}, label="gaps"),
         ],

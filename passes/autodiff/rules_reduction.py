@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...ir.dims import product
-from ...ir.dtypes import f32, i64
+from ...ir.dtypes import f32, i32, i64
 from ...ir.graph import Node, Value, full
 from ...ir.ops import elementwise as ew
 from ...ir.ops.indexed import SCATTER
@@ -77,7 +77,7 @@ def _reduce_extreme(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     if node.attrs["ties"] == "even":
         return (_share(g, hits, x.type, axes),)
     position = _positions(x.type, axes)
-    missing = full(position.type, highest(i64))
+    missing = full(position.type, highest(position.type.dtype))
     first = REDUCE_MIN(ew.WHERE(hits, position, missing), axes=axes, ties="first")
     chosen = ew.EQ(position, spread(first, position.type, axes))
     return (ew.WHERE(chosen, spread(g, x.type, axes), zeros(x.type)),)
@@ -94,13 +94,15 @@ def _share(g: Value, hits: Value, like: TensorType, axes: Sequence[int]) -> Valu
 
 
 def _positions(like: TensorType, axes: Sequence[int]) -> Value:
-    """The index of each element, counted over the flattened `axes`, as i64."""
+    """The index of each element, counted over the flattened `axes`, as i32 if that holds it."""
+    count = product(like.shape[a] for a in axes)
+    dtype = i32 if isinstance(count, int) and count < 2**31 else i64
     total: Value | None = None
     for k, axis in enumerate(axes):
-        part = IOTA(shape=like.shape, axis=axis, dtype=i64)
+        part = IOTA(shape=like.shape, axis=axis, dtype=dtype)
         if k < len(axes) - 1:
             stride = product(like.shape[a] for a in axes[k + 1 :])
-            part = part * size_value(stride, i64, like.shape)
+            part = part * size_value(stride, dtype, like.shape)
         total = part if total is None else total + part
     assert total is not None
     return total

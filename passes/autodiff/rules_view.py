@@ -44,11 +44,8 @@ def _pad(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
 
     def of_operand() -> Value:
         # What a negative `low` or `high` cut off comes back as zeros.
-        cut = (tuple(maximum(-n, 0) for n in low), tuple(maximum(-n, 0) for n in high))
-        whole: Value = g
-        if any(n != 0 for n in cut[0] + cut[1]):
-            none = zeros(tensor_type(g.type.dtype))
-            whole = PAD(g, none, low=cut[0], high=cut[1], interior=(0,) * len(low))
+        cut = tuple(maximum(-n, 0) for n in low), tuple(maximum(-n, 0) for n in high)
+        whole = _padded(g, *cut, (0,) * len(low))
         starts = tuple(maximum(n, 0) for n in low)
         steps = tuple(gap + 1 for gap in interior)
         if whole.type.shape == x.type.shape and all(n == 1 for n in steps):
@@ -86,9 +83,42 @@ def _concat(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
 def _window(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     g, (x,) = sole(cotangents), node.operands
     axes, ndim = node.attrs["axes"], x.type.ndim
+    names = ("sizes", "strides", "dilations")
+    if all(s >= (k - 1) * d + 1 for k, s, d in zip(*(node.attrs[n] for n in names), strict=True)):
+        return (_side_by_side(node, g),)
     extents = tuple(x.type.shape[a] for a in axes)
     placed = UNWINDOW(g, **node.attrs, extents=extents)
-    return (REDUCE_SUM(placed, axes=tuple(range(ndim, ndim + len(axes)))) if axes else placed,)
+    return (REDUCE_SUM(placed, axes=tuple(range(ndim, ndim + len(axes)))),)
+
+
+def _side_by_side(node: Node, g: Value) -> Value:
+    """The windows put back one after the other: where none overlap, nothing needs to be added.
+
+    Every window is filled up to the stride, joined with the axis of windows, and what the last
+    one lacks or exceeds the axis by is added or cut off.
+    """
+    (x,), axes = node.operands, node.attrs["axes"]
+    ndim, count = x.type.ndim, len(axes)
+    gaps = tuple(d - 1 for d in node.attrs["dilations"])
+    reach = [(k - 1) * d + 1 for k, d in zip(node.attrs["sizes"], node.attrs["dilations"])]
+    short = tuple(s - r for s, r in zip(node.attrs["strides"], reach, strict=True))
+    flat = (0,) * ndim
+    whole = _padded(g, flat + (0,) * count, flat + short, flat + gaps)
+    places = {axis: ndim + k for k, axis in enumerate(axes)}
+    order = [p for a in range(ndim) for p in ((a, places[a]) if a in places else (a,))]
+    strides = dict(zip(axes, node.attrs["strides"], strict=True))
+    joined = tuple(g.type.shape[a] * strides.get(a, 1) for a in range(ndim))
+    rest = tuple(size - have for size, have in zip(x.type.shape, joined, strict=True))
+    return _padded(reshaped(transposed(whole, order), joined), flat, rest, flat)
+
+
+def _padded(
+    value: Value, low: tuple[Dim, ...], high: tuple[Dim, ...], interior: tuple[int, ...]
+) -> Value:
+    """`value` padded with zeros; itself where there is nothing to pad."""
+    if all(n == 0 for n in (*low, *high, *interior)):
+        return value
+    return PAD(value, zeros(tensor_type(value.type.dtype)), low=low, high=high, interior=interior)
 
 
 def _unwindow(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:

@@ -59,6 +59,17 @@ def windows(x):
     return view.WINDOW(moved, axes=(0,), sizes=(2,), strides=(2,), dilations=(1,))
 
 
+def overlapping(x):
+    zero = rd.REDUCE_SUM(x, axes=(0, 1))
+    taller = view.PAD(x, zero, low=(1, 0), high=(0, 0), interior=(0, 0))
+    return view.WINDOW(taller, axes=(0,), sizes=(2,), strides=(1,), dilations=(1,))
+
+
+def tiles(x):
+    joined = view.CONCAT(x, x, x, axis=0)
+    return view.WINDOW(joined, axes=(0,), sizes=(2,), strides=(2,), dilations=(1,))
+
+
 def convolved(x, w):
     return CONV(
         x, w, strides=(2, 1), padding=((1, 0), (0, 1)), lhs_dilation=(1, 1), rhs_dilation=(1, 2),
@@ -94,6 +105,8 @@ PROGRAMS = {
     "concat": (lambda x, y: view.CONCAT(x, y, x, axis=0), [ROWS, ROWS]),
     "update_slice": (updated, [ROWS, ROWS]),
     "window": (windows, [ROWS]),
+    "overlapping": (overlapping, [ROWS]),
+    "tiles": (tiles, [ROWS]),
     "sum": (lambda x: rd.REDUCE_SUM(x, axes=(0,)), [ROWS]),
     "prod": (lambda x: rd.REDUCE_PROD(x, axes=(0, 1)), [ROWS]),
     "max": (lambda x: rd.REDUCE_MAX(x, axes=(0,), ties="even"), [ROWS]),
