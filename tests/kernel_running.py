@@ -51,6 +51,7 @@ class Program:
     ) -> None:
         """Runs all tasks, cut into `pieces` that go in reverse order."""
         sizes = sizes or {}
+        buffers = [np.asarray(buffer) for buffer in buffers]
         for buffer, param in zip(buffers, self.kernel.params, strict=True):
             assert buffer.flags.c_contiguous and buffer.dtype == param.type.dtype.numpy
             assert buffer.shape == tuple(evaluate(d, sizes) for d in param.type.shape)

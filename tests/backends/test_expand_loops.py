@@ -236,17 +236,30 @@ def test_many_buffers_in_one_kernel():
 
 
 def test_scatter_add_meets_at_one_element():
-    def body(base, at, u, y):
-        with b.parallel(7, 20) as (i, j):
-            store(y, load(base, i, j), i, j)
+    def body(at, u, y):
         with b.parallel(N, 20) as (i, j):
             b.atomic(y, load(u, i, j), load(at, i), j)
 
-    kernel = b.kernel([("f32", (7, 20)), ("i64", (N,)), ("f32", (N, 20))], [("f32", (7, 20))], body)
+    kernel = b.kernel([("i64", (N,)), ("f32", (N, 20))], [("f32", (7, 20))], body)
     for cpu in CPUS:
         for n in (0, 1, 40):
-            base, at, u = normal(7, 20), RNG.integers(0, 7, n), normal(n, 20)
-            (y,) = compile_and_run(kernel, [base, at, u], {"N": n}, cpu=cpu)
-            expected = base.copy()
+            at, u = RNG.integers(0, 7, n), normal(n, 20)
+            (y,) = compile_and_run(kernel, [at, u], {"N": n}, cpu=cpu)
+            expected = np.zeros((7, 20), np.float32)
             np.add.at(expected, at, u)
             np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_random_bits_are_those_of_the_definition(bits):
+    def body(seed, offset, y):
+        with b.parallel(N) as (i,):
+            drawn = op["random_bits"](load(seed), load(offset), b.index(e(i)), bits=bits)
+            store(y, drawn, i)
+
+    kernel = b.kernel([("i64", ()), ("i64", ())], [(f"u{bits}", (N,))], body)
+    arrays = [np.array(-(2**40) + 7), np.array(2**33 + 5)]
+    for cpu in CPUS:
+        (y,) = compile_and_run(kernel, arrays, {"N": 77}, cpu=cpu)
+        (expected,) = op["rng_bits"].evaluate(arrays, {"shape": (77,), "bits": bits})
+        np.testing.assert_array_equal(y, expected)

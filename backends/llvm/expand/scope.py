@@ -120,7 +120,7 @@ class Expander:
             scope.values[node.results[0]] = self._load(node, scope)
         elif name in ("store", "atomic"):
             self._store(node, scope)
-        elif node.op.kind is Kind.ELEMENTWISE:
+        elif node.op.kind is Kind.ELEMENTWISE or name == "random_bits":
             operands = self.same_lanes([self.value(v, scope) for v in node.operands])
             scope.values[node.results[0]] = self.emit(name, *operands, **node.attrs)
         elif name in self.handlers:
@@ -360,20 +360,31 @@ class Expander:
         """Two partial results joined by a reduction's combine region, lane by lane."""
         inner = scope.inner()
         inner.values.update(zip(region.params, (*left, *right), strict=True))
-        product_of = _summed_product(region, right) if self.target.fma else None
-        if product_of is not None:
-            return [self.emit("fma", *self.same_lanes([*product_of, left[0]]))]
-        return self.run(region, inner)
+        if not (self.target.fma and _is_sum(region)):
+            return self.run(region, inner)
+        sums = []
+        for total, element in zip(left, right, strict=True):
+            factors = _factors(element)
+            name, operands = ("fma", factors) if factors else ("add", (element,))
+            sums.append(self.emit(name, *self.same_lanes([*operands, total])))
+        return sums
 
 
-def _summed_product(region: Region, right: Sequence[Value]) -> tuple[Value, Value] | None:
-    """The factors, where a float product is what `region` adds to the accumulator."""
-    if len(region.nodes) != 1 or region.nodes[0].op.name != "add" or len(right) != 1:
-        return None
-    made = right[0].node
-    if set(region.nodes[0].operands) != set(region.params) or made is None:
-        return None
-    if made.op.name != "mul" or made.results[0].type.dtype.name not in ("f32", "f64"):
+def _is_sum(region: Region) -> bool:
+    """Whether a combine region adds each element to its accumulator, and nothing else."""
+    half = len(region.params) // 2
+    return len(region.nodes) == half and all(
+        value.node is not None
+        and value.node.op.name == "add"
+        and set(value.node.operands) == {region.params[k], region.params[half + k]}
+        for k, value in enumerate(region.yields)
+    )
+
+
+def _factors(value: Value) -> tuple[Value, Value] | None:
+    """The operands, where `value` is a product of floats."""
+    made = value.node
+    if made is None or made.op.name != "mul" or value.type.dtype.name not in ("f32", "f64"):
         return None
     return made.operands[0], made.operands[1]
 

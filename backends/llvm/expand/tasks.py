@@ -8,6 +8,7 @@ from ....ir.dims import Dim, Var, minimum, of_atom, product
 from ....ir.graph import Graph, Node, Value
 from ....ir.ops.loop import IF
 from ....ir.schedule import Nest, Schedule, scheduled_nodes
+from ....ir.sugar import neutral
 from ....ir.target import Target
 from .contract import expand_contract
 from .loops import Carried, bind, bind_single, group_extents, vector_loop
@@ -40,6 +41,7 @@ def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
     scope = Scope(None, None)
     for param in kernel.params:
         scope.buffers[param] = expander.builder.param(param.type, param.name), 0
+    _fill_joined(expander, kernel)
     outer = _outermost(kernel)
     for node in kernel.nodes:
         expander.builder.line = node.line
@@ -58,6 +60,20 @@ def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
     )
 
 
+def _fill_joined(expander: Expander, kernel: Graph) -> None:
+    """Outputs that atomics join begin as neutral elements."""
+    joined = {n.operands[0]: n.attrs["combine"] for n in kernel.walk() if n.op.name == "atomic"}
+    for param, buffer in zip(kernel.params, expander.builder.params, strict=True):
+        if param not in joined:
+            continue
+        value = expander.emit("constant", value=neutral(joined[param], param.type.dtype))
+        lanes, size = expander.target.lanes(param.type.dtype), param.type.size
+        vector_loop(
+            expander, Scope(None, None), size, lanes, 0, size,
+            lambda at, flat, _, b=buffer, v=value: expander.write(b, flat, v, at) or (),
+        )  # fmt: skip
+
+
 def task_extent(loops: Graph) -> Dim:
     """The number of tasks of a loop-level graph, over its size symbols."""
     for node in loops.nodes:
@@ -70,7 +86,7 @@ def _outermost(kernel: Graph) -> Node | None:
     """The one node whose range tasks share; None where the kernel is one task."""
     working = [n for n in kernel.nodes if n.regions or n.op.name in ("store", "atomic")]
     if len(working) != 1 or any(n.op.name == "atomic" for n in kernel.walk()):
-        return working[0] if working and working[0].op.name == "many" else None
+        return None
     return working[0] if working[0].op.name in ("parallel", "many") else None
 
 
