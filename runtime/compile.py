@@ -21,6 +21,7 @@ from ..backends.llvm.target import host_target
 from ..ir.dims import Dim, symbol, symbols
 from ..ir.graph import Graph, Location, Node
 from ..ir.isomorphic import graph_hash
+from ..ir.ops.base import TypeRuleError
 from ..ir.plan import Launch, Plan
 from ..ir.target import Target
 from ..ir.verifier import verify
@@ -169,7 +170,7 @@ def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> KernelC
         code = _object(text, target)
     except native.LLVMError as error:
         raise CompileError(_explain(node, str(error))) from error
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, TypeRuleError, NotImplementedError) as error:
         path = _keep(f"{kernel}\n// schedule: {schedule}\n")
         raise CompileError(
             _explain(node, f"{error}\nThe text of the kernel is in {path}")
