@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from kernel_building import atomic, e, kernel, load, op, parallel, row, store, total
+from kernel_building import atomic, e, index, kernel, load, op, parallel, row, store, total
 from launches import add, both, reverse, row_sum, scale, softmax
 
 from sley.ir.builder import Recording
 from sley.ir.dims import symbol
 from sley.ir.dtypes import f32
+from sley.ir.ops.base import active
 from sley.ir.ops.kernel import CONTRACT, INDEX, MANY
 from sley.ir.types import tensor_type
 from sley.passes.inplace import may_overwrite
@@ -45,10 +46,8 @@ def test_another_index_forbids():
 
     def shifted(x, out):
         with parallel(N) as (i,):
-            ahead = op["lt"](load_index(i), load_index(N - 2))
+            ahead = op["lt"](index(i), index(N - 2))
             store(out, load(x, i) + load(x, e(i) + 1, guard=ahead), i)
-
-    from kernel_building import index as load_index
 
     assert not may_overwrite(one(shifted, shape=(N,)), 0, 0)
 
@@ -111,13 +110,23 @@ def test_sizes_and_elements_must_agree():
     assert not may_overwrite(one(narrow, dtype="bf16"), 0, 0)
 
 
-def test_atomics_and_sequential_loops_forbid():
+def test_atomics_forbid():
     def scattered(x, out):
         with parallel(N, 8) as i:
             store(out, load(x, *i), *i)
             atomic(out, load(x, *i), *i)
 
     assert not may_overwrite(one(scattered), 0, 0)
+
+
+def test_a_loop_that_comes_back_forbids():
+    def again(x, out):
+        builder = active()
+        with builder.region([INDEX]) as turn, parallel(N, 8) as i:
+            store(out, load(x, *i), *i)
+        op["for"](lo=0, hi=3, step=1, carries=0, regions=(turn.closed,))
+
+    assert not may_overwrite(one(again), 0, 0)
 
 
 @pytest.mark.parametrize("position, allowed", [(0, False), (1, False), (2, True)])
