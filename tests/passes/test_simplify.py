@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_samples import ALL_SAMPLES, Sample
 from programs import record
+from random_graphs import random_arrays, random_graph
 
 from sley.ir import dtypes as dt
 from sley.ir.builder import Recording
@@ -21,6 +22,7 @@ from sley.ir.ops import view
 from sley.ir.ops.base import OPS
 from sley.ir.ops.source import CONSTANT, IOTA, SIZE
 from sley.ir.types import tensor_type
+from sley.passes.autodiff.transform import vjp
 from sley.passes.dead import prune
 from sley.passes.simplify import simplify
 
@@ -319,3 +321,16 @@ def test_random_programs_keep_their_bits(data) -> None:
             assert_same_bits(found, expected)
     assert work(smaller) <= work(graph)
     assert str(simplify(smaller)) == str(smaller), "a second run finds nothing more"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_gradients_keep_their_bits(seed: int) -> None:
+    graph = vjp(random_graph(seed))
+    smaller = simplify(graph)
+    assert work(smaller) <= work(graph)
+    for size in (5, 1):
+        sizes = {"N": size}
+        arrays = random_arrays(graph, sizes)
+        pairs = zip(evaluate(smaller, arrays, sizes), evaluate(graph, arrays, sizes), strict=True)
+        for found, expected in pairs:
+            assert_same_bits(found, expected)
