@@ -18,6 +18,7 @@ from ..ir.dtypes import DType, bf16
 from ..ir.graph import Value
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
+from .epoch import epoch
 from .errors import AutogradError, DTypeError, IndexingError, ShapeError, TraceError
 from .storage import Storage
 from .symint import SymInt
@@ -276,6 +277,12 @@ class Tensor:
                 "requires_grad of a tensor that was computed cannot be changed",
                 hint="use detach() for one without a history",
             )
+        if tensor is not self:
+            raise TraceError(
+                "requires_grad of a captured tensor cannot change inside a compiled function",
+                hint="set it before the call",
+            )
+        epoch.count += 1
         tensor.base, tensor.step = None, None  # a leaf is its own beginning
         tensor._requires, tensor._version = requires_grad, -1
         return self
@@ -304,6 +311,7 @@ class Tensor:
             if value.type != self.type:
                 raise ShapeError(f".grad of a tensor {self.type} cannot be {value.type}")
         if ambient.trace is None:
+            epoch.count += value is not self._grad
             self._grad = value
         else:
             ambient.trace.write_grad(self, value)
@@ -320,6 +328,7 @@ class Tensor:
             raise TraceError(
                 "`.data = ...` cannot be recorded", hint="write `with sley.no_grad(): x.copy_(y)`"
             )
+        epoch.count += 1
         self.storage, self.path, self.type = source.storage, source.path, source.type
         self._array, self._version, self._tracked = source._array, -1, False
         self.base, self.step = None, None
@@ -437,7 +446,8 @@ class Tensor:
                 no_data(self, "it was deep-copied")
             storage = memo[id(self.storage)] = Storage.of_array(self.storage.array.copy())
         made = type(self).__new__(type(self))
-        array: np.ndarray = storage.array
+        array = storage.array
+        assert array is not None
         for step in self.path:
             array = step.array(array)
         _init(made, storage, self.path, self.type, array)

@@ -241,6 +241,8 @@ class Trace:
             shadow.base, shadow.step = self.lift(tensor.base), tensor.step
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
         shadow._hooks, shadow._retains = tensor._hooks, tensor._retains
+        if tensor.type.dtype.is_float:
+            self.record_read("requires_grad", tensor, "_requires", tensor._requires)
         self.shadows[tensor], self._concrete[shadow] = shadow, tensor
         return shadow
 
@@ -303,7 +305,7 @@ class Trace:
         concrete = self._concrete.get(shadow)
         if concrete is not None and shadow not in self._grads and shadow not in self._grads_read:
             self._grads_read.add(shadow)
-            self.record_read("grad", concrete, "grad", concrete._grad)
+            self.record_read("grad", concrete, "_grad", concrete._grad)
         return shadow._grad
 
     def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:

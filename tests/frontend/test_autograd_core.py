@@ -19,6 +19,7 @@ from sley.frontend.context import (
     no_grad,
     set_grad_enabled,
 )
+from sley.frontend.epoch import epoch
 from sley.frontend.errors import AutogradError, ShapeError, TraceError
 
 V = np.array([1.0, -2.0, 3.0], np.float32)
@@ -58,7 +59,8 @@ def test_a_captured_gradient_is_added_to_in_place():
     captured = {c.storage for c in recorded.trace.captures.values() if c.is_written}
     assert captured == {w.grad.storage}
     assert recorded.trace.grad_writes() == []
-    assert [(r.kind, r.owner, r.value) for r in recorded.trace.reads] == [("grad", w, w.grad)]
+    reads = {r.kind: (r.owner, r.value) for r in recorded.trace.reads if r.owner is w}
+    assert reads == {"grad": (w, w.grad), "requires_grad": (w, True)}
     assert w.grad.tolist() == [3.0, 3.0, 3.0]
 
 
@@ -72,7 +74,7 @@ def test_setting_grad_to_none_first_needs_no_guard():
         total(t * t).backward()
 
     recorded = record(program, w)
-    assert recorded.trace.reads == []
+    assert [r.kind for r in recorded.trace.reads] == ["requires_grad"]
     ((concrete, gradient),) = recorded.trace.grad_writes()
     assert concrete is w and gradient.storage.trace is recorded.trace
     assert w.grad.tolist() == [3.0, 3.0, 3.0]
@@ -331,6 +333,25 @@ def test_a_history_from_outside_does_not_enter_a_trace():
     with pytest.raises(TraceError, match="history from outside"):
         record(lambda t: t * 2.0, y)
     record(lambda t: t * 2.0, y.detach())
+
+
+def test_what_compiled_programs_have_read_moves_the_epoch():
+    w = leaf()
+    before = epoch.count
+    w.grad = None
+    w[0:1].detach().zero_()
+    assert epoch.count == before
+    w.grad = tensor(ONES)
+    w.requires_grad_(False)
+    w.data = tensor(ONES)
+    assert epoch.count == before + 3
+
+    def program(t):
+        with pytest.raises(TraceError, match="before the call"):
+            t.requires_grad_()
+
+    record(program, w)
+    assert not w.requires_grad
 
 
 def test_grad_has_the_type_of_its_tensor():
