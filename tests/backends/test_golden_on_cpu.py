@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernel_running import compile_and_run
+from random_graphs import random_graph
 
+from sley.backends.llvm.emit import kernel_symbols
 from sley.backends.llvm.kernel import compile_kernel
 from sley.backends.llvm.native import assembly
 from sley.backends.llvm.target import host_target
@@ -15,6 +17,7 @@ from sley.ir.dims import evaluate, symbols
 from sley.ir.evaluate_kernel import evaluate_kernel
 from sley.ir.parser import parse_program
 from sley.ir.schedule import parse_schedule
+from sley.passes.pipeline import run_passes
 from sley.passes.schedule import schedule
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden" / "kernels"
@@ -70,3 +73,18 @@ def test_llvm_emits_code_for_aarch64(name):
     text = compile_kernel(kernel, schedule(kernel, target), target, "kernel").text
     code = assembly(text, cpu=target.cpu, features=target.features, triple=target.triple)
     assert ".4s" in code
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_kernels_of_random_programs(seed):
+    cpu = CPUS[seed % len(CPUS)]
+    graph = run_passes(random_graph(seed, 16), host_target(cpu)).plan.graph
+    for node in graph.nodes:
+        kernel, chosen = node.attrs["kernel"], node.attrs["schedule"]
+        sizes = dict.fromkeys(kernel_symbols(kernel), 5)
+        if not set(sizes) <= set(symbols(d for p in kernel.inputs for d in p.type.shape)):
+            continue  # the evaluation learns sizes from the inputs alone
+        arrays = inputs_of(kernel, sizes)
+        results = compile_and_run(kernel, arrays, sizes, cpu=cpu, pieces=2, schedule=chosen)
+        for result, expected in zip(results, evaluate_kernel(kernel, arrays), strict=True):
+            np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)

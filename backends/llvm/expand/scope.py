@@ -242,6 +242,8 @@ class Expander:
             return self.access("load", (buffer,), offset, guard=guard)
         assert vector is not None
         guard = self._masked(guard, vector)
+        if not buffer.type.shape:
+            return self._read_single(buffer, guard)
         if stride == 1:
             start = offset - of_atom(Var(vector.iota))
             return self.access("load", (buffer,), start, lanes=vector.lanes, guard=guard)
@@ -265,7 +267,9 @@ class Expander:
         assert vector is not None
         value = self.widen(value, vector.lanes)
         guard = self._masked(guard, vector)
-        if stride == 1:
+        if not buffer.type.shape:
+            self._write_single(buffer, value, guard, vector)
+        elif stride == 1:
             start = offset - of_atom(Var(vector.iota))
             self.access("store", (buffer, value), start, lanes=vector.lanes, guard=guard)
         elif stride == REVERSIBLE:
@@ -276,6 +280,24 @@ class Expander:
             )  # fmt: skip
         else:
             self.access("store", (buffer, value), self._spread(offset, vector), guard=guard)
+
+    def _read_single(self, buffer: Value, guard: Value | None) -> Value:
+        """The element of a 0-d buffer, which is always there; 0 in lanes without the guard."""
+        found = self.access("load", (buffer,), 0)
+        if guard is None:
+            return found
+        zero = Literal(np.zeros((), buffer.type.dtype.numpy))
+        return self.emit(
+            "where", *self.same_lanes([guard, found, self.emit("constant", value=zero)])
+        )
+
+    def _write_single(
+        self, buffer: Value, value: Value, guard: Value | None, vector: Vector
+    ) -> None:
+        """Stores the lane with the guard (there is one at most) to a 0-d buffer."""
+        for lane in range(vector.lanes):
+            holds = guard and self.emit("extract", guard, lane=lane)
+            self.access("store", (buffer, self.emit("extract", value, lane=lane)), 0, guard=holds)
 
     def _store(self, node: Node, scope: Scope) -> None:
         index = tuple(self.apply(d, node.operands, scope) for d in node.attrs["index"])
