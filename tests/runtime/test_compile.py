@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from launches import add, launch, program, random_arrays, reverse, scale, softmax
 from programs import record
+from training_steps import mlp_arrays, mlp_step
 
 from sley.backends.llvm.kernel import compile_kernel
 from sley.backends.llvm.target import host_target
@@ -217,3 +218,16 @@ def test_a_broken_pass_is_named():
     with pytest.raises(ValueError) as caught:
         compile_graph(wrong, Options(verify=True))
     assert "'trace'" in caught.value.__notes__[0]
+
+
+def test_a_training_step_is_one_program_for_every_size():
+    graph, donated = mlp_step([12, 16, 16, 10])
+    executable = compile_graph(graph, Options(donated=donated))
+    for size in (32, 7, 1, 0, 33):
+        arrays = mlp_arrays(graph, size)
+        for _ in range(2):
+            expected = evaluate(graph, arrays)
+            (loss,) = executable(arrays)
+            np.testing.assert_allclose(loss, expected[0], rtol=1e-5, atol=1e-6)
+            for result, source in donated.items():
+                np.testing.assert_allclose(arrays[source], expected[result], rtol=1e-4, atol=1e-6)
