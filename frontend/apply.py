@@ -90,7 +90,18 @@ def value_of(tensor: Tensor) -> Value:
 
 def _derive(tensor: Tensor, trace: Trace | None) -> Value:
     """Find the value of a tensor that has none yet, or whose storage was written since."""
-    storage, root = tensor.storage, tensor.root()
+    root = tensor.root()
+    stale = [tensor]
+    while stale[-1].base is not None and stale[-1].base._version != tensor.storage.version:
+        stale.append(stale[-1].base)
+    for view in reversed(stale):
+        value = _derive_one(view, root, trace)
+    return value
+
+
+def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:
+    """As `_derive`, where the value of the base is present."""
+    storage = tensor.storage
     if tensor is not root and (root._tracked or root._requires or trace is not None):
         assert tensor.base is not None and tensor.step is not None
         emit_view = TRACKING.emit if trace is None else trace.builder.emit_view

@@ -222,7 +222,7 @@ def slice_bounds(item: slice, size: Dim) -> tuple[Dim, Dim, int]:
     assert trace is not None, "a symbolic size outside of a trace"
     begin, end = _clamped(low, size, step, True), _clamped(high, size, step, False)
     span = end - begin if step > 0 else begin - end
-    if trace.decide(span, "<", 1):
+    if trace.decide(span, "<", 0):
         return 0, 0, step
     return begin, floordiv(span + abs(step) - 1, abs(step)), step
 

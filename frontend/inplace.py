@@ -71,12 +71,19 @@ def _chain(target: Tensor, root: Tensor) -> Path:
     return target.path[len(root.path) :]
 
 
+def _covers(chain: Path) -> bool:
+    """Whether a write through `chain` leaves nothing of what was there, so that it is not read."""
+    return all(step.bijective for step in chain)
+
+
 def _write_eager(target: Tensor, root: Tensor, new: Value) -> None:
     assert isinstance(new, EagerValue) and target._array is not None
     storage, line = target.storage, user_location()
     history: Value | None = None
     if ambient.context.grad_enabled and (root._tracked or new.tracked):
-        history = updated(value_of(root), _chain(target, root), new, TRACKING.emit)
+        chain = _chain(target, root)
+        old = new if _covers(chain) else value_of(root)
+        history = updated(old, chain, new, TRACKING.emit)
         if history is new and new.storage is not None:
             # The value of another tensor: a node of its own, that lies in this memory.
             history = TRACKING.emit(RESHAPE, (new,), {"shape": new.type.shape})
@@ -94,9 +101,8 @@ def _write_traced(target: Tensor, root: Tensor, new: Value) -> None:
     assert trace is not None
     emit = trace.builder.emit
     chain = _chain(target, root)
-    whole = all(step.bijective for step in chain)
-    if whole and not root._tracked:
-        old = new  # not read
+    if _covers(chain):
+        old = new
     elif root._requires:
         old = trace.current(storage)
         for step in root.path:

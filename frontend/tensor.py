@@ -225,6 +225,7 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """The address of the first element."""
+        self.storage.handed_out = True
         return int(self.array.__array_interface__["data"][0])
 
     @property

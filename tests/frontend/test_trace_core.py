@@ -169,6 +169,41 @@ def test_views_and_writes_with_symbols():
             np.testing.assert_array_equal(a, b)
 
 
+SLICES = [
+    lambda x: x[1:], lambda x: x[:-1], lambda x: x[::2], lambda x: x[::-1], lambda x: x[-3:],
+    lambda x: x[:2], lambda x: x[x.shape[0] // 2 :], lambda x: x[: x.shape[0] - 1],
+    lambda x: x[5:2:-1], lambda x: x[-2:1:-2], lambda x: x[9:], lambda x: x[x.shape[0] - 1],
+    lambda x: x[-1], lambda x: x[0], lambda x: x[None, ..., 0], lambda x: x[[0, -1]],
+    lambda x: x[[1, 0], [0, -1]], lambda x: x[:, [2, -3]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(SLICES)))
+def test_indices_of_symbolic_axes(number):
+    """Where the guards hold, the program gives what numpy does; they hold for the example."""
+    program = SLICES[number]
+    recorded, _ = dynamic(program, [("N", 3)], {"N": 4})
+    assert all(g.holds({"N": 4}) for g in recorded.trace.guards)
+    tried = 0
+    for n in range(12):
+        if not all(g.holds({"N": n}) for g in recorded.trace.guards):
+            continue
+        x = np.arange(n * 3, dtype=np.float32).reshape(n, 3)
+        try:
+            expected = program(x)
+        except IndexError:
+            continue  # numpy checks what a program does not
+        (got,) = recorded.run({recorded.graph.params[0]: x}, {"N": n})
+        np.testing.assert_array_equal(got, expected)
+        tried += 1
+    assert tried >= 2
+
+
+def test_reversing_needs_no_guard():
+    recorded, _ = dynamic(lambda x: (x[::-1], x[::2]), [("N",)], {"N": 4})
+    assert recorded.trace.guards == []
+
+
 def test_comparisons_become_guards():
     def program(x):
         if x.shape[0] > 3:
