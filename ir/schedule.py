@@ -30,7 +30,9 @@ class ContractSchedule:
         lanes: elements of a vector.
         swap: the rows are rhs and n, the columns lhs and m.
         rows, columns: how an operand is read: "across" copies it into panels by vectors over its
-            own axis, "along" by vectors over k that are transposed, "direct" does not copy.
+            own axis, "along" by vectors over k that are transposed, "direct" does not copy;
+            columns as "dots" are not copied either and multiplied in vectors over k, which asks
+            for one block of all k, mr = mc = all rows, and k to be one run in both operands.
     """
 
     mr: int
@@ -57,6 +59,7 @@ class Nest:
         vector: which group is computed in vectors (its loop is the innermost), or None.
         lanes: elements of such a vector; more than a register holds unrolls, and keeps as many
             accumulators of a reduction.
+        tail: lanes of the loop over what is left: under a mask, or 1 for one by one.
         block: turns of a loop whose partial sums are added up before they join the total, which
             bounds the rounding error; 0 where it does not matter.
         recompute: of a row: its elements are computed again (or re-read) where they are used,
@@ -67,6 +70,7 @@ class Nest:
     groups: tuple[tuple[int, ...], ...] = ()
     vector: int | None = None
     lanes: int = 1
+    tail: int = 1
     block: int = 0
     recompute: bool = False
     contract: ContractSchedule | None = None

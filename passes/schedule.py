@@ -106,7 +106,8 @@ class _Scheduler:
                 continue
             if node.op.name == "many":
                 lanes = 1 if vectorised else self._unrolled(node.regions[0])
-                self.nests[node] = Nest(((0,),), None if vectorised else 0, lanes)
+                tail = self._tail(node.regions[0], lanes)
+                self.nests[node] = Nest(((0,),), None if vectorised else 0, lanes, tail)
                 vectorised_inside = True
             elif node.op.name == "contract":
                 self.nests[node] = Nest(contract=schedule_contract(node, self.target))
@@ -126,12 +127,13 @@ class _Scheduler:
         vector = None
         if not (vectorised or recompute or node.op.name == "cumulate"):
             vector = self._vector_group(node, groups, found)
-        lanes = 1
+        lanes = tail = 1
         if vector is not None:
             extent = product(extents[axis] for axis in groups[vector])
             lanes = self._lanes(node, extent)
+            tail = self._tail(body, lanes)
         block = BLOCK if node.op.name == "reduce" and _rounds(node.regions[1]) else 0
-        self.nests[node] = Nest(groups, vector, lanes, block, recompute)
+        self.nests[node] = Nest(groups, vector, lanes, tail, block, recompute)
         for inner in node.regions:
             self._visit(inner, vectorised or vector is not None)
 
@@ -200,7 +202,7 @@ class _Scheduler:
         wide = self._unrolled(node.regions[0])
         if not isinstance(extent, int):
             return wide
-        while wide > native and (extent < wide or extent % wide):
+        while wide > native and extent < wide:
             wide //= 2
         while wide > 1 and extent <= wide // 2:
             wide //= 2
@@ -208,6 +210,10 @@ class _Scheduler:
             while wide > max(1, extent):
                 wide //= 2
         return wide
+
+    def _tail(self, body: Region, lanes: int) -> int:
+        """Lanes of the loop over what fills no vector of `lanes`."""
+        return min(lanes, self._native(body)) if self.target.masks else 1
 
     def _native(self, body: Region) -> int:
         """Lanes of one register of the widest element that is loaded, stored or yielded."""

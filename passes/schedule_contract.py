@@ -21,8 +21,10 @@ from ..ir.target import Target
 
 DEEP = 2048  # a longer sum is cut into blocks of k
 UNKNOWN_DEEP = 512  # the block of k where K is a symbol
-COLUMN_BYTES = 8 << 20  # of packed columns of one thread, at most
+COLUMN_BYTES = 2 << 20  # of packed columns of one thread, where L2 is smaller
 TASK = 1 << 18  # multiply-adds that are worth a task
+DOT_ROWS = 4  # rows of a product that is computed as dot products
+DIRECT_DEEP = 32  # k of a block whose columns are read in place: whole pages of few rows
 UNKNOWN_PANELS = 8  # panels of a block where the extent is a symbol
 
 
@@ -37,11 +39,14 @@ def schedule_contract(node: Node, target: Target) -> ContractSchedule:
 @dataclass(frozen=True, slots=True)
 class _Side:
     """An operand: its own axes and those of k (none of extent 1), how many own points there are,
-    how far the innermost axes of k that collapse reach, its accesses."""
+    into how many runs the axes of both collapse, how far the innermost one of k reaches, its
+    accesses."""
 
     own: Sequence[Value]
     k: Sequence[Value]
     extent: Dim
+    own_runs: int
+    k_runs: int
     last_run: Dim
     accesses: Sequence[Access]
 
@@ -84,19 +89,17 @@ class _Chooser:
     def choose(self) -> ContractSchedule:
         mr, vectors = self._tile()
         nr = vectors * self.lanes
+        rows, columns = self._form(self.rows), self._form(self.columns)
         kc = self._depth_block(nr)
-        mc, nc = self._blocks(mr, nr, kc)
-        return ContractSchedule(
-            mr=mr,
-            nr=nr,
-            kc=kc,
-            mc=mc,
-            nc=nc,
-            lanes=self.lanes,
-            swap=self.swap,
-            rows=self._form(self.rows),
-            columns=self._form(self.columns),
-        )
+        if self._reads_once(mr):
+            if columns == "along" and self._dots_fit():
+                assert isinstance(self.depth, int)
+                columns, nr, kc = "dots", self.lanes, max(1, self.depth)
+            elif columns == "across" and self._direct_fits(nr):
+                columns = "direct"
+                kc = min(kc, DIRECT_DEEP) if self._is_large() else kc
+        mc, nc = self._blocks(mr, nr, kc, columns)
+        return ContractSchedule(mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns)
 
     # ------------------------------------------------------------------ register tile
 
@@ -131,10 +134,12 @@ class _Chooser:
         blocks = -(-self.depth // most)
         return -(-self.depth // blocks // self.lanes) * self.lanes
 
-    def _blocks(self, mr: int, nr: int, kc: int) -> tuple[int, int]:
+    def _blocks(self, mr: int, nr: int, kc: int, columns: str) -> tuple[int, int]:
         """(mc, nc): what fits the caches, and enough tasks for the threads."""
         rows_fit = max(1, self.target.l2 // 2 // (kc * self.size * mr))
-        columns_fit = max(1, COLUMN_BYTES // (kc * self.size * nr))
+        columns_fit = max(1, max(COLUMN_BYTES, self.target.l2) // (kc * self.size * nr))
+        if columns == "direct":  # the tiles are what stays in the cache
+            columns_fit = max(1, self.target.l2 // 4 // (mr * self.size * nr))
         m_panels, n_panels = _panels(self.rows.extent, mr), _panels(self.columns.extent, nr)
         m_blocks = -(-m_panels // rows_fit)
         n_blocks = -(-n_panels // columns_fit)
@@ -163,6 +168,26 @@ class _Chooser:
         along = _strided(side.accesses, side.k[-1])
         return "along" if along < own else "across"
 
+    def _is_large(self) -> bool:
+        """Whether the columns do not stay in L2."""
+        size = self.columns.extent * self.depth * self.size
+        return not isinstance(size, int) or 2 * size > self.target.l2
+
+    def _reads_once(self, mr: int) -> bool:
+        """Whether one tile has all rows: each element of the columns is then used once."""
+        return isinstance(self.rows.extent, int) and self.rows.extent <= mr
+
+    def _direct_fits(self, nr: int) -> bool:
+        """Whether columns can be read in the loop over k: nothing to divide there, and no masks
+        that cost."""
+        plain = self.columns.own_runs <= 1 and self.columns.k_runs <= 1
+        return plain and (self.target.masks or self.columns.extent % nr == 0)
+
+    def _dots_fit(self) -> bool:
+        few = isinstance(self.rows.extent, int) and self.rows.extent <= DOT_ROWS
+        runs = max(self.columns.k_runs, self.rows.k_runs, self.columns.own_runs)
+        return few and runs <= 1 and isinstance(self.depth, int) and self.lanes > 1
+
     def _short(self, extent: Dim) -> bool:
         """Whether vectors over k would mostly not lie within its innermost run."""
         return isinstance(extent, int) and 2 * extent <= self.lanes
@@ -181,10 +206,11 @@ def _side(
     found = accesses(region, expressions)
     dims = [a.offset for a in found] + list(index_uses(region, expressions))
     runs = () if 0 in depths else collapse(k, depths, dims)
+    own_runs = () if 0 in sizes else collapse(own, sizes, dims)
     last_run = product(depths[axis] for axis in runs[-1]) if runs else 1
     own = [v for v in own if extents[v] != 1]
     k = [v for v in k if extents[v] != 1]
-    return _Side(own, k, product(sizes), last_run, found)
+    return _Side(own, k, product(sizes), len(own_runs), len(runs), last_run, found)
 
 
 def _innermost(variables: Sequence[Value], extents: Sequence[Dim]) -> Value | None:

@@ -382,3 +382,48 @@ def test_small_images_share_a_tile(pixels):
     for cpu in CPUS:
         (y,) = compile_and_run(kernel, [x, w], cpu=cpu, pieces=2)
         np.testing.assert_allclose(y, np.einsum("icp,oc->iop", x, w), atol=1e-5)
+
+
+# ---------------------------------------------------------------------------- few rows
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("tb", [False, True])
+@pytest.mark.parametrize("shape", [(1, 50, 40), (3, 37, 33), (4, 16, 5), (6, 300, 70)])
+def test_few_rows(shape, tb, cpu):
+    check_matmul(Program(matmul(*shape, tb=tb), cpu), shape, tb=tb)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("ta", [False, True])
+def test_one_column(ta, cpu):
+    check_matmul(Program(matmul(50, 1, 43, ta=ta), cpu), (50, 1, 43), ta=ta)
+
+
+def test_a_long_matrix_times_a_vector_is_read_in_place():
+    program = Program(matmul(1, 1100, 700))
+    chosen = program.schedule.nests[0].contract
+    if program.target.masks:
+        assert chosen.columns == "direct" and chosen.kc < 700
+    check_matmul(program, (1, 1100, 700))
+
+
+def test_dot_products_of_undefined_numbers_past_the_end():
+    """1 / x of what a masked lane holds is infinite and must not reach the sum."""
+    n, k = 20, 21
+
+    def body(x, w, y):
+        contract(
+            (1,), (n,), (k,), lambda i, t: b.constant("f32", 1) / load(x, t),
+            lambda t, j: b.constant("f32", 1) / load(w, j, t),
+            lambda i, j, total: store(y, total, j),
+        )  # fmt: skip
+
+    kernel = b.kernel([("f32", (k,)), ("f32", (n, k))], [("f32", (n,))], body)
+    x, w = 1 + RNG.random(k, np.float32), 1 + RNG.random((n, k), np.float32)
+    for cpu in CPUS:
+        program = Program(kernel, cpu)
+        assert program.schedule.nests[0].contract.columns == "dots"
+        y = np.zeros(n, np.float32)
+        program([x, w, y])
+        np.testing.assert_allclose(y, (1 / w) @ (1 / x), rtol=1e-5)

@@ -28,9 +28,9 @@ from .blocks import (
     fixed,
     joined_axes,
     lane_places,
-    round_up,
     when,
 )
+from .dots import Rows, copy_rows, dot
 from .microkernel import multiply
 from .packing import Operand, Panel, pack
 from .scope import Expander, Scope, Vector
@@ -92,14 +92,15 @@ class _Product:
 
     def _allocate(self) -> None:
         expander, schedule = self.expander, self.schedule
-        deep = schedule.kc if not isinstance(self.depth, int) else min(self.depth, schedule.kc)
-        self.panel_depth = int(round_up(deep, self.lanes))
-        self.row_width = int(round_up(schedule.mr, self.lanes))
-        self.row_panels = expander.alloc(
-            (schedule.mc // schedule.mr * self.panel_depth * self.row_width,), self.acc
-        )
-        self.column_panels = expander.alloc((schedule.nc * self.panel_depth,), self.acc)
+        deep = min(self.depth, schedule.kc) if isinstance(self.depth, int) else schedule.kc
+        self.panel_depth = -(-deep // self.lanes) * self.lanes
+        self.row_width = -(-schedule.mr // self.lanes) * self.lanes
         self.single = self.blocks_k == 1
+        if schedule.rows != "direct":
+            rows = schedule.mc // schedule.mr * self.row_width
+            self.row_panels = expander.alloc((rows * self.panel_depth,), self.acc)
+        if schedule.columns not in ("direct", "dots"):
+            self.column_panels = expander.alloc((schedule.nc * self.panel_depth,), self.acc)
         tiles = 1 if self.single else schedule.mc // schedule.mr * (schedule.nc // schedule.nr)
         self.tile_size = schedule.mr * schedule.nr
         self.tiles = expander.alloc((tiles * self.tile_size,), self.acc)
@@ -177,7 +178,7 @@ class _Product:
     def _pack_columns(
         self, scope: Scope, block: _Block, number: Dim, depth: tuple[Dim, Dim], panels: Dim
     ) -> None:
-        if self.columns.form == "direct":
+        if self.columns.form in ("direct", "dots"):
             return
         schedule = self.schedule
         blocks = (block.n0 // schedule.nc, self.blocks_n)
@@ -203,6 +204,9 @@ class _Product:
         blocks = (block.m0 // schedule.mc, self.blocks_m)
         stale = self._stale(1, self.rows, self.row_batch, block.batch, blocks, number)
         with when(self.expander, stale):
+            if self.columns.form == "dots":
+                copy_rows(self.expander, scope, self.rows, self._copied_rows())
+                return
 
             def panel(i: Dim) -> None:
                 base = i * (self.panel_depth * self.row_width)
@@ -213,6 +217,9 @@ class _Product:
                 pack(self.expander, scope.inner(), self.rows, where)
 
             self._for(panels, panel)
+
+    def _copied_rows(self) -> Rows:
+        return Rows(self.row_panels, self.panel_depth, self.schedule.mr)
 
     def _stale(
         self,
@@ -252,6 +259,11 @@ class _Product:
         base: Dim = 0
         if not self.single:
             base = fixed(expander, (j * m_panels + i) * self.tile_size)
+        if self.columns.form == "dots":
+            copied = self._copied_rows()
+            dot(expander, scope, copied, self.columns, n, self.tiles, schedule.nr)
+            self._finish(scope, base, m, n)
+            return
         tile = self._begin(base, number)
         tile = multiply(
             expander, depth[1], tile,
