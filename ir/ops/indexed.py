@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..types import TensorType
 from ..dims import Dim
+from ..types import TensorType
 from .base import Attrs, IndexedMap, Kind, define, need
 
 Types = Sequence[TensorType]
@@ -30,7 +30,7 @@ def _check_range(indices: np.ndarray, size: int, name: str) -> None:
 def _eval_gather(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     x, indices = arrays
     _check_range(indices, x.shape[attrs["axis"]], "gather")
-    return [np.take(x, indices, axis=attrs["axis"])]
+    return [np.asarray(np.take(x, indices, axis=attrs["axis"]))]
 
 
 def _infer_scatter(types: Types, attrs: Attrs) -> Types:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sley.ir import evaluate_kernel as module
 from sley.ir.evaluate import evaluate
 from sley.ir.graph import Graph

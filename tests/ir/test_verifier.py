@@ -211,7 +211,9 @@ def test_storage(body: str, message: str) -> None:
     refuse(kernel(body), message)
 
 
-MANY = "many({operands}) {{extents=[8]}} (%i, %a: f32[L], %b: f32[L]) {{ store {to}[%i] = {value} }}"
+MANY = (
+    "many({operands}) {{extents=[8]}} (%i, %a: f32[L], %b: f32[L]) {{ store {to}[%i] = {value} }}"
+)
 
 
 def test_many_writes_outputs() -> None:
