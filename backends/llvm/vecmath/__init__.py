@@ -1,7 +1,8 @@
-"""Vector math functions as LLVM IR text: `function("exp", "f32", 16)` is an internal, branch-free, inlined definition.
+"""Vector math functions as LLVM IR text.
 
-No libm: only LLVM intrinsics that become plain instructions (with `fma=False` also where the CPU has no fused
-multiply-add). Polynomials in coefficients.py, derived by derive.py; accuracy measured by measure.py.
+`function("exp", "f32", 16)` gives an internal definition, branch-free and inlined. No libm: only
+intrinsics that become plain instructions (with `fma=False` also where the CPU has no fused
+multiply-add). coefficients.py is written by derive.py, docs/vecmath.md by measure.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["ARITY", "NAMES", "VecFunction", "function"]
 
 
 class VecFunction(NamedTuple):
-    """One definition (`text`, with its helpers), what it is called, and the intrinsics it declares."""
+    """A definition (`text`, with its helpers), its name, and the intrinsics to declare."""
 
     symbol: str
     text: str
@@ -62,8 +63,8 @@ def function(
 ) -> VecFunction:
     """The definition of `name` over `lanes` lanes of 'f32' or 'f64'.
 
-    `fma` says that the CPU has the instruction; `avx512`, that AVX-512F instructions for exponents and reciprocals may be
-    used where the lanes fill whole 512-bit registers.
+    `fma` says that the CPU has the instruction; `avx512`, that AVX-512F's for exponents and
+    reciprocals may be used where the lanes fill whole 512-bit registers.
     """
     if name not in _BUILDERS:
         raise ValueError(f"vecmath: no function named {name!r}; there are {', '.join(NAMES)}")

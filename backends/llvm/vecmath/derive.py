@@ -1,8 +1,9 @@
-"""Derives every polynomial of coefficients.py: `python -m sley.backends.llvm.vecmath.derive > coefficients.py`.
+"""Derives the polynomials: `python -m sley.backends.llvm.vecmath.derive > coefficients.py`.
 
-Each entry of `SPECIFICATIONS` names a function g, an interval, a degree per float type and the weight that turns the
-error of g's polynomial into the relative error of the finished result. The fit is Remez' exchange on a dense grid in
-multiple precision. The leading coefficients are rounded one after another, the rest refitted each time.
+A specification names a function g, an interval, a degree per float type and the weight that turns
+the error of g's polynomial into the relative error of the finished result. The fit is Remez'
+exchange on a dense grid in multiple precision. The leading coefficients are rounded one after
+another, the rest refitted each time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 from mpmath import mp, mpf
 
 mp.prec = 300
@@ -40,7 +41,7 @@ def _evaluate(coefficients: list[mpf], x: mpf) -> mpf:
 def remez(
     xs: list[mpf], values: list[mpf], weights: list[mpf], degree: int
 ) -> tuple[list[mpf], mpf]:
-    """Coefficients of the polynomial with the least weighted maximum error on the grid, and that error."""
+    """The coefficients of least weighted maximum error on the grid, and that error."""
     count = degree + 2
     last = len(xs) - 1
     chosen = [
@@ -61,6 +62,7 @@ def remez(
         if worst <= abs(level) * mpf("1.001"):
             break
         chosen = _extrema(errors, count)
+    assert best is not None
     return best
 
 
@@ -236,8 +238,8 @@ def _specifications() -> dict[str, Specification]:
             lambda f: mpmath.log1p(f) / (f * LN2),
             LOW,
             HIGH,
-            12,
-            12,
+            11,
+            11,
             lambda f: f * LN2 / mpmath.log1p(f),
         ),
         "pow32_exp2": _spec(lambda r: mpf(2) ** r, "-0.5", "0.5", 6, 6, lambda r: 1 / mpf(2) ** r),
@@ -263,7 +265,7 @@ UNUSED = {
     ("sin64", "f32"),
 }
 
-HEADER = '''"""The polynomials, lowest coefficient first: written by derive.py, which says what each approximates."""
+HEADER = '''"""The polynomials, lowest coefficient first; by derive.py, which explains them."""
 
 from __future__ import annotations
 
@@ -278,7 +280,7 @@ COEFFICIENTS: dict[tuple[str, str], tuple[float, ...]] = {
 
 def entry(name: str, dtype: str, coefficients: list[float], error: float) -> str:
     """One entry of the table: the coefficients as lines of hexadecimal floats."""
-    per_line = 4 if dtype == "f64" else 6
+    per_line = 4 if dtype == "f64" else 5
     words = [c.hex() if dtype == "f64" else c.hex().replace("0000000p", "p") for c in coefficients]
     lines = [" ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
     body = "".join(f'        "{line}",\n' for line in lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .coefficients import COEFFICIENTS
-from .exponential import exp_parts, exp_parts_512
+from .exponential import negative_exp
 from .writer import Value, Writer
 
 
@@ -17,12 +17,7 @@ def _far_erfc(w: Writer, size: Value) -> Value:
     size = w.at_most(size, 11.0 if w.dtype == "f32" else 28.0)
     g = w.polynomial((size - 4.0) / (size + 4.0), COEFFICIENTS["erfcx", w.dtype])
     square, low = w.two_product(size, size)
-    g = g / (size + size + 1.0)
-    if w.has_512(size):
-        p, n = exp_parts_512(w, -square, -low, positive=False)
-        return w.scale(p * g, n)
-    p, s = exp_parts(w, -square, -low, positive=False)
-    return (p * g) * s * s
+    return negative_exp(w, -square, -low, factor=g / (size + size + 1.0))
 
 
 def erf(w: Writer, x: Value) -> Value:

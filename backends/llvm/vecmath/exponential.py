@@ -1,12 +1,13 @@
 """exp, exp2, expm1, sigmoid, tanh, sinh, cosh.
 
-exp is p * s * s: the argument is reduced by an even multiple of ln 2, so one power of two s = 2**m serves twice; the
-product overflows, underflows and rounds to subnormals by itself.
+exp is p * s * s: the argument is reduced by an even multiple of ln 2, so one power of two s = 2**m
+serves twice; the product overflows, underflows and rounds to subnormals by itself.
 """
 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from .coefficients import COEFFICIENTS
 from .constants import LN2, nearest, split
@@ -15,52 +16,57 @@ from .writer import Value, Writer
 LOG2E = 1 / math.log(2)
 
 
-def exp_parts(
-    w: Writer, x: Value, low: Value | None = None, positive: bool = True
-) -> tuple[Value, Value]:
-    """p and s with e**(x + low) = p * s * s; `positive` says that x may be far above 0."""
-    f = w.format
-    x = _limited(w, x, positive)
-    m, bits = w.nearest(x, LOG2E / 2, f.bias)
-    high, rest = split(w.dtype, 2 * LN2)
-    r = w.fma(m, -high, x)
-    r = w.fma(m, -rest, r)
-    if low is not None:
-        r = r + low
-    return exp_polynomial(w, r, "exp_wide"), w.as_float(bits << f.mantissa)
-
-
-def exp_parts_512(
-    w: Writer, x: Value, low: Value | None = None, positive: bool = True
-) -> tuple[Value, Value]:
-    """p and an integral n with e**(x + low) = p * 2**n."""
-    x = _limited(w, x, positive)
+def exp(w: Writer, x: Value, low: Value | None = None) -> Value:
+    """e**(x + low)"""
+    if not w.has_512(x):
+        p, s = exp_parts(w, x, low)
+        return p * s * s
+    x = _limited(w, x)
     n, _ = w.nearest(x, LOG2E)
-    high, rest = split(w.dtype, LN2)
-    r = w.fma(n, -rest, w.fma(n, -high, x))
-    if low is not None:
-        r = r + low
-    return exp_polynomial(w, r, "exp"), n
+    return w.scale(exp_polynomial(w, _rest(w, x, n, LN2, low), "exp"), n)
 
 
-def _limited(w: Writer, x: Value, positive: bool) -> Value:
+def exp_parts(w: Writer, x: Value, low: Value | None = None) -> tuple[Value, Value]:
+    """p and s with e**(x + low) = p * s * s."""
+    f = w.format
+    x = _limited(w, x)
+    m, bits = w.nearest(x, LOG2E / 2, f.bias)
+    p = exp_polynomial(w, _rest(w, x, m, 2 * LN2, low), "exp_wide")
+    return p, w.as_float(bits << f.mantissa)
+
+
+def negative_exp(
+    w: Writer, x: Value, low: Value | None = None, factor: Value | None = None
+) -> Value:
+    """factor * e**(x + low), x <= 0: scaled up, where nothing is subnormal, then down."""
+    f = w.format
+    up = (f.bias + 1) // 2
+    x = w.at_least(x, -(f.bias + f.mantissa + 2) * math.log(2))
+    n, bits = w.nearest(x, LOG2E, f.bias + up)
+    p = exp_polynomial(w, _rest(w, x, n, LN2, low), "exp")
+    if factor is not None:
+        p = p * factor
+    if w.has_512(x):
+        return w.scale(p, n)
+    return p * w.as_float(bits << f.mantissa) * 2.0**-up
+
+
+def _limited(w: Writer, x: Value) -> Value:
     """x between bounds beyond which e**x is 0 or infinite anyway."""
     limit = 2 * (w.format.bias - 2) * math.log(2)
-    x = w.at_least(x, -limit)
-    return w.at_most(x, limit) if positive else x
+    return w.at_most(w.at_least(x, -limit), limit)
+
+
+def _rest(w: Writer, x: Value, n: Value, step: Fraction, low: Value | None = None) -> Value:
+    """x - n step + low, the step in two parts."""
+    high, rest = split(w.dtype, step)
+    r = w.fma(n, -rest, w.fma(n, -high, x))
+    return r if low is None else r + low
 
 
 def exp_polynomial(w: Writer, r: Value, name: str) -> Value:
     """1 + (r + r*r g(r)): the addition of r before that of 1 keeps the error near half a unit."""
     return w.mad(r * r, w.polynomial(r, COEFFICIENTS[name, w.dtype]), r) + 1.0
-
-
-def exp(w: Writer, x: Value, low: Value | None = None, positive: bool = True) -> Value:
-    """e**(x + low)"""
-    if not w.has_512(x):
-        p, s = exp_parts(w, x, low, positive)
-        return p * s * s
-    return w.scale(*exp_parts_512(w, x, low, positive))
 
 
 def exp2(w: Writer, x: Value) -> Value:
@@ -83,9 +89,7 @@ def expm1(w: Writer, x: Value) -> Value:
     v = w.at_least(x, -(f.mantissa + 3) * math.log(2))
     v = w.at_most(v, (f.bias + 1.3) * math.log(2))
     n, bits = w.nearest(v, LOG2E, f.bias - 1)
-    high, low = split(w.dtype, LN2)
-    r = w.fma(n, -high, v)
-    r = w.fma(n, -low, r)
+    r = _rest(w, v, n, LN2)
     p = w.mad(r * r, w.polynomial(r, COEFFICIENTS["expm1", w.dtype]), r)
     s = w.as_float(bits << f.mantissa)
     half = w.fma(s, p, s - 0.5)
@@ -93,8 +97,8 @@ def expm1(w: Writer, x: Value) -> Value:
 
 
 def sigmoid(w: Writer, x: Value) -> Value:
-    """With t = e**-|x| and s = t / (1 + t): 1 - s, or t - t s; so the quotient's error is damped."""
-    t = exp(w, w.as_float(w.as_int(x) | w.format.sign), positive=False)
+    """With t = e**-|x|, s = t / (1 + t): 1 - s, or t - t s, which damps the quotient's error."""
+    t = negative_exp(w, w.as_float(w.as_int(x) | w.format.sign))
     s = w.quotient(t, t + 1.0)
     top = w.select(x > 0.0, 1.0, t)
     return w.mad(-top, s, top)
@@ -117,8 +121,7 @@ def tanh(w: Writer, x: Value) -> Value:
     if w.dtype == "f32":
         r = w.fma(n, -nearest(w.dtype, LN2), v)  # n is small, and 1 - 2 / (t + 1) damps t's error
     else:
-        high, low = split(w.dtype, LN2)
-        r = w.fma(n, -low, w.fma(n, -high, v))
+        r = _rest(w, v, n, LN2)
     p = exp_polynomial(w, r, "exp")
     t = w.scale(p, n) if w.has_512(x) else w.as_float(w.as_int(p) + (bits << f.mantissa))
     far = 1.0 - w.quotient(w.constant(2.0), t + 1.0)

@@ -9,13 +9,13 @@ import numpy as np
 
 from . import ARITY, function
 
-DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+DTYPES: dict[str, np.dtype] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 
 
 def loop_module(
     name: str, dtype: str, lanes: int, fma: bool = True, avx512: bool = False, symbol: str = "loop"
 ) -> str:
-    """A module whose `symbol(x, y, out, blocks)` applies the function to blocks of `lanes` elements."""
+    """A module whose `symbol(x, y, out, blocks)` applies the function block by block."""
     vec = function(name, dtype, lanes, fma, avx512)
     element = "float" if dtype == "f32" else "double"
     kind = element if lanes == 1 else f"<{lanes} x {element}>"
@@ -50,9 +50,8 @@ def target_machine(cpu: str | None = None, features: str | None = None) -> llvm.
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     jit = cpu is None
-    if jit:
+    if cpu is None:
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    if "avx512f" in (features or "") and "+avx512f" in features:
         features += ",-prefer-256-bit"
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu,

@@ -1,6 +1,7 @@
 """log, log2, log10, log1p, asinh, acosh, atanh.
 
-x = 2**k (1 + f) with f in [-1/4, 1/2); the logarithm of 1 + f is a polynomial whose leading term is exact.
+x = 2**k (1 + f) with f in [-1/4, 1/2); the logarithm of 1 + f is a polynomial whose leading term
+is exact.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def exponent_and_rest(w: Writer, x: Value) -> tuple[Value, Value]:
 
 
 def reduce(w: Writer, x: Value) -> tuple[Value, Value]:
-    """k as a float and f, for any finite x > 0; on AVX-512 for any x, so that the specials come out by themselves."""
+    """k as a float and f, for finite x > 0; on AVX-512 for all x: specials come by themselves."""
     if w.has_512(x):
         m = w.significand(x)
         return w.exponent(x) - w.exponent(m), m - 1.0

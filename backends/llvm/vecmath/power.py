@@ -1,6 +1,6 @@
 """rsqrt and pow.
 
-float32's pow computes in float64; float64's computes the logarithm as an unevaluated sum of two floats.
+float32's pow computes in float64; float64's has the logarithm as an unevaluated sum of two floats.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ LN2_HIGH = Fraction(int(LN2 * 2**40), 2**40)  # times any exponent this is exact
 
 
 def _log_in_two(w: Writer, x: Value) -> tuple[Value, Value]:
-    """log(x) to about 66 bits: k ln 2 + 2 atanh(s), s = (m - 1) / (m + 1), by s + s z (1/3 + z g(z)), z = s*s"""
+    """log(x) to about 66 bits: k ln 2 + 2 atanh(s), s = (m - 1) / (m + 1).
+
+    atanh(s) is s + s z (1/3 + z g(z)), z = s*s.
+    """
     k, f = reduce(w, x)
     d = f + 2.0
     d_low = f - (d - 2.0)

@@ -1,7 +1,8 @@
 """sin, cos, tan.
 
-sin and cos subtract the nearest multiple of pi (of pi plus a half), in three exact steps; what remains is the sine's
-odd polynomial. Arguments beyond `LIMIT` take a branch to an exact reduction in wide integers, lane by lane.
+sin and cos subtract the nearest multiple of pi (the nearest odd one of pi/2) in three parts; of
+what remains the sine is an odd polynomial. Where a lane is beyond `LIMIT`, a branch leads to an
+exact reduction in wide integers, lane by lane.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def cos(w: Writer, x: Value) -> Value:
 
 
 def _signed_sine(w: Writer, r: Value, n: Value) -> Value:
-    """sin(r) * (-1)**n, with the sign set rather than flipped: the polynomial loses that of r = -0."""
+    """sin(r) * (-1)**n; the sign is set, not flipped: the polynomial loses that of r = -0."""
     sign = w.flip(r, n << (w.format.width - 1))
     if w.dtype == "f64":
         return w.copysign(odd_polynomial(w, r, "sin64"), sign)
@@ -45,7 +46,7 @@ def tan(w: Writer, x: Value) -> Value:
 
 
 def _reduce(w: Writer, x: Value, name: str, unit: Fraction, shift: bool) -> tuple[Value, Value]:
-    """r and an integer n with x = r + (n + shift/2) unit, |r| <= unit/2; only n's last bit counts."""
+    """r and an integer n, x = r + (n + shift/2) unit, |r| <= unit/2; only n's last bit counts."""
     high, middle, low = split(w.dtype, unit, 3)
     inverse = float(1 / unit)
     if shift:
@@ -62,7 +63,7 @@ def _reduce(w: Writer, x: Value, name: str, unit: Fraction, shift: bool) -> tupl
 def _replace_large(
     w: Writer, x: Value, r: Value, n: Value, name: str, unit: Fraction, shift: bool
 ) -> tuple[Value, Value]:
-    """Where |x| is large, r and n from the exact reduction; a branch, since such arguments are rare."""
+    """Where |x| is large, r and n of the exact reduction; a branch, since that is rare."""
     large = w.abs(x) > LIMIT[w.dtype]
     pair = f"{{ {w.type(w.dtype)}, {w.type(n.kind)} }}"
     symbol = f"@sley.{name}.reduce.{w.suffix(w.dtype)}"
@@ -79,10 +80,12 @@ def _replace_large(
     n_large = w.select(large, w.emit(f"extractvalue {pair} {both}, 1", n.kind), n)
     w.lines.append("  br label %join")
     w.open_block("join")
-    return tuple(
-        w.emit(f"phi {w.type(old.kind)} [ {old.ref}, %{start} ], [ {new.ref}, %large ]", old.kind)
-        for old, new in ((r, r_large), (n, n_large))
-    )
+
+    def either(old: Value, new: Value) -> Value:
+        phi = f"phi {w.type(old.kind)} [ {old.ref}, %{start} ], [ {new.ref}, %large ]"
+        return w.emit(phi, old.kind)
+
+    return either(r, r_large), either(n, n_large)
 
 
 def _each_lane(w: Writer, symbol: str, integer: str) -> str:

@@ -1,7 +1,8 @@
 """Writes one vector function as LLVM IR text, from expressions that read as maths.
 
-A `Writer` appends instructions; a `Value` is an SSA name with a kind, and `a * b + c` emits. Numbers are splatted.
-`fma` is exact on every CPU (emulated where the target has none); `mad` may round the product.
+A `Writer` appends instructions; a `Value` is an SSA name with a kind, and `a * b + c` emits.
+Numbers are splatted. `fma` is exact on every CPU (emulated where the target has none); `mad` may
+round the product.
 """
 
 from __future__ import annotations
@@ -325,7 +326,7 @@ class Writer:
     # --- AVX-512
 
     def has_512(self, x: Value) -> bool:
-        """Whether x fills whole 512-bit registers of a CPU whose instructions on them may be used."""
+        """Whether x fills whole 512-bit registers, and AVX-512 may be used."""
         return self.has_avx512 and self.lanes * FORMATS[x.kind].width % 512 == 0
 
     def _on_512(self, name: str, operands: tuple[Value, ...], *immediates: str) -> Value:
