@@ -34,7 +34,7 @@ from .executable import Executable, KernelCode
 # (kernel, schedule, target, symbol) -> (LLVM text, bytes of scratch of a thread, tasks)
 Emit = Callable[[Graph, Any, Target, str], tuple[str, Dim, Dim]]
 
-_MAX_KEPT = 4096  # kernels in memory
+_MAX_KEPT = 2048  # kernels in memory
 
 
 class CompileError(RuntimeError):
@@ -99,7 +99,7 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
         plan,
         frame_of(plan, _program_symbols(plan)),
         list(kernels.values()),
-        (text, _object(text, target, opt_level=1)),
+        (text, _object(text, target, opt_level=0)),  # straight-line code: optimising pays nothing
         stages=lowered.stages,
         constants=[literal.array for literal in lowered.constants],
         assembly=functools.partial(_assembly, target=target),
