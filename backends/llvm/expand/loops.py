@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 
 from ....ir.access import axes, unflatten
 from ....ir.dims import Dim, Var, minimum, of_atom, product
+from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.schedule import Nest
 from .scope import Expander, Scope, Vector
 
 Carried = list[Value]
 Body = Callable[[Scope, Carried], Sequence[Value]]
+Turn = Callable[[Value, Carried], Sequence[Value]]
 PointBody = Callable[[Scope, Dim, Carried], Sequence[Value]]
 
 
@@ -75,31 +77,33 @@ def _for_each(
         body(inner)
         return ()
 
-    vector_loop(expander, scope, extent, nest.lanes, 0, extent, point)
+    vector_loop(expander, scope, extent, (nest.lanes, nest.tail), 0, extent, point)
 
 
 def vector_loop(
     expander: Expander,
     scope: Scope,
     extent: Dim,
-    lanes: int,
+    lanes: tuple[int, int],
     lo: Dim,
     hi: Dim,
     body: PointBody,
 ) -> None:
-    """`body` for the points [lo, hi) of an axis of `extent` points, `lanes` at a time; what is
-    left over under a mask or one by one. (hi - lo) is a multiple of lanes if `extent` is."""
-    full, tail = split(extent, lanes, lo, hi)
+    """`body` for the points [lo, hi) of an axis of `extent` points, lanes[0] at a time; what is
+    left over lanes[1] at a time. (hi - lo) is a multiple of any lanes that `extent` is."""
+    wide, tail = lanes
+    full, rest = split(extent, wide, lo, hi)
     if full is not None:
-        expander.loop(lo, full, lanes, (), _vector_turn(expander, scope, extent, lanes, body))
-    if tail is None:
-        return
-    if expander.target.masks:
-        bound = expander.materialise(hi)
-        turn = _vector_turn(expander, scope, extent, lanes, body, bound)
-        expander.loop(tail, hi, lanes, (), turn)
-    else:
-        expander.loop(tail, hi, 1, (), _scalar_turn(scope, extent, body))
+        expander.loop(lo, full, wide, (), vector_turn(expander, scope, extent, wide, body))
+    if rest is not None:
+        turn = tail_turn(expander, scope, extent, tail, hi, body)
+        expander.loop(rest, hi, tail, (), turn)
+
+
+def native_lanes(expander: Expander, dtype: DType) -> tuple[int, int]:
+    """Lanes of a loop that moves elements of `dtype`, register by register."""
+    lanes = expander.target.lanes(dtype)
+    return lanes, lanes if expander.target.masks else 1
 
 
 def split(extent: Dim, lanes: int, lo: Dim, hi: Dim) -> tuple[Dim | None, Dim | None]:
@@ -112,14 +116,16 @@ def split(extent: Dim, lanes: int, lo: Dim, hi: Dim) -> tuple[Dim | None, Dim | 
     return full, full
 
 
-def _vector_turn(
+def vector_turn(
     expander: Expander,
     scope: Scope,
     extent: Dim,
     lanes: int,
     body: PointBody,
     bound: Value | None = None,
-) -> Callable[[Value, Carried], Sequence[Value]]:
+) -> Turn:
+    """The body of a loop that takes `lanes` points a turn, those below `bound` if given."""
+
     def turn(variable: Value, carried: Carried) -> Sequence[Value]:
         iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
         mask = None
@@ -132,9 +138,17 @@ def _vector_turn(
     return turn
 
 
-def _scalar_turn(
-    scope: Scope, extent: Dim, body: PointBody
-) -> Callable[[Value, Carried], Sequence[Value]]:
+def tail_turn(
+    expander: Expander, scope: Scope, extent: Dim, lanes: int, hi: Dim, body: PointBody
+) -> Turn:
+    """The body of the loop over what fills no wide vector, up to `hi`."""
+    if lanes == 1:
+        return _scalar_turn(scope, extent, body)
+    bound = None if extent % lanes == 0 else expander.materialise(hi)
+    return vector_turn(expander, scope, extent, lanes, body, bound)
+
+
+def _scalar_turn(scope: Scope, extent: Dim, body: PointBody) -> Turn:
     def turn(variable: Value, carried: Carried) -> Sequence[Value]:
         return body(scope.inner(), of_atom(Var(variable, extent)), carried)
 
@@ -149,7 +163,7 @@ def blocked_loop(
     block: int,
     neutral: Sequence[Value],
     carried: Carried,
-    turn: Callable[[Value, Carried], Sequence[Value]],
+    turn: Turn,
     join: Callable[[Carried, Carried], Carried],
 ) -> Carried:
     """A loop whose partial results over `block` turns begin at `neutral` and then join the rest,

@@ -9,13 +9,13 @@ from ....ir.graph import Node, Value
 from ....ir.schedule import Nest
 from .loops import (
     Carried,
-    _scalar_turn,
-    _vector_turn,
     bind,
     bind_single,
     blocked_loop,
     group_extents,
     split,
+    tail_turn,
+    vector_turn,
 )
 from .rows import copy_row
 from .scope import Expander, Scope, Scratch
@@ -32,7 +32,7 @@ def expand_reduce(expander: Expander, scope: Scope, node: Node) -> None:
 
 
 class _Reduction:
-    """Carries the accumulators in vectors, then those of single elements left over (if any)."""
+    """Carries the accumulators of the wide vectors, then those of what is left over (if any)."""
 
     def __init__(self, expander: Expander, scope: Scope, node: Node) -> None:
         self.expander = expander
@@ -50,23 +50,27 @@ class _Reduction:
         if self.vector is None:
             return self.expander.all_widened(self.single, scope)
         wide = [self.expander.widen(v, self.nest.lanes) for v in self.single]
-        return wide + (self.single if self._has_singles() else [])
+        return wide + (self._tail_neutral() if self._has_tail() else [])
 
-    def _has_singles(self) -> bool:
-        """Whether elements that fill no vector are folded one by one."""
+    def _tail_neutral(self) -> Carried:
+        if self.nest.tail == 1:
+            return self.single
+        return [self.expander.widen(v, self.nest.tail) for v in self.single]
+
+    def _has_tail(self) -> bool:
+        """Whether what fills no wide vector has accumulators of its own."""
         assert self.vector is not None
-        rest = self.extents[self.vector] % self.nest.lanes
-        return rest != 0 and not self.expander.target.masks
+        return self.extents[self.vector] % self.nest.lanes != 0
 
     def run(self) -> Sequence[Value]:
         order = [g for g in range(len(self.extents)) if g != self.vector]
         carried = self._level(self.scope, order, self.neutral)
         if self.vector is None:
             return carried
-        result = self._fold_lanes(carried[: self.width])
-        if self._has_singles():
+        result = self._fold_lanes(carried[: self.width], self.nest.lanes, self.nest.tail)
+        if self._has_tail():
             result = self._join(carried[self.width :], result)
-        return result
+        return self._fold_lanes(result, self.nest.tail, 1)
 
     def _level(self, scope: Scope, order: Sequence[int], carried: Carried) -> Carried:
         if not order:
@@ -87,21 +91,18 @@ class _Reduction:
             return self._fold(scope, carried)
         extent, lanes, width = self.extents[self.vector], self.nest.lanes, self.width
         full, tail = split(extent, lanes, 0, extent)
-        wide, singles = carried[:width], carried[width:]
+        wide, left = carried[:width], carried[width:]
         if full is not None:
-            turn = _vector_turn(self.expander, scope, extent, lanes, self._point)
+            turn = vector_turn(self.expander, scope, extent, lanes, self._point)
             wide = blocked_loop(
                 self.expander, 0, full, lanes, self.nest.block, self.neutral[:width], wide, turn,
                 self._join,
             )  # fmt: skip
-        if tail is not None and self.expander.target.masks:
-            bound = self.expander.materialise(extent)
-            turn = _vector_turn(self.expander, scope, extent, lanes, self._point, bound)
-            wide = self.expander.loop(tail, extent, lanes, wide, turn)
-        elif tail is not None:
-            turn = _scalar_turn(scope, extent, self._point)
-            singles = self.expander.loop(tail, extent, 1, singles, turn)
-        return wide + singles
+        if tail is not None:
+            step = self.nest.tail
+            turn = tail_turn(self.expander, scope, extent, step, extent, self._point)
+            left = self.expander.loop(tail, extent, step, left, turn)
+        return wide + left
 
     def _point(self, scope: Scope, flat: Dim, carried: Carried) -> Sequence[Value]:
         assert self.vector is not None
@@ -134,14 +135,16 @@ class _Reduction:
         joined = self._join(left[:w], right[:w])
         return joined + (self._join(left[w:], right[w:]) if left[w:] else [])
 
-    def _fold_lanes(self, carried: Carried) -> Carried:
-        """The lanes of the accumulators, joined half by half."""
-        emit, lanes = self.expander.emit, self.nest.lanes
-        while lanes > 2:
+    def _fold_lanes(self, carried: Carried, lanes: int, end: int) -> Carried:
+        """The lanes of the accumulators, joined half by half down to `end`; scalars for 1."""
+        emit = self.expander.emit
+        while lanes > max(end, 2):
             low = [emit("low", v) for v in carried]
             high = [emit("high", v) for v in carried]
             carried = self._join(low, high)
             lanes //= 2
+        if end > 1 or not carried[0].type.shape:
+            return carried
         first = [emit("extract", v, lane=0) for v in carried]
         if lanes == 1:
             return first

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ....ir.access import axes
 from ....ir.dims import Dim, Var, of_atom, product
 from ....ir.graph import Node, Value
-from .loops import Carried, for_each, vector_loop
+from .loops import Carried, for_each, native_lanes, vector_loop
 from .scope import Expander, Inline, Row, Scope, Scratch, row_offset
 
 
@@ -81,7 +81,7 @@ def copy_row(expander: Expander, scope: Scope, source: Row, target: Scratch) -> 
         return ()
 
     if scope.vector is None:
-        lanes = expander.target.lanes(target.buffer.type.dtype)
+        lanes = native_lanes(expander, target.buffer.type.dtype)
         vector_loop(expander, scope, size, lanes, 0, size, copy)
         return
     expander.loop(0, size, 1, (), lambda i, _: copy(scope.inner(), of_atom(Var(i, size)), []))

@@ -11,7 +11,7 @@ from ....ir.schedule import Nest, Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
 from .contract import expand_contract
-from .loops import Carried, bind, bind_single, group_extents, vector_loop
+from .loops import Carried, bind, bind_single, group_extents, native_lanes, vector_loop
 from .reductions import expand_reduce
 from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
 from .scope import Expander, Handler, Scope
@@ -67,7 +67,7 @@ def _fill_joined(expander: Expander, kernel: Graph) -> None:
         if param not in joined:
             continue
         value = expander.emit("constant", value=neutral(joined[param], param.type.dtype))
-        lanes, size = expander.target.lanes(param.type.dtype), param.type.size
+        lanes, size = native_lanes(expander, param.type.dtype), param.type.size
         vector_loop(
             expander, Scope(None, None), size, lanes, 0, size,
             lambda at, flat, _, b=buffer, v=value: expander.write(b, flat, v, at) or (),
@@ -130,7 +130,7 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
             expander.run_nodes(node.regions[0], at)
             return ()
 
-        vector_loop(expander, inner, length, nest.lanes, lo, hi, point)
+        vector_loop(expander, inner, length, (nest.lanes, nest.tail), lo, hi, point)
 
     _run_tasks(expander, scope, product([blocks, *(extents[g] for g in order)]), task)
 
@@ -172,7 +172,7 @@ def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule
             return ()
 
         end = minimum(lo + schedule.task, extent)
-        vector_loop(expander, inner, extent, nest.lanes, lo, end, point)
+        vector_loop(expander, inner, extent, (nest.lanes, nest.tail), lo, end, point)
 
     def task(inner: Scope, number: Dim) -> None:
         for item in range(len(extents)):
