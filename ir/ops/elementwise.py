@@ -39,9 +39,11 @@ def _widened(function: Function) -> Callable[[Sequence[np.ndarray], Attrs], list
 def _same_types(name: str, kinds: tuple[str, ...]) -> Callable:
     def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
         first = types[0]
-        need(first.dtype.kind in kinds, f"{name} does not take {first.dtype.public}")
+        if first.dtype.kind not in kinds:
+            need(False, f"{name} does not take {first.dtype.public}")
         for other in types[1:]:
-            need(other == first, f"{name} takes equal types, got {first} and {other}")
+            if other is not first:  # types are interned; the text is made only where it is needed
+                need(False, f"{name} takes equal types, got {first} and {other}")
         return (first,)
 
     return infer
