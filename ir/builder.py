@@ -213,6 +213,8 @@ def fold(node: Node) -> Literal | None:
     size = node.results[0].type.size
     if not isinstance(size, int) or size > FOLD_LIMIT:
         return None
+    if node.op.kind is Kind.VIEW and size > 1:
+        return None  # kernels read through views; the number that is repeated stays a number
     with np.errstate(all="ignore"):
         (array,) = node.op.evaluate(arrays, node.attrs)
     return Literal(array)

@@ -1,0 +1,359 @@
+"""`sley.compile`: calls become programs, found again by their arguments and guards."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import optree
+
+from ...ir.dims import Dim, symbol
+from ...ir.dtypes import f64, i64
+from ...ir.graph import Location
+from ...ir.types import tensor_type
+from ...runtime.compile import Options, compile_graph
+from ..context import ambient
+from ..errors import ArgumentError, Retrace, ShapeError, TraceError
+from ..storage import Storage
+from ..tensor import Tensor, make
+from ..trace import Trace
+from .log import log_compilation
+from .lowered import Lowered, dump
+from .program import Outcome, Program
+from .reads import Guards, Watch, check_no_hidden_writes
+from .signature import call_key, family_key, flatten, flatten_results
+
+Dynamic = bool | Mapping[str, Mapping[int, str]] | None
+_MAX_RETRACES = 64
+_MANY_PROGRAMS = 4  # variants of one family after which a warning is given
+
+
+class CapturedTensor(NamedTuple):
+    """A tensor from outside that a program uses.
+
+    Attributes:
+        tensor: a tensor over its storage.
+        line: the user's line that met it first.
+    """
+
+    tensor: Tensor
+    line: Location | None
+
+
+class Family:
+    """Calls that differ in sizes and numbers only, and the programs that serve them.
+
+    Attributes:
+        symbols: for (leaf, axis), the name of the size symbol that stands there.
+        fixed: (leaf, axis) that must be numbers, though they may vary.
+        numbers: leaves whose Python number is part of the signature.
+        whole: leaves that share memory with another and are seen as views of it.
+    """
+
+    def __init__(self) -> None:
+        self.programs: list[Program] = []
+        self.seen: dict[tuple[int, int], set[int]] = {}
+        self.symbols: dict[tuple[int, int], str] = {}
+        self.fixed: set[tuple[int, int]] = set()
+        self.numbers: set[int] = set()
+        self.whole: set[int] = set()
+        self.warned = False
+
+
+class CompiledFunction:
+    """A function whose calls run as fused machine code. Made by `sley.compile`."""
+
+    def __init__(self, function: Callable[..., Any], dynamic: Dynamic = None) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._dynamic = dynamic
+        self._known: dict[Hashable, list[tuple[Program, tuple[int, ...]]]] = {}
+        self._families: dict[Hashable, Family] = {}
+        self._numbers: frozenset[int] = frozenset()
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if ambient.trace is not None:
+            return self._function(*args, **kwargs)
+        leaves, structure = flatten(args, kwargs)
+        key = call_key(leaves, structure, self._numbers)
+        for program, sizes in self._known.get(key, ()):
+            if program.failing(leaves) is None:
+                return program.run(leaves, sizes)
+        program, sizes = self._find(key, leaves, structure)
+        return program.run(leaves, sizes)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A method: each instance is an argument of its own."""
+        return self if instance is None else functools.partial(self, instance)
+
+    @property
+    def captures(self) -> list[CapturedTensor]:
+        """Every tensor from outside that a program reads or writes, with the line that met it."""
+        found: dict[Storage, Location | None] = {}
+        for family in self._families.values():
+            for program in family.programs:
+                for storage, line in program.captures:
+                    found.setdefault(storage, line)
+        return [CapturedTensor(_tensor_of(storage), line) for storage, line in found.items()]
+
+    @property
+    def programs(self) -> list[Program]:
+        """All variants that were compiled, oldest first in each family."""
+        return [p for family in self._families.values() for p in family.programs]
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program for these arguments after each pass; compiled if need be, not run."""
+        leaves, structure = flatten(args, kwargs)
+        key = call_key(leaves, structure, self._numbers)
+        for program, _ in self._known.get(key, ()):
+            if program.failing(leaves) is None:
+                return Lowered(program.executable)
+        return Lowered(self._find(key, leaves, structure)[0].executable)
+
+    # Finding or making a program -----------------------------------------------------------
+
+    def _find(
+        self, key: Hashable, leaves: list[Any], structure: Hashable
+    ) -> tuple[Program, tuple[int, ...]]:
+        with self._lock:
+            family = self._families.setdefault(family_key(leaves, structure), Family())
+            reason = "first call"
+            for program in reversed(family.programs):
+                sizes = program.bind(leaves)
+                if sizes is None:
+                    continue
+                failing = program.failing(leaves)
+                if failing is None:
+                    self._known.setdefault(key, []).insert(0, (program, sizes))
+                    return program, sizes
+                reason = failing
+            if family.programs and reason == "first call":
+                reason = self._new_sizes(family, leaves)
+            self._learn_sizes(family, leaves, structure)
+            program = self._make(family, leaves, structure, reason)
+            sizes = program.bind(leaves)
+            assert sizes is not None, "a new program fits the call that it was made for"
+            family.programs.append(program)
+            key = call_key(leaves, structure, self._numbers)
+            self._known.setdefault(key, []).insert(0, (program, sizes))
+            self._warn(family, reason)
+            return program, sizes
+
+    def _learn_sizes(self, family: Family, leaves: list[Any], structure: Hashable) -> None:
+        """Axes whose size has changed become symbols."""
+        named: dict[tuple[int, int], str] = {}
+        if isinstance(self._dynamic, Mapping):
+            named = self._named_axes(leaves, structure)
+        for position, leaf in enumerate(leaves):
+            if not isinstance(leaf, Tensor):
+                continue
+            for axis, size in enumerate(leaf.type.shape):
+                place = (position, axis)
+                seen = family.seen.setdefault(place, set())
+                assert isinstance(size, int)
+                seen.add(size)
+                varies = len(seen) > 1 and self._dynamic is None
+                if place in named:
+                    family.symbols[place] = named[place]
+                elif (varies or self._dynamic is True) and place not in family.fixed:
+                    family.symbols.setdefault(place, f"s{len(family.symbols)}")
+
+    def _named_axes(self, leaves: list[Any], structure: Hashable) -> dict[tuple[int, int], str]:
+        """What `dynamic={"x": {0: "N"}}` says, by leaf and axis."""
+        assert isinstance(self._dynamic, Mapping)
+        names = list(inspect.signature(self._function).parameters)
+        owners = _leaf_owners(names, structure)
+        found: dict[tuple[int, int], str] = {}
+        for name, axes in self._dynamic.items():
+            if name not in names:
+                raise ArgumentError(
+                    f"dynamic= names {name!r}, {self.__name__} takes {', '.join(names)}"
+                )
+            for position, owner in enumerate(owners):
+                if owner == name and isinstance(leaves[position], Tensor):
+                    for axis, text in axes.items():
+                        rank = leaves[position].type.ndim
+                        if not -rank <= axis < rank:
+                            raise ArgumentError(f"dynamic= names axis {axis} of {name!r}")
+                        found[position, axis % rank] = text
+        return found
+
+    def _new_sizes(self, family: Family, leaves: list[Any]) -> str:
+        changes = []
+        for position, leaf in enumerate(leaves):
+            if isinstance(leaf, Tensor):
+                for axis, size in enumerate(leaf.type.shape):
+                    seen = family.seen.get((position, axis), {size})
+                    if size not in seen:
+                        was = ", ".join(map(str, sorted(seen)))
+                        changes.append(f"argument {position} axis {axis} was {was}, is {size}")
+            elif position in family.numbers:
+                changes.append(f"argument {position} is the number {leaf!r}")
+        return "; ".join(changes) or "another context or sharing of memory"
+
+    def _warn(self, family: Family, reason: str) -> None:
+        if len(family.programs) < _MANY_PROGRAMS or family.warned:
+            return
+        family.warned = True
+        warnings.warn(
+            f"{self.__name__} was compiled {len(family.programs)} times; the last time because "
+            f"{reason}. SLEY_LOG=compile tells the reason of each.",
+            stacklevel=4,
+        )
+
+    # Tracing -------------------------------------------------------------------------------
+
+    def _make(self, family: Family, leaves: list[Any], structure: Hashable, reason: str) -> Program:
+        """Traces until no assumption is broken any more, and compiles."""
+        for _ in range(_MAX_RETRACES):
+            try:
+                return self._attempt(family, leaves, structure, reason)
+            except Retrace as retrace:
+                self._adapt(family, leaves, retrace)
+            except ShapeError:
+                if not family.symbols:
+                    raise
+                # With numbers it may fit; if not, the message tells the numbers.
+                family.fixed |= set(family.symbols)
+                family.symbols.clear()
+                reason += "; its shapes must be numbers"
+        raise TraceError(f"{self.__name__} cannot be traced: it changes at every attempt")
+
+    def _adapt(self, family: Family, leaves: list[Any], retrace: Retrace) -> None:
+        if retrace.kind == "unify":
+            keep, other = sorted(retrace.subject)
+            for place, name in family.symbols.items():
+                if name == other:
+                    family.symbols[place] = keep
+        elif retrace.kind == "specialize":
+            for place, name in list(family.symbols.items()):
+                if name in retrace.subject:
+                    family.fixed.add(place)
+                    del family.symbols[place]
+            log_compilation(self.__name__, f"{retrace.reason} at {retrace.location}: now a number")
+        elif retrace.kind == "number":
+            positions = {int(name.removeprefix("number")) for name in retrace.subject}
+            family.numbers |= positions
+            self._numbers |= positions
+        else:
+            (storage,) = retrace.subject
+            for position, leaf in enumerate(leaves):
+                if isinstance(leaf, Tensor) and leaf.storage is storage:
+                    family.whole.add(position)
+
+    def _attempt(
+        self, family: Family, leaves: list[Any], structure: Hashable, reason: str
+    ) -> Program:
+        trace = Trace(self._hints(family, leaves))
+        watch = Watch(self._function)
+        try:
+            with trace:
+                shadows, shapes, positions = self._shadow(trace, family, leaves)
+                args, kwargs = _unflatten(structure, shadows)
+                with watch:
+                    results = self._function(*args, **kwargs)
+                check_no_hidden_writes(watch, trace)
+                flat, tree = flatten_results(results)
+                outcome = Outcome(trace, positions, flat)
+                graph = trace.finish(self.__name__, outcome.yields)
+            log_compilation(self.__name__, reason)
+            executable = compile_graph(graph, Options(donated=outcome.donated))
+        except BaseException:
+            trace.undo_attribute_writes()
+            raise
+        dump(self.__name__, executable)
+        extra = {f"{i}": x.value for i, x in enumerate(leaves) if hasattr(x, "value")}
+        numbers = {p: leaves[p] for p in family.numbers if not isinstance(leaves[p], Tensor)}
+        whole = {p: leaves[p] for p in family.whole}
+        return Program(
+            graph, executable, outcome, Guards(watch, trace, extra), shapes, numbers, whole,
+            functools.partial(optree.tree_unflatten, tree),
+        )  # fmt: skip
+
+    def _hints(self, family: Family, leaves: list[Any]) -> dict[str, int]:
+        """Sizes to decide comparisons by: the largest seen, as 0 and 1 are special."""
+        return {
+            name: max(family.seen[position, axis])
+            for (position, axis), name in family.symbols.items()
+        }
+
+    def _shadow(
+        self, trace: Trace, family: Family, leaves: list[Any]
+    ) -> tuple[list[Any], list[tuple[Dim, ...] | None], list[int]]:
+        """What the function is called with; shapes by leaf; which leaves are inputs."""
+        shadows: list[Any] = []
+        shapes: list[tuple[Dim, ...] | None] = []
+        positions: list[int] = []
+        for position, leaf in enumerate(leaves):
+            shape: tuple[Dim, ...] | None = None
+            if isinstance(leaf, Tensor):
+                shape = tuple(
+                    symbol(family.symbols[position, axis])
+                    if (position, axis) in family.symbols
+                    else size
+                    for axis, size in enumerate(leaf.type.shape)
+                )
+                is_whole = position in family.whole
+                shadows.append(trace.add_input(leaf, shape, whole=is_whole))
+                if not is_whole:
+                    positions.append(position)
+            elif isinstance(leaf, (int, float)) and position not in family.numbers:
+                number = tensor_type(f64 if isinstance(leaf, float) else i64)
+                shadows.append(trace.add_number(number, f"number{position}"))
+                positions.append(position)
+            else:
+                shadows.append(leaf.value if hasattr(leaf, "value") else leaf)
+            shapes.append(shape)
+        return shadows, shapes, positions
+
+
+def _unflatten(structure: Hashable, leaves: Sequence[Any]) -> tuple[Sequence[Any], dict]:
+    if isinstance(structure, int):
+        return leaves, {}
+    args, kwargs = optree.tree_unflatten(structure, leaves)  # type: ignore[arg-type]
+    return args, kwargs
+
+
+def _leaf_owners(names: Sequence[str], structure: Hashable) -> list[str]:
+    """For each leaf, the name of the argument that it belongs to."""
+    if isinstance(structure, int):
+        return [names[min(i, len(names) - 1)] for i in range(structure)]
+    args, kwargs = structure.children()  # type: ignore[attr-defined]
+    owners: list[str] = []
+    for number, child in enumerate(args.children()):
+        owners += [names[min(number, len(names) - 1)]] * child.num_leaves
+    for name, child in zip(kwargs.entries(), kwargs.children(), strict=True):
+        owners += [name] * child.num_leaves
+    return owners
+
+
+def _tensor_of(storage: Storage) -> Tensor:
+    return make(storage, (), storage.type, storage.array)
+
+
+def compile(function: Callable[..., Any] | None = None, *, dynamic: Dynamic = None) -> Any:
+    """Compiles a function of tensors: a decorator, or called with the function.
+
+    The first call with arguments of a kind records what the function does and compiles it; later
+    ones run the machine code. Tensors that the function meets on the way (parameters, buffers,
+    optimizer state, random state) are read anew at each call, and what it writes to them is
+    written. Python numbers are inputs, unless they reach a shape or an index; other hashable values
+    are part of the signature.
+
+    Args:
+        dynamic: None makes an axis symbolic when its size changes for the first time; True all axes
+            from the start; False none. {"x": {0: "N"}} names the symbolic axes of arguments.
+
+    Raises:
+        SleyError: as the function itself would, and `TraceError` for what a trace cannot do.
+    """
+    if function is None:
+        return functools.partial(compile, dynamic=dynamic)
+    if not callable(function):
+        raise ArgumentError(f"sley.compile takes a function, not a {type(function).__name__}")
+    return CompiledFunction(function, dynamic)

@@ -1,0 +1,337 @@
+"""One compiled variant of a function: what it reads, runs, writes back and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...ir import dims
+from ...ir.dims import Dim, Expr
+from ...ir.graph import Graph, Value
+from ...runtime.executable import Executable
+from ..apply import value_of
+from ..errors import ArgumentError
+from ..storage import Storage
+from ..symint import SymInt
+from ..tensor import Tensor, here, make_view, of_array
+from ..trace import Trace
+from .reads import Guards
+
+_NUMBER = {float: np.float64, int: np.int64}
+
+
+class Fresh(NamedTuple):
+    """A result in memory of its own: which of the executable's."""
+
+    number: int
+
+
+class Leaf(NamedTuple):
+    """An argument, returned as it came in."""
+
+    position: int
+
+
+class Same(NamedTuple):
+    """A value from outside that each call returns alike."""
+
+    value: Any
+
+
+class ViewOf(NamedTuple):
+    """A view of what `base` describes."""
+
+    base: Leaf | Same
+    steps: tuple
+
+    def of(self, base: Tensor) -> Tensor:
+        for step in self.steps:
+            base = make_view(base, step, None)
+        return base
+
+
+class Size(NamedTuple):
+    """An int that depends on the sizes of the call."""
+
+    expr: Dim
+
+
+Spec = Fresh | Leaf | Same | ViewOf | Size
+
+
+class Outcome:
+    """What the end of a trace says: yields of the graph, donations, and what becomes of them."""
+
+    def __init__(self, trace: Trace, positions: Sequence[int], results: Sequence[Any]) -> None:
+        self.trace = trace
+        self.positions = {
+            id(item.shadow): position
+            for position, item in zip(positions, trace.inputs, strict=True)
+        }
+        self.yields: list[Value] = []
+        self.donated: dict[int, int] = {}
+        params = {p: i for i, p in enumerate(trace.builder.params)}
+        self.written_captures: list[Storage] = []
+        self.written_leaves: list[int] = []
+        for capture in trace.captures.values():
+            if capture.is_written:
+                self._donate(capture.shadow.value, params[capture.param])
+                self.written_captures.append(capture.storage)
+        for item in trace.inputs:
+            if item.is_written:
+                self._donate(item.shadow.storage.value, params[item.param])
+                self.written_leaves.append(self.positions[id(item.shadow)])
+        self._fresh: dict[int, Fresh] = {}
+        self._kept: list[Tensor] = []  # so that ids stay their own
+        self.results = [self.spec(r) for r in results]
+        self.grads = [
+            (self.holder(tensor), None if grad is None else self.spec(grad))
+            for tensor, grad in trace.grad_writes()
+        ]
+        self.attributes = [
+            (w.owner, w.name, self.spec(getattr(w.owner, w.name)))
+            for w in {(id(w.owner), w.name): w for w in trace.attribute_writes}.values()
+            if hasattr(w.owner, w.name)
+        ]
+
+    def _donate(self, value: Value | None, param: int) -> None:
+        assert value is not None
+        self.donated[len(self.yields)] = param
+        self.yields.append(value)
+
+    def holder(self, tensor: Tensor) -> Leaf | Same:
+        """How to find a concrete tensor at a later call."""
+        shadow = self.trace.shadows.get(tensor)
+        position = self.positions.get(id(shadow))
+        return Same(tensor) if position is None else Leaf(position)
+
+    def spec(self, value: Any) -> Spec:
+        """How a call makes `value`, seen at the end of the trace."""
+        if isinstance(value, SymInt):
+            return Size(value.expr)
+        if not isinstance(value, Tensor):
+            return Same(value)
+        shadow = here(value)
+        steps: list = []
+        base: Tensor | None = shadow
+        while base is not None:
+            found = self._concrete(base)
+            if found is not None:
+                plain = tuple(reversed(steps))
+                if not steps:
+                    return found
+                if all(_is_static(step) for step in plain):
+                    return ViewOf(found, plain)
+                break
+            steps.append(base.step)
+            base = base.base
+        return self._make_fresh(shadow)
+
+    def _concrete(self, shadow: Tensor) -> Leaf | Same | None:
+        position = self.positions.get(id(shadow))
+        if position is not None:
+            return None if shadow._weak else Leaf(position)
+        concrete = self.trace._concrete.get(shadow)
+        return None if concrete is None else Same(concrete)
+
+    def _make_fresh(self, shadow: Tensor) -> Fresh:
+        found = self._fresh.get(id(shadow))
+        if found is None:
+            found = self._fresh[id(shadow)] = Fresh(len(self._fresh))
+            self._kept.append(shadow)
+            self.yields.append(value_of(shadow))
+        return found
+
+
+def _is_static(step: Any) -> bool:
+    dims_of = [*step.source, *step.result]
+    for attr in step.attrs.values():
+        dims_of.extend(attr if isinstance(attr, tuple) else (attr,))
+    return not any(isinstance(d, Expr) for d in dims_of)
+
+
+class Program:
+    """A compiled variant.
+
+    Attributes:
+        graph: as it was traced.
+        executable: the machine code.
+        guards: Python state under which it is valid.
+        captures: storages that it reads or writes, with the line that captured each.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        executable: Executable,
+        outcome: Outcome,
+        guards: Guards,
+        shapes: Sequence[tuple[Dim, ...] | None],
+        numbers: dict[int, Any],
+        whole: dict[int, Tensor],
+        rebuild: Callable[[list[Any]], Any],
+    ) -> None:
+        trace = outcome.trace
+        self.graph = graph
+        self.executable = executable
+        self.guards = guards
+        self.captures = [(c.storage, c.line) for c in trace.captures.values()]
+        self.size_guards = tuple(trace.guards)
+        self._shapes = tuple(shapes)
+        self._numbers = numbers
+        self._whole = whole
+        self._rebuild = rebuild
+        self._results = outcome.results
+        self._grads = outcome.grads
+        self._attributes = outcome.attributes
+        self._written = tuple(outcome.written_captures)
+        self._written_leaves = frozenset(outcome.written_leaves)
+        self._captured = frozenset(s for s, _ in self.captures)
+        leaf_of = {id(item.param): outcome.positions[id(item.shadow)] for item in trace.inputs}
+        storage_of = {id(c.param): c.storage for c in trace.captures.values()}
+        self._sources: list[int | Storage] = [
+            leaf_of[id(p)] if id(p) in leaf_of else storage_of[id(p)] for p in trace.builder.params
+        ]
+        self._odd = any(
+            isinstance(s, Storage) and s.array is not None and not s.array.flags.c_contiguous
+            for s in self._sources
+        )
+        self._pointers = [0 if isinstance(s, int) else s.pointer for s in self._sources]
+        self._leaf_slots = [(i, s) for i, s in enumerate(self._sources) if isinstance(s, int)]
+
+    # Whether it may serve a call ---------------------------------------------------------------
+
+    def bind(self, leaves: Sequence[Any]) -> tuple[int, ...] | None:
+        """Values of the size symbols for these arguments; None where their sizes do not fit."""
+        sizes: dict[str, int] = {}
+        for leaf, shape in zip(leaves, self._shapes, strict=True):
+            if shape is None:
+                continue
+            if len(shape) != leaf.type.ndim:
+                return None
+            for expected, actual in zip(shape, leaf.type.shape, strict=True):
+                if isinstance(expected, Expr):
+                    if sizes.setdefault(str(expected), actual) != actual:
+                        return None
+                elif expected != actual:
+                    return None
+        if any(repr(leaves[p]) != repr(n) for p, n in self._numbers.items()):
+            return None
+        if not all(guard.holds(sizes) for guard in self.size_guards):
+            return None
+        return tuple(sizes[name] for name in self.executable.symbols)
+
+    def failing(self, leaves: Sequence[Any]) -> str | None:
+        """The guard that does not hold for this call, told for a reader; None if all do."""
+        for position, tensor in self._whole.items():
+            leaf = leaves[position]
+            if leaf.storage is not tensor.storage or leaf.path != tensor.path:
+                return f"argument {position} shared memory with another"
+        if (self._written or self._written_leaves) and self._aliased(leaves):
+            return "two arguments share memory that is written"
+        return self.guards.failing()
+
+    def _aliased(self, leaves: Sequence[Any]) -> bool:
+        captured = self._captured
+        for position, leaf in enumerate(leaves):
+            if (
+                isinstance(leaf, Tensor)
+                and position not in self._whole
+                and leaf.storage in captured
+            ):
+                return True
+        if not self._written_leaves:
+            return False
+        tensors = [(p, x) for p, x in enumerate(leaves) if isinstance(x, Tensor)]
+        return any(
+            p != q and np.may_share_memory(leaves[p].array, x.array)
+            for p in self._written_leaves
+            for q, x in tensors
+        )
+
+    # Running -----------------------------------------------------------------------------------
+
+    def run(self, leaves: Sequence[Any], sizes: tuple[int, ...]) -> Any:
+        """One call: nothing can fail after the program has begun to write."""
+        pointers = self._pointers.copy()
+        held: list[Any] = []
+        for slot, position in self._leaf_slots:
+            leaf = leaves[position]
+            if isinstance(leaf, Tensor) and position not in self._written_leaves:
+                array = leaf._array
+                if array.flags.c_contiguous:  # type: ignore[union-attr]
+                    if leaf.path:
+                        pointers[slot] = array.__array_interface__["data"][0]  # type: ignore[union-attr]
+                    else:
+                        pointers[slot] = leaf.storage.pointer
+                    continue
+            array = self._memory(leaf, position)
+            held.append((position, array))
+            pointers[slot] = array.ctypes.data
+        if self._odd:
+            self._copy_odd(pointers, held)
+        arrays = self.executable.run(pointers, sizes)
+        for position, array in held:
+            if position in self._written_leaves or isinstance(position, Storage):
+                self._put_back(leaves, position, array)
+        for storage in self._written:
+            storage.touch(None)
+        fresh = [of_array(array) for array in arrays]
+        if self._grads or self._attributes:
+            self._set_state(leaves, fresh, sizes)
+        if len(self._results) == 1 and type(self._results[0]) is Fresh:
+            return self._rebuild([fresh[self._results[0].number]])
+        return self._rebuild([self._make(s, leaves, fresh, sizes) for s in self._results])
+
+    def _memory(self, leaf: Any, position: int) -> np.ndarray:
+        """Dense memory that holds a leaf."""
+        if not isinstance(leaf, Tensor):
+            return np.asarray(leaf, _NUMBER[type(leaf)])
+        array = leaf.array
+        if position in self._written_leaves and not array.flags.writeable:
+            raise ArgumentError(f"argument {position} is written to, but its array is read-only")
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+    def _copy_odd(self, pointers: list[int], held: list[Any]) -> None:
+        """Captured memory that is not dense goes through a copy."""
+        for slot, source in enumerate(self._sources):
+            if isinstance(source, Storage) and source.array is not None:
+                if not source.array.flags.c_contiguous:
+                    copy = np.ascontiguousarray(source.array)
+                    held.append((source, copy))
+                    pointers[slot] = copy.ctypes.data
+
+    def _put_back(self, leaves: Sequence[Any], target: Any, array: np.ndarray) -> None:
+        if isinstance(target, Storage):
+            if target in self._written and target.array is not None:
+                target.array[...] = array
+            return
+        leaf = leaves[target]
+        if array is not leaf._array:
+            leaf._array[...] = array
+        leaf.storage.touch(None)
+
+    def _set_state(
+        self, leaves: Sequence[Any], fresh: list[Tensor], sizes: tuple[int, ...]
+    ) -> None:
+        for holder, spec in self._grads:
+            tensor = self._make(holder, leaves, fresh, sizes)
+            tensor._grad = None if spec is None else self._make(spec, leaves, fresh, sizes)
+        for owner, name, spec in self._attributes:
+            object.__setattr__(owner, name, self._make(spec, leaves, fresh, sizes))
+
+    def _make(
+        self, spec: Spec, leaves: Sequence[Any], fresh: list[Tensor], sizes: tuple[int, ...]
+    ) -> Any:
+        if type(spec) is Fresh:
+            return fresh[spec.number]
+        if type(spec) is Leaf:
+            return leaves[spec.position]
+        if type(spec) is Same:
+            return spec.value
+        if type(spec) is ViewOf:
+            return spec.of(self._make(spec.base, leaves, fresh, sizes))
+        assert type(spec) is Size
+        return dims.evaluate(spec.expr, dict(zip(self.executable.symbols, sizes, strict=True)))

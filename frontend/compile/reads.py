@@ -1,0 +1,273 @@
+"""Guards on Python state: what a traced call has read, and whether it is still so.
+
+Two ways lead here. Attributes of modules and optimizers report themselves to the trace; they are
+compared again only when the epoch has moved. Globals, closure cells and the arguments' plain
+objects are found from the code that ran, and compared at each call: by identity, numbers and
+strings by value, containers and plain objects with what they hold.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import math
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..epoch import epoch
+from ..errors import TraceError, _known
+from ..tensor import Tensor
+from ..trace import MISSING, Read, Trace
+
+_BY_VALUE = (int, float, complex, str, bytes, type(None))
+_BY_IDENTITY = (
+    type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
+    np.ndarray, Tensor,
+)  # fmt: skip
+_DEPTH = 3  # how far into containers and plain objects a guard looks
+_BREADTH = 64  # of a larger container only identity and length are compared
+_STANDARD_LIBRARY = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib")
+)  # fmt: skip
+
+
+class Snapshot:
+    """What a Python value was, as far as a guard looks."""
+
+    __slots__ = ("length", "parts", "value")
+
+    def __init__(self, value: Any, depth: int = _DEPTH) -> None:
+        self.value = value
+        self.length = len(value) if isinstance(value, (list, tuple, dict, set, frozenset)) else 0
+        self.parts: dict[Any, Snapshot] | None = None
+        if depth and self.length <= _BREADTH:
+            held = _held(value)
+            if held is not None and len(held) <= _BREADTH:
+                self.parts = {key: Snapshot(part, depth - 1) for key, part in held.items()}
+
+    def same(self, value: Any) -> bool:
+        """Whether `value` is what was seen."""
+        if value is not self.value:
+            return type(value) is type(self.value) and _equal(value, self.value)
+        if self.length and len(value) != self.length:
+            return False
+        if self.parts is None:
+            return True
+        held = _held(value)
+        if held is None or len(held) != len(self.parts):
+            return False
+        return all(key in held and part.same(held[key]) for key, part in self.parts.items())
+
+    def restore(self) -> None:
+        """Puts back the elements of a changed list or dict."""
+        if self.parts is None:
+            return
+        if isinstance(self.value, list):
+            self.value[:] = [part.value for part in self.parts.values()]
+        elif isinstance(self.value, dict):
+            self.value.clear()
+            self.value.update({key: part.value for key, part in self.parts.items()})
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if not isinstance(a, _BY_VALUE):
+        return False
+    return bool(a == b) or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+
+
+def _held(value: Any) -> dict[Any, Any] | None:
+    """What a container or a plain object holds; None for what is one thing."""
+    if isinstance(value, (*_BY_VALUE, *_BY_IDENTITY)):
+        return None
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, (list, tuple)):
+        return dict(enumerate(value))
+    if isinstance(value, (set, frozenset)):
+        return dict.fromkeys(value)
+    if getattr(type(value), "reports_reads", False) or _is_library(type(value)):
+        return None  # modules and optimizers tell the trace themselves
+    return getattr(value, "__dict__", None)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_library(kind: type) -> bool:
+    """Whether a class is no user's: the standard library's, or sley's own."""
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return kind.__module__ != "__main__"
+    return _is_library_file(file)
+
+
+def _is_library_file(file: str) -> bool:
+    standard = file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file
+    return standard or (file.startswith("<") and "ipython" not in file)
+
+
+class Watch:
+    """Finds the user's code that runs inside `with Watch(function) as watch:`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.cells: dict[int, tuple[str, Any, Snapshot]] = {}
+        self.names: dict[tuple[int, str], tuple[dict, str, Snapshot]] = {}
+        self._functions: dict[types.CodeType, types.FunctionType] = {}
+        self._seen: set[types.CodeType] = set()
+        self._outer: Any = None
+        self._note_function(function)
+
+    def __enter__(self) -> Watch:
+        self._outer = sys.getprofile()
+        sys.setprofile(self._called)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.setprofile(self._outer)
+
+    def _called(self, frame: types.FrameType, event: str, argument: Any) -> None:
+        if event != "call" or frame.f_code in self._seen:
+            return
+        code = frame.f_code
+        self._seen.add(code)
+        if not _known(code)[1] or _is_library_file(code.co_filename):
+            return
+        for name in _global_names(code):
+            self._note_global(frame.f_globals, name)
+        function = self._functions.get(code)
+        if function is not None:
+            self._note_cells(function)
+
+    def _note_global(self, scope: dict, name: str) -> None:
+        key = (id(scope), name)
+        if name not in scope or key in self.names:
+            return
+        value = scope[name]
+        self.names[key] = (scope, name, Snapshot(value))
+        self._note_function(value)
+
+    def _note_cells(self, function: types.FunctionType) -> None:
+        for name, cell in zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=True
+        ):
+            if id(cell) in self.cells:
+                continue
+            value = _contents(cell)
+            self.cells[id(cell)] = (name, cell, Snapshot(value))
+            self._note_function(value)
+
+    def _note_function(self, value: Any) -> None:
+        value = getattr(value, "__func__", value)
+        while isinstance(value, types.FunctionType):
+            self._functions.setdefault(value.__code__, value)
+            value = getattr(value, "__wrapped__", None)
+
+    def current(self) -> Iterator[tuple[str, Snapshot, Any]]:
+        """(name, what was seen, what is there now)."""
+        for scope, name, seen in self.names.values():
+            yield name, seen, scope.get(name, MISSING)
+        for name, cell, seen in self.cells.values():
+            yield name, seen, _contents(cell)
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return MISSING
+
+
+@functools.lru_cache(maxsize=4096)
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    loads = ("LOAD_GLOBAL", "LOAD_NAME")
+    return tuple({i.argval: None for i in dis.get_instructions(code) if i.opname in loads})
+
+
+class Guards:
+    """The conditions on Python state under which a program is valid."""
+
+    def __init__(self, watch: Watch, trace: Trace, extra: dict[str, Any]) -> None:
+        self._state = [(read, Snapshot(read.value)) for read in trace.reads if read.kind != "grad"]
+        self._grads = [(r.owner, r.value) for r in trace.reads if r.kind == "grad"]
+        names = [(scope, name, seen) for scope, name, seen in watch.names.values()]
+        cells = [(name, cell, seen) for name, cell, seen in watch.cells.values()]
+        self._names, self._cells = tuple(names), tuple(cells)
+        self._objects = [(name, value, Snapshot(value)) for name, value in extra.items()]
+        self._epoch = epoch.count
+
+    def failing(self) -> str | None:
+        """The first guard that does not hold, with old and new value; None if all do."""
+        for scope, name, seen in self._names:
+            now = scope.get(name, MISSING)
+            if not seen.same(now):
+                return _tell(f"the global {name}", seen.value, now)
+        for name, cell, seen in self._cells:
+            now = _contents(cell)
+            if not seen.same(now):
+                return _tell(f"the closure's {name}", seen.value, now)
+        for name, value, seen in self._objects:
+            if not seen.same(value):
+                return f"the argument {name} has changed inside"
+        for owner, value in self._grads:
+            if owner._grad is not value:
+                return _tell(f".grad of a tensor {owner.type}", value, owner._grad)
+        if epoch.count == self._epoch:
+            return None
+        for read, seen in self._state:
+            now = read_again(read)
+            if not seen.same(now):
+                owner = type(read.owner).__name__
+                return _tell(f"{owner}.{read.name}", seen.value, now)
+        self._epoch = epoch.count
+        return None
+
+
+def read_again(read: Read) -> Any:
+    """What a `Read` of an attribute gives now."""
+    return getattr(read.owner, read.name, MISSING)
+
+
+def _tell(what: str, old: Any, new: Any) -> str:
+    return f"{what} was {_short(old)}, is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    if value is MISSING:
+        return "missing"
+    if isinstance(value, Tensor):
+        return f"a tensor {value.type}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_no_hidden_writes(watch: Watch, trace: Trace) -> None:
+    """Raises where the traced call has changed Python state that only the trace would change.
+
+    Raises:
+        TraceError: a number attribute was read and then written; a global, a closure variable or
+            something that these hold was changed. Lists and dicts are put back.
+    """
+    reads = {(id(r.owner), r.name): r for r in trace.reads}
+    for write in trace.attribute_writes:
+        read = reads.get((id(write.owner), write.name))
+        is_number = isinstance(write.old, (int, float)) and not isinstance(write.old, bool)
+        if read is not None and is_number:
+            raise TraceError(
+                f"{type(write.owner).__name__}.{write.name}, a Python number, is read (at "
+                f"{read.line}) and changed in a compiled function: it would change only while the "
+                "function is recorded",
+                hint=f"make it a buffer: register_buffer({write.name!r}, sley.tensor(...))",
+            )
+    changed = [(name, seen) for name, seen, now in watch.current() if not seen.same(now)]
+    for _, seen in changed:
+        seen.restore()
+    if changed:
+        names = ", ".join(name for name, _ in changed)
+        raise TraceError(
+            f"{names} changed while the function was recorded; a compiled call would not do that",
+            hint="return the value, or keep it in a tensor that is written in place",
+        )

@@ -1,0 +1,138 @@
+"""Arguments as leaves: what is data, and what is part of the signature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import optree
+
+from ...ir.dtypes import of_numpy
+from ..context import ambient
+from ..errors import ArgumentError, DTypeError
+from ..tensor import Tensor, of_array
+
+NAMESPACE = "sley"
+_registered: set[type] = set()
+
+
+class Static:
+    """A leaf that is part of the signature: compared by type and value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Static)
+            and type(other.value) is type(self.value)
+            and bool(other.value == self.value)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
+    """The leaves of a call's arguments, and their structure.
+
+    Arrays become tensors over the same memory. A leaf is a Tensor, a Python number (int or float)
+    or a `Static`.
+
+    Raises:
+        ArgumentError: a leaf that is neither data nor hashable.
+    """
+    if not kwargs and all(type(a) is Tensor for a in args):
+        return list(args), len(args)
+    leaves, structure = _flatten((args, kwargs))
+    return [_leaf(x) for x in leaves], structure
+
+
+def _flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
+    while True:
+        leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
+        new = {type(x) for x in leaves if dataclasses.is_dataclass(x)} - _registered
+        new -= {type}
+        if not new:
+            return leaves, structure
+        for kind in new:
+            _register(kind)
+
+
+def _register(kind: type) -> None:
+    """Makes instances of a dataclass nodes of trees; fields that are not set in `__init__` stay
+    out, as for `dataclasses.replace`."""
+    names = tuple(f.name for f in dataclasses.fields(kind) if f.init)
+    _registered.add(kind)
+    optree.register_pytree_node(
+        kind,
+        lambda x: (tuple(getattr(x, n) for n in names), None, names),
+        lambda _, children: kind(**dict(zip(names, children, strict=True))),
+        namespace=NAMESPACE,
+    )
+
+
+def flatten_results(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
+    """As `flatten`, for what a function returns: leaves stay as they are."""
+    return _flatten(tree)
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray):
+        return _from_array(value)
+    if type(value) is float or type(value) is int:
+        return value
+    if isinstance(value, np.generic):
+        return _from_array(np.asarray(value))
+    try:
+        hash(value)
+    except TypeError:
+        raise ArgumentError(
+            f"a compiled function cannot take a {type(value).__name__} as an argument",
+            hint="pass tensors, arrays, numbers, hashable values, or tuples, lists, dicts and "
+            "dataclasses of these",
+        ) from None
+    return Static(value)
+
+
+def _from_array(array: np.ndarray) -> Tensor:
+    if of_numpy(array.dtype) is None:
+        raise DTypeError(f"sley has no dtype for numpy's {array.dtype}", hint="use astype() first")
+    if any(s % array.itemsize for s in array.strides):
+        array = array.copy()
+    return of_array(array)
+
+
+def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
+    """What decides which programs may serve a call. `numbers`: leaves whose number counts."""
+    key: list[Any] = [structure, ambient.context]
+    for position, leaf in enumerate(leaves):
+        if type(leaf) is Static:
+            key.append(leaf)
+        elif isinstance(leaf, Tensor):
+            key.append((leaf.type, leaf._requires))
+        elif position in numbers:
+            key.append((type(leaf), repr(leaf)))
+        else:
+            key.append(type(leaf))
+    return tuple(key)
+
+
+def family_key(leaves: list[Any], structure: Hashable) -> tuple:
+    """As `call_key` with sizes and numbers left out: calls that may share one program."""
+    key: list[Any] = [structure, ambient.context]
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            key.append((leaf.type.dtype, leaf.type.ndim, leaf._requires))
+        else:
+            key.append(leaf if type(leaf) is Static else type(leaf))
+    return tuple(key)
