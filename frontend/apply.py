@@ -197,11 +197,13 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     """
     if isinstance(op, str):
         op = OPS[op]
-    if len(args) == 2 and type(args[0]) is type(args[1]) is Tensor:
+    if len(args) == 2 and type(args[0]) is Tensor and args[0].type.dtype.is_float:
+        # The common cases, where nothing is promoted or broadcast.
         x, y = args
-        same = x.type is y.type and not conditions and not (x._weak and y._weak)
-        if same and (promote == "default" or x.type.dtype.is_float):
+        if type(y) is Tensor and x.type is y.type and not (x._weak and y._weak):
             return emit(op, (value_of(x), value_of(y)))
+        if type(y) in (float, int) and not x._weak:
+            return emit(op, (value_of(x), number_value(y, x.type)))
     rest = args[conditions:]
     dtype = common_dtype(rest, promote, op.name)
     for arg in args[:conditions]:
