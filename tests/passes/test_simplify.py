@@ -50,6 +50,17 @@ def number(x, value):
     return full(x.type, value)
 
 
+def over_one(x, op, **attrs):
+    """A reduction of `x` over an axis of one element."""
+    return op(view.RESHAPE(x, shape=(N, 1, 4)), axes=(1,), **attrs)
+
+
+def prefixes(x, op):
+    """All prefixes of `x` along an axis of one element."""
+    y = op(view.RESHAPE(x, shape=(N, 1, 4)), axis=1, reverse=False)
+    return view.RESHAPE(y, shape=(N, 4))
+
+
 VANISH = {
     "x*1": lambda x: x * 1,
     "1*x": lambda x: 1 * x,
@@ -60,6 +71,7 @@ VANISH = {
     "x**1": lambda x: ew.POW(x, number(x, 1)),
     "stop": ew.STOP_GRADIENT,
     "max(x,x)": lambda x: ew.MAXIMUM(x, x),
+    "min(x,x)": lambda x: ew.MINIMUM(x, x),
     "where": lambda x: ew.WHERE(ew.GT(x, x), x, x),
     "where-true": lambda x: ew.WHERE(full(x.type.with_dtype(dt.bool_), True), x, -x),
     "widen": lambda x: ew.CAST(ew.CAST(x, dtype=dt.f64), dtype=dt.f32),
@@ -75,8 +87,12 @@ VANISH = {
     "update": lambda x: view.UPDATE_SLICE(-x, x, starts=(0, 0), steps=(1, 1)),
     "broadcast": lambda x: view.BROADCAST(x, shape=(N, 4), dims=(0, 1)),
     "max over nothing": lambda x: rd.REDUCE_MAX(x, axes=(), ties="even"),
-    "max of one": lambda x: rd.REDUCE_MAX(view.RESHAPE(x, shape=(N, 1, 4)), axes=(1,),
-                                          ties="even"),
+    "max of one": lambda x: over_one(x, rd.REDUCE_MAX, ties="even"),
+    "min of one": lambda x: over_one(x, rd.REDUCE_MIN, ties="even"),
+    "product of one": lambda x: over_one(x, rd.REDUCE_PROD),
+    "prefix of one": lambda x: prefixes(x, rd.CUMSUM),
+    "prefix product of one": lambda x: prefixes(x, rd.CUMPROD),
+    "prefix maximum of one": lambda x: prefixes(x, rd.CUMMAX),
 }  # fmt: skip
 
 
@@ -187,6 +203,8 @@ def test_integers() -> None:
     for function in (
         lambda x: x + 0, lambda x: ew.SHIFT_LEFT(x, number(x, 0)),
         lambda x: ew.BIT_XOR(x, number(x, 0)), lambda x: ew.BIT_OR(x, x),
+        lambda x: ew.BIT_AND(x, x), lambda x: ew.SHIFT_RIGHT(x, number(x, 0)),
+        lambda x: ew.BIT_NOT(ew.BIT_NOT(x)), lambda x: ew.BIT_OR(number(x, 0), x),
         lambda x: ew.CAST(ew.CAST(x, dtype=dt.i64), dtype=dt.i32),
     ):  # fmt: skip
         assert ops(function, whole) == []
@@ -196,6 +214,14 @@ def test_integers() -> None:
         "cast",
         "cast",
     ]
+
+
+def test_bools() -> None:
+    flags = F.with_dtype(dt.bool_)
+    assert ops(lambda x: ew.BIT_AND(x, number(x, True)), flags) == []
+    assert ops(lambda x: ew.BIT_OR(number(x, False), x), flags) == []
+    assert left(lambda x: ew.BIT_AND(number(x, False), x), flags) == []
+    assert left(lambda x: ew.BIT_OR(x, number(x, True)), flags) == []
 
 
 def test_lines_names_and_parameters_stay() -> None:
