@@ -94,16 +94,20 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
     distinct = {key: node for node, key in reversed(list(zip(nodes, keys, strict=True)))}
     kernels = _compile_kernels(distinct, target, emit)
     calls = _calls(nodes, keys, kernels)
-    text = entry_text(plan, frame_of(plan, _program_symbols(plan)), calls)
-    return Executable(
-        plan,
-        frame_of(plan, _program_symbols(plan)),
-        list(kernels.values()),
-        (text, _object(text, target, opt_level=0)),  # straight-line code: optimising pays nothing
-        stages=lowered.stages,
-        constants=[literal.array for literal in lowered.constants],
-        assembly=functools.partial(_assembly, target=target),
-    )
+    frame = frame_of(plan, _program_symbols(plan))
+    text = entry_text(plan, frame, calls)
+    try:
+        return Executable(
+            plan,
+            frame,
+            list(kernels.values()),
+            (text, _object(text, target, opt_level=0)),  # straight-line code: nothing to gain
+            target,
+            stages=lowered.stages,
+            constants=[literal.array for literal in lowered.constants],
+        )
+    except native.LLVMError as error:
+        raise CompileError(f"the entry of @{plan.graph.name}: {error}") from error
 
 
 def _program_symbols(plan: Plan) -> list[str]:
@@ -220,7 +224,3 @@ def _object(text: str, target: Target, opt_level: int = 2) -> bytes:
 
 
 _disk = functools.cache(ObjectCache)
-
-
-def _assembly(text: str, target: Target) -> str:
-    return native.assembly(text, cpu=target.cpu, features=target.features, triple=target.triple)

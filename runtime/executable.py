@@ -13,11 +13,12 @@ import numpy as np
 from numpy import ndarray
 
 from ..backends.llvm.entry import POOL, SYMBOL, Frame
-from ..backends.llvm.native import Library
+from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
 from ..ir.graph import Graph
 from ..ir.plan import Plan, assign_offsets, intervals, peak_live_bytes
+from ..ir.target import Target
 from .memory import aligned, result_allocator
 from .threads import ThreadPool, default_pool
 
@@ -88,6 +89,7 @@ class Executable:
         plan: where the values lie.
         stages: (name of a pass, program after it), in order.
         constants: arrays that follow the caller's arrays as inputs of the planned program.
+        target: the processor; where this machine cannot run its code, `run` raises RuntimeError.
     """
 
     def __init__(
@@ -96,10 +98,10 @@ class Executable:
         frame: Frame,
         kernels: Sequence[KernelCode],
         entry: tuple[str, bytes],
+        target: Target,
         *,
         stages: Sequence[tuple[str, Any]] = (),
         constants: Sequence[np.ndarray] = (),
-        assembly: Callable[[str], str] | None = None,
     ) -> None:
         self.plan = plan
         self.frame = frame
@@ -108,10 +110,8 @@ class Executable:
         self.entry_text = entry[0]
         self.stages = tuple(stages)
         self.constants = tuple(np.ascontiguousarray(a) for a in constants)
-        self._assembly = assembly
-        self._library = Library([*(k.code for k in self.kernels), entry[1]])
-        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-        self._entry = function(self._library.address(SYMBOL))
+        self.target = target
+        self._entry = self._link([*(k.code for k in self.kernels), entry[1]])
         params = plan.graph.params
         self.inputs = params[: len(params) - len(self.constants)]
         self._constant_pointers = tuple(a.ctypes.data for a in self.constants)
@@ -121,6 +121,17 @@ class Executable:
         self._buffers_at = 8 * frame.first_buffer
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._idle: list[_Lease] = []
+
+    def _link(self, objects: Sequence[bytes]) -> Callable[[int], None]:
+        if not host(self.target.name).runnable:
+            return self._refuse
+        self._library = Library(objects)
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._library.address(SYMBOL))
+
+    def _refuse(self, frame: int) -> None:
+        raise RuntimeError(
+            f"@{self.plan.graph.name} was compiled for {self.target.name}: this machine is another"
+        )
 
     # ------------------------------------------------------------------ running
 
@@ -234,9 +245,10 @@ class Executable:
 
     def assembly(self) -> str:
         """The assembly text of all kernels."""
-        if self._assembly is None:
-            raise ValueError("this executable was made without its target")
-        return "\n".join(self._assembly(k.text) for k in self.kernels)
+        cpu, features, triple = self.target.cpu, self.target.features, self.target.triple
+        return "\n".join(
+            assembly(k.text, cpu=cpu, features=features, triple=triple) for k in self.kernels
+        )
 
     @property
     def object_hashes(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -19,6 +20,7 @@ from launches import (
     softmax,
 )
 
+from sley.backends.llvm.native import host
 from sley.backends.llvm.target import host_target
 from sley.ir.dims import symbol
 from sley.ir.evaluate import evaluate
@@ -157,6 +159,31 @@ def test_two_calls_at_the_same_time():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_a_forked_child_runs_programs():
+    graph = program([(N,), (N,)], lambda x, y: [launch(add((N,)), x, y)])
+    executable = compiled(graph)
+    x = np.ones(300_000, np.float32)
+    executable([x, x])
+    child = os.fork()
+    if child == 0:
+        right = False
+        try:
+            right = bool((executable([x, x])[0] == 2).all())
+        finally:
+            os._exit(0 if right else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_another_processor_is_compiled_for_but_not_run():
+    target = host_target("aarch64")
+    graph = program([(N,)], lambda x: [launch(scale((N,)), x)])
+    executable = build(lower_launches(graph, target), target)
+    assert "fmul" in executable.assembly()
+    if not host("aarch64").runnable:
+        with pytest.raises(RuntimeError, match="compiled for aarch64"):
+            executable([np.ones(3, np.float32)])
 
 
 def test_pointers():
