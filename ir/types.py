@@ -12,9 +12,10 @@ class TensorType:
     Make one with `tensor_type(dtype, shape)`.
     """
 
-    __slots__ = ("dtype", "shape")
+    __slots__ = ("_text", "dtype", "shape")
     dtype: DType
     shape: tuple[Dim, ...]
+    _text: str
 
     @property
     def ndim(self) -> int:
@@ -36,7 +37,7 @@ class TensorType:
         return tensor_type(self.dtype, shape)
 
     def __str__(self) -> str:
-        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+        return self._text
 
     def __repr__(self) -> str:
         return f"TensorType({self})"
@@ -56,5 +57,7 @@ def tensor_type(dtype: DType, shape: tuple[Dim, ...] = ()) -> TensorType:
         found = TensorType.__new__(TensorType)
         found.dtype = dtype
         found.shape = tuple(shape)
+        # Made once: type rules put types into messages before they know whether these are needed.
+        found._text = f"{dtype.name}[{', '.join(map(str, shape))}]"
         found = _INTERNED.setdefault(key, found)
     return found
