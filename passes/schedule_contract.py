@@ -19,9 +19,10 @@ from ..ir.graph import Node, Region, Value
 from ..ir.schedule import ContractSchedule
 from ..ir.target import Target
 
-DEEP = 2048  # a longer sum is cut into blocks of k
+DEEP = 8192  # a longer sum is cut into blocks of k
 UNKNOWN_DEEP = 512  # the block of k where K is a symbol
 COLUMN_BYTES = 2 << 20  # of packed columns of one thread, where L2 is smaller
+ROW_BYTES = 16 << 20  # of packed rows that stay for the whole batch
 TASK = 1 << 18  # multiply-adds that are worth a task
 DOT_ROWS = 4  # rows of a product that is computed as dot products
 DIRECT_DEEP = 32  # k of a block whose columns are read in place: whole pages of few rows
@@ -66,6 +67,8 @@ class _Chooser:
         m_params, n_params = out.params[b : b + len(m)], out.params[b + len(m) : -1]
         self.swap = self._swapped(out, m_params, n_params, m, n)
         self.rows, self.columns = (right, left) if self.swap else (left, right)
+        read = {o for n in (rhs if self.swap else lhs).walk() for o in n.operands}
+        self.rows_change = bool(read & set((rhs if self.swap else lhs).params[:b]))
 
     def _swapped(
         self,
@@ -106,9 +109,10 @@ class _Chooser:
     def _tile(self) -> tuple[int, int]:
         """(rows, vectors of columns) whose accumulators, with the vectors of one step, fill the
         registers."""
-        spare = 2 if self.target.fma else 4
         registers = self.target.registers
         vectors = 2 if registers < 32 or self.lanes >= 8 else 3
+        # For the broadcast element; a product that is rounded; NEON loads elements by the four.
+        spare = (2 if self.target.fma else 4) if vectors == 2 else 5
         if isinstance(self.columns.extent, int):
             vectors = max(1, min(vectors, -(-self.columns.extent // self.lanes)))
         mr = (registers - spare - vectors) // vectors
@@ -126,7 +130,7 @@ class _Chooser:
     # ------------------------------------------------------------------ cache blocks
 
     def _depth_block(self, nr: int) -> int:
-        most = min(DEEP, max(64, self.target.l2 // 4 // (nr * self.size)))
+        most = min(DEEP, max(64, self.target.l2 // 3 // (nr * self.size)))
         if not isinstance(self.depth, int):
             return min(most, UNKNOWN_DEEP)
         if self.depth <= most:
@@ -136,7 +140,8 @@ class _Chooser:
 
     def _blocks(self, mr: int, nr: int, kc: int, columns: str) -> tuple[int, int]:
         """(mc, nc): what fits the caches, and enough tasks for the threads."""
-        rows_fit = max(1, self.target.l2 // 2 // (kc * self.size * mr))
+        room = ROW_BYTES if self._rows_stay(kc) else self.target.l2 // 2
+        rows_fit = max(1, room // (kc * self.size * mr))
         columns_fit = max(1, max(COLUMN_BYTES, self.target.l2) // (kc * self.size * nr))
         if columns == "direct":  # the tiles are what stays in the cache
             columns_fit = max(1, self.target.l2 // 4 // (mr * self.size * nr))
@@ -149,6 +154,11 @@ class _Chooser:
         else:
             n_blocks = max(n_blocks, min(n_panels, -(-wanted // m_blocks)))
         return -(-m_panels // m_blocks) * mr, -(-n_panels // n_blocks) * nr
+
+    def _rows_stay(self, kc: int) -> bool:
+        """Whether the packed rows serve one point of the batch after the other."""
+        enough = not isinstance(self.batch, int) or self.batch >= 4 * self.target.threads
+        return enough and not self.rows_change and kc == self.depth
 
     def _tasks_wanted(self) -> int:
         """Tasks for each point of the batch: enough to share out, none too small."""

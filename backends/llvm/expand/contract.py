@@ -264,24 +264,56 @@ class _Product:
             dot(expander, scope, copied, self.columns, n, self.tiles, schedule.nr)
             self._finish(scope, base, m, n)
             return
-        tile = self._begin(base, number)
-        tile = multiply(
-            expander, depth[1], tile,
-            self._row_reader(scope, m, i, depth[0]),
-            self._column_reader(scope, n, j, depth[0]),
-        )  # fmt: skip
-        for position, value in enumerate(tile):
-            where = base + position * self.lanes
-            expander.access("store", (self.tiles, value), where, lanes=self.lanes)
+        for height, fits in self._heights(m):
+            with when(expander, fits):
+                self._multiply(scope, base, number, depth[0], depth[1], (m, i), (n, j), height)
         last = None
         if not self.single:
             last = compare(expander, "eq", number, self.blocks_k - 1)
         with when(expander, last):
             self._finish(scope, base, m, n)
 
-    def _begin(self, base: Dim, number: Dim) -> list[Value]:
+    def _heights(self, m: Dim) -> list[tuple[int, Value | None]]:
+        """Register tiles for the rows from m on, and when to take which: lower ones where the
+        number of rows is a symbol, which may be much less than a tile's."""
+        full = self.schedule.mr
+        if isinstance(self.rows.total, int):
+            return [(full, None)]
+        expander, left = self.expander, fixed(self.expander, self.rows.total - m)
+        heights = sorted({full, -(-full // 2), -(-full // 4)}, reverse=True)
+        found: list[tuple[int, Value | None]] = []
+        for height, lower in zip(heights, [*heights[1:], 0], strict=True):
+            fits = compare(expander, "gt", left, lower)
+            if height != full:
+                small = compare(expander, "le", left, height)
+                fits = expander.emit("bit_and", fits, small)
+            found.append((height, fits))
+        return found
+
+    def _multiply(
+        self,
+        scope: Scope,
+        base: Dim,
+        number: Dim,
+        k0: Dim,
+        count: Dim,
+        row: tuple[Dim, Dim],
+        column: tuple[Dim, Dim],
+        height: int,
+    ) -> None:
+        """The first `height` rows of a tile: a block of k is added to what is in scratch."""
+        expander = self.expander
+        tile = multiply(
+            expander, count, self._begin(base, number, height),
+            self._row_reader(scope, *row, k0, height), self._column_reader(scope, *column, k0),
+        )  # fmt: skip
+        for position, value in enumerate(tile):
+            where = base + position * self.lanes
+            expander.access("store", (self.tiles, value), where, lanes=self.lanes)
+
+    def _begin(self, base: Dim, number: Dim, height: int) -> list[Value]:
         """The accumulators at the begin of a block of k."""
-        expander, count = self.expander, self.tile_size // self.lanes
+        expander, count = self.expander, height * self.schedule.nr // self.lanes
         zero = expander.emit("constant", value=Literal(np.zeros((), self.acc.numpy)))
         zeros = expander.widen(zero, self.lanes)
         if self.single:
@@ -295,7 +327,7 @@ class _Product:
             for p in range(count)
         ]
 
-    def _row_reader(self, scope: Scope, m: Dim, i: Dim, k0: Dim):  # type: ignore[no-untyped-def]
+    def _row_reader(self, scope: Scope, m: Dim, i: Dim, k0: Dim, height: int):  # type: ignore[no-untyped-def]
         expander, schedule = self.expander, self.schedule
         if self.rows.form == "direct":
             last = self.rows.total - 1
@@ -311,9 +343,7 @@ class _Product:
 
         def packed(k: Dim) -> list[Value]:
             start = base + k * self.row_width
-            return [
-                expander.access("load", (self.row_panels,), start + r) for r in range(schedule.mr)
-            ]
+            return [expander.access("load", (self.row_panels,), start + r) for r in range(height)]
 
         return packed
 
