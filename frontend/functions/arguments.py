@@ -1,0 +1,145 @@
+"""How the functions read their arguments: axes, sizes, numbers, numpy's spellings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ...ir.dims import Dim, Expr, product
+from ...ir.dtypes import DType
+from ..apply import apply
+from ..context import ambient
+from ..errors import ArgumentError, DTypeError
+from ..symint import SymInt
+from ..tensor import Tensor, here, normal_axis
+from ..viewing import reshape_view, resolved_shape
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# numpy and the array API standard call these arguments by other names.
+_SPELLINGS = (("axis", "dim"), ("axes", "dims"), ("keepdims", "keepdim"))
+
+
+def array_names(function: F) -> F:
+    """Accept `axis=` for `dim=` and `keepdims=` for `keepdim=`."""
+
+    @functools.wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for other, name in _SPELLINGS:
+                if other not in kwargs:
+                    continue
+                if name in kwargs:
+                    raise ArgumentError(f"{function.__name__}: both {name}= and {other}= are given")
+                kwargs[name] = kwargs.pop(other)
+        return function(*args, **kwargs)
+
+    return named  # type: ignore[return-value]
+
+
+def operand(value: Any) -> Any:
+    """`value` as what `elementwise` takes: tensors, numbers and sizes as they are, arrays wrapped.
+
+    Raises:
+        DTypeError: it is none of these.
+    """
+    if isinstance(value, (Tensor, bool, int, float, SymInt)):
+        return value
+    return as_input(value)
+
+
+def as_input(value: Any) -> Tensor:
+    """`value` as a tensor: a tensor itself, a numpy array or scalar wrapped, a number as 0-d.
+
+    Raises:
+        DTypeError: it is something else, such as a list.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, int, float, SymInt)) or hasattr(value, "__array__"):
+        from ..construct import as_tensor
+
+        return as_tensor(value)
+    raise DTypeError(
+        f"a {type(value).__name__} is neither a tensor nor a number",
+        hint="make one with sley.tensor(...)",
+    )
+
+
+def shape_of(tensor: Tensor) -> tuple[Dim, ...]:
+    """The sizes as the current mode has them."""
+    return here(tensor).type.shape
+
+
+def spelled(dim: Dim) -> Any:
+    """A size as users see it: an int, or in a trace a `SymInt`."""
+    if not isinstance(dim, Expr):
+        return dim
+    assert ambient.trace is not None, "a symbolic size outside of a trace"
+    return SymInt(dim, ambient.trace)
+
+
+def count_of(tensor: Tensor, axes: Sequence[int]) -> Any:
+    """How many elements a reduction over `axes` joins, as users see it."""
+    shape = shape_of(tensor)
+    return spelled(product(shape[a] for a in axes))
+
+
+def axes_of(tensor: Tensor, dim: Any) -> tuple[int, ...]:
+    """The axes that `dim` (an int, several, or None for all) names, ascending.
+
+    Raises:
+        IndexingError: one is out of range.
+        ArgumentError: one is named twice.
+    """
+    ndim = tensor.ndim
+    if dim is None or (isinstance(dim, (tuple, list)) and not dim):
+        return tuple(range(ndim))
+    named = dim if isinstance(dim, (tuple, list)) else (dim,)
+    axes = sorted(normal_axis(d, ndim) for d in named)
+    if len(set(axes)) < len(axes):
+        raise ArgumentError(f"dim {dim} names an axis twice")
+    return tuple(axes) if ndim else ()
+
+
+def sizes_of(sizes: Sequence[Any]) -> tuple[Any, ...]:
+    """The sizes of `f(2, 3)` and of `f((2, 3))`."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        return tuple(sizes[0])
+    return tuple(sizes)
+
+
+def cast(tensor: Tensor, dtype: DType | None) -> Tensor:
+    """`tensor` in another dtype; itself where it has that one (or where dtype is None)."""
+    if dtype is None or here(tensor).type.dtype is dtype:
+        return tensor
+    return apply("cast", [tensor], dtype=dtype)
+
+
+def reshaped(tensor: Tensor, shape: Sequence[Any]) -> Tensor:
+    """The same elements under another shape: a view where that is one, else a copy."""
+    view = reshape_view(tensor, shape, name="reshape")
+    if view is not None:
+        return view
+    return apply("reshape", [tensor], shape=resolved_shape(here(tensor), shape))
+
+
+def with_ones(tensor: Tensor, axes: Sequence[int]) -> Tensor:
+    """A reduced tensor with its `axes` (numbered in the result) back, of size 1."""
+    if not axes:
+        return tensor
+    sizes: list[Any] = [spelled(size) for size in shape_of(tensor)]
+    for axis in axes:
+        sizes.insert(axis, 1)
+    return reshaped(tensor, sizes)
+
+
+def device_checked(device: Any) -> None:
+    """Raise where `device` is not the processor.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    if device is not None and str(device).split(":")[0] != "cpu":
+        raise ArgumentError(f"there is no device {device!r}", hint='use device="cpu"')

@@ -1,0 +1,165 @@
+"""Elementwise functions that are several ops: exact near 0 and without overflow."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..apply import elementwise
+from ..tensor import Tensor, here
+from .arguments import operand
+from .logic import isinf, isnan, logical_and, logical_not, logical_or
+from .math import (
+    abs,
+    add,
+    cast_float,
+    clamp,
+    eq,
+    erf,
+    exp,
+    ge,
+    gt,
+    log,
+    log1p,
+    lt,
+    maximum,
+    mul,
+    neg,
+    sin,
+    sqrt,
+    sub,
+    true_divide,
+    where,
+)
+
+_INF = math.inf
+
+
+def hypot(input: Any, other: Any) -> Tensor:
+    """sqrt(input**2 + other**2) without overflow on the way."""
+    larger = maximum(abs(input), abs(other))
+    plain = logical_or(eq(larger, 0), isinf(larger))
+    scale = elementwise("stop_gradient", where(plain, 1, larger))
+    x, y = true_divide(input, scale), true_divide(other, scale)
+    return mul(sqrt(add(mul(x, x), mul(y, y))), scale)
+
+
+def log_sigmoid(input: Any) -> Tensor:
+    """log(sigmoid(x)), exact for large |x|."""
+    return sub(minimum_zero(input), log1p(exp(neg(abs(input)))))
+
+
+def minimum_zero(input: Any) -> Tensor:
+    """min(x, 0), with the gradient 1/2 at 0 (that of smooth functions built on it)."""
+    return elementwise("minimum", operand(input), 0)
+
+
+def logaddexp(input: Any, other: Any) -> Tensor:
+    """log(exp(input) + exp(other)) without overflow."""
+    x, y = operand(input), operand(other)
+    gap = where(eq(x, y), 0, sub(x, y))
+    return add(maximum(x, y), log1p(exp(neg(abs(gap)))))
+
+
+def logaddexp2(input: Any, other: Any) -> Tensor:
+    """log2(2 ** input + 2 ** other) without overflow."""
+    ln2 = math.log(2.0)
+    return true_divide(logaddexp(mul(input, ln2), mul(other, ln2)), ln2)
+
+
+def asinh(input: Any) -> Tensor:
+    """The inverse hyperbolic sine."""
+    x = cast_float(input)
+    below = lt(x, 0)
+    a = where(below, neg(x), x)
+    large = gt(a, 1e4)
+    b = where(large, 1.0, a)
+    square_ = mul(b, b)
+    small = log1p(add(b, true_divide(square_, add(sqrt(add(square_, 1)), 1))))
+    result = where(large, add(log(where(large, a, 1.0)), math.log(2.0)), small)
+    return where(below, neg(result), result)
+
+
+def acosh(input: Any) -> Tensor:
+    """The inverse hyperbolic cosine; NaN below 1."""
+    x = cast_float(input)
+    large = gt(x, 1e4)
+    t = sub(where(large, 1.0, x), 1)
+    small = log1p(add(t, sqrt(add(mul(t, t), mul(t, 2)))))
+    return where(large, add(log(where(large, x, 1.0)), math.log(2.0)), small)
+
+
+def atanh(input: Any) -> Tensor:
+    """The inverse hyperbolic tangent; NaN outside [-1, 1]."""
+    x = cast_float(input)
+    return mul(sub(log1p(x), log1p(neg(x))), 0.5)
+
+
+arcsinh, arccosh, arctanh = asinh, acosh, atanh
+
+
+def logit(input: Any, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), of x clamped to [eps, 1 - eps] where eps is given."""
+    x = cast_float(input)
+    if eps is not None:
+        x = clamp(x, eps, 1 - eps)
+    return log(true_divide(x, sub(1, x)))
+
+
+def sinc(input: Any) -> Tensor:
+    """sin(pi x) / (pi x), 1 at 0."""
+    x = cast_float(input)
+    zero = eq(x, 0)
+    angle = mul(where(zero, 1.0, x), math.pi)
+    return where(zero, 1.0, true_divide(sin(angle), angle))
+
+
+def xlogy(input: Any, other: Any) -> Tensor:
+    """input * log(other), 0 where input is 0 (and other is not NaN)."""
+    x, y = operand(input), operand(other)
+    zero = logical_and(eq(x, 0), logical_not(isnan(y)))
+    return where(zero, 0.0, mul(x, log(where(zero, 1.0, y))))
+
+
+def deg2rad(input: Any) -> Tensor:
+    """Degrees as radians."""
+    return mul(cast_float(input), math.pi / 180)
+
+
+def rad2deg(input: Any) -> Tensor:
+    """Radians as degrees."""
+    return mul(cast_float(input), 180 / math.pi)
+
+
+# Giles, "Approximating the erfinv function", GPU Computing Gems, 2011: float32's coefficients.
+_ERFINV_CENTRE = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+                  -0.00125372503, -0.00417768164, 0.246640727, 1.50140941)  # fmt: skip
+_ERFINV_TAIL = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+                -0.0076224613, 0.00943887047, 1.00167406, 2.83297682)  # fmt: skip
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
+    result: Any = coefficients[0]
+    for coefficient in coefficients[1:]:
+        result = add(mul(x, result), coefficient)
+    return result
+
+
+def erfinv(input: Any) -> Tensor:
+    """The inverse of erf on (-1, 1); inf at 1, NaN outside.
+
+    M. Giles, "Approximating the erfinv function", 2011; float64 by two Newton steps from there.
+    """
+    x = cast_float(input)
+    edge = ge(abs(x), 1)
+    inside = where(edge, 0.0, x)
+    w = neg(log1p(neg(mul(inside, inside))))
+    centre = _polynomial(_ERFINV_CENTRE, sub(w, 2.5))
+    tail = _polynomial(_ERFINV_TAIL, sub(sqrt(where(lt(w, 5.0), 9.0, w)), 3.0))
+    result = mul(where(lt(w, 5.0), centre, tail), inside)
+    if here(x).type.dtype.itemsize == 8:
+        for _ in range(2):
+            slope = mul(exp(neg(mul(result, result))), 2 / math.sqrt(math.pi))
+            result = sub(result, true_divide(sub(erf(result), inside), slope))
+    at_edge = where(eq(abs(x), 1), mul(x, _INF), math.nan)
+    return where(edge, at_edge, result)

@@ -1,0 +1,171 @@
+"""Variances and norms over axes."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+from ...ir.dtypes import DType, bool_
+from ..apply import elementwise
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from .arguments import array_names, axes_of, cast, count_of, reshaped, shape_of, spelled
+from .math import cast_float, exp, log, where
+from .reduction import amax, amin, floating, mean_over, reduce, sum, wide
+
+
+def _moments(input: Tensor, dim: Any, correction: Any) -> tuple[Tensor, Tensor]:
+    """Variance and mean with axes kept, in the dtype of `wide`."""
+    axes = axes_of(input, dim)
+    operand = wide(input)
+    centre = mean_over(operand, axes, True)
+    offset = elementwise("sub", operand, centre)
+    squares = reduce("reduce_sum", elementwise("mul", offset, offset), axes, True)
+    count: Any = count_of(input, axes)
+    if isinstance(count, int) and isinstance(correction, (int, float)):
+        freedom: Any = float(builtins.max(count - correction, 0))
+    else:
+        freedom = elementwise("maximum", elementwise("sub", count, correction), 0)
+    return elementwise("div", squares, freedom), centre
+
+
+def _without(result: Tensor, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """The kept axes of size 1 dropped again."""
+    if keepdim:
+        return result
+    axes = axes_of(input, dim)
+    shape = shape_of(result)
+    return reshaped(result, [spelled(n) for a, n in enumerate(shape) if a not in axes])
+
+
+def _correction(unbiased: bool | None, correction: Any) -> Any:
+    if unbiased is not None:
+        return 1 if unbiased else 0
+    return 1 if correction is None else correction
+
+
+def _own_forms(dim: Any, unbiased: bool | None) -> tuple[Any, bool | None]:
+    """var(x, True) means `unbiased`, as in PyTorch."""
+    return (None, dim) if isinstance(dim, bool) else (dim, unbiased)
+
+
+@array_names
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
+    """The variance over `dim`: squared distances from the mean, summed, over n - correction (1)."""
+    return var_mean(input, dim, unbiased, keepdim, correction=correction)[0]
+
+
+@array_names
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
+    """The square root of `var`."""
+    return std_mean(input, dim, unbiased, keepdim, correction=correction)[0]
+
+
+@array_names
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> tuple[Tensor, Tensor]:
+    """(variance, mean) over `dim`."""
+    dim, unbiased = _own_forms(dim, unbiased)
+    dtype = floating(input, "var")
+    variance, centre = _moments(input, dim, _correction(unbiased, correction))
+    return (
+        cast(_without(variance, input, dim, keepdim), dtype),
+        cast(_without(centre, input, dim, keepdim), dtype),
+    )
+
+
+@array_names
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> tuple[Tensor, Tensor]:
+    """(standard deviation, mean) over `dim`."""
+    dim, unbiased = _own_forms(dim, unbiased)
+    dtype = floating(input, "std")
+    variance, centre = _moments(input, dim, _correction(unbiased, correction))
+    return (
+        cast(elementwise("sqrt", _without(variance, input, dim, keepdim)), dtype),
+        cast(_without(centre, input, dim, keepdim), dtype),
+    )
+
+
+@array_names
+def logsumexp(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over `dim`, without overflow."""
+    operand = wide(cast_float(input))
+    axes = axes_of(input, dim)
+    top = elementwise("stop_gradient", reduce("reduce_max", operand, axes, True, ties="first"))
+    top = where(elementwise("eq", elementwise("abs", top), math.inf), 0, top)
+    total = reduce("reduce_sum", exp(elementwise("sub", operand, top)), axes, True)
+    result = elementwise("add", log(total), top)
+    return cast(_without(result, input, dim, keepdim), cast_float(input).dtype)
+
+
+@array_names
+def norm(
+    input: Tensor,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+) -> Tensor:
+    """The p-norm over `dim`: (sum |x|**p) ** (1/p); "fro" is p = 2, inf the largest, 0 the number
+    of elements that are not 0.
+
+    Raises:
+        DTypeError: `input` is not floating point.
+        ArgumentError: p is neither a number nor "fro".
+    """
+    order = 2 if p in (None, "fro") else p
+    if not isinstance(order, (int, float)):
+        raise ArgumentError(f"norm: p={p!r} is neither a number nor 'fro'")
+    result = floating(input, "norm", dtype)
+    operand = wide(cast(input, dtype))
+    return cast(_norm(operand, float(order), dim, keepdim), result)
+
+
+def _norm(operand: Tensor, order: float, dim: Any, keepdim: bool) -> Tensor:
+    size = elementwise("abs", operand)
+    if order == math.inf:
+        return amax(size, dim, keepdim)
+    if order == -math.inf:
+        return amin(size, dim, keepdim)
+    if order == 0:
+        return sum(cast(cast(operand, bool_), operand.dtype), dim, keepdim)
+    if order == 1:
+        return sum(size, dim, keepdim)
+    if order == 2:
+        return _root(sum(elementwise("mul", operand, operand), dim, keepdim))
+    return elementwise("pow", sum(elementwise("pow", size, order), dim, keepdim), 1 / order)
+
+
+def _root(total: Tensor) -> Tensor:
+    """The square root, with the gradient 0 (not NaN) at 0."""
+    zero = elementwise("eq", total, 0)
+    return where(zero, 0, elementwise("sqrt", where(zero, 1, total)))
