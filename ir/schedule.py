@@ -60,6 +60,8 @@ class Nest:
         lanes: elements of such a vector; more than a register holds unrolls, and keeps as many
             accumulators of a reduction.
         tail: lanes of the loop over what is left: under a mask, or 1 for one by one.
+        tile: (group, points): so many points of that group are run for each vector, so that the
+            cache lines which an access across the rows brings in are used up; or None.
         block: turns of a loop whose partial sums are added up before they join the total, which
             bounds the rounding error; 0 where it does not matter.
         recompute: of a row: its elements are computed again (or re-read) where they are used,
@@ -71,6 +73,7 @@ class Nest:
     vector: int | None = None
     lanes: int = 1
     tail: int = 1
+    tile: tuple[int, int] | None = None
     block: int = 0
     recompute: bool = False
     contract: ContractSchedule | None = None

@@ -28,6 +28,7 @@ from .schedule_contract import schedule_contract
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
 CHEAP = 2  # scalar instructions that are cheaper to repeat than to keep in scratch
+LINE = 64  # bytes of a line of the cache
 BLOCK = 256  # vectors added up before a partial sum joins the total
 
 
@@ -43,6 +44,7 @@ class _Scheduler:
         self.expressions = Expressions(axis_extents(kernel))
         self.inlined: set[Node] = set()
         self.nests: dict[Node, Nest] = {}
+        self.outermost = next(scheduled_nodes(kernel), None)
 
     def run(self) -> Schedule:
         self._choose_inlined(self.kernel)
@@ -127,13 +129,15 @@ class _Scheduler:
         vector = None
         if not (vectorised or recompute or node.op.name == "cumulate"):
             vector = self._vector_group(node, groups, found)
-        lanes = tail = 1
+        lanes, tail, tile = 1, 1, None
         if vector is not None:
             extent = product(extents[axis] for axis in groups[vector])
             lanes = self._lanes(node, extent)
             tail = self._tail(body, lanes)
+            if node is self.outermost and self._leaf(body):
+                tile = self._tile(node, groups, vector, found)
         block = BLOCK if node.op.name == "reduce" and _rounds(node.regions[1]) else 0
-        self.nests[node] = Nest(groups, vector, lanes, tail, block, recompute)
+        self.nests[node] = Nest(groups, vector, lanes, tail, tile, block, recompute)
         for inner in node.regions:
             self._visit(inner, vectorised or vector is not None)
 
@@ -185,6 +189,25 @@ class _Scheduler:
                 scattered = scattered or access.node.op.name == "atomic"
         return strided, contiguous, scattered
 
+    def _tile(
+        self,
+        node: Node,
+        groups: Sequence[tuple[int, ...]],
+        vector: int,
+        found: Sequence[Access],
+    ) -> tuple[int, int] | None:
+        """A group along which an access is contiguous that is strided along the vector: a
+        transposition. A line of the cache holds that many of its points."""
+        variables, _ = axes(node)
+        across = variables[groups[vector][-1]]
+        for access in found:
+            if coefficient(access.offset, across) in (0, 1):
+                continue
+            for position, group in enumerate(groups):
+                if position != vector and coefficient(access.offset, variables[group[-1]]) == 1:
+                    return position, max(1, LINE // access.node.operands[0].type.dtype.itemsize)
+        return None
+
     def _leaf(self, body: Region) -> bool:
         """Whether what loops inside is too short to be worth vectors."""
         for node in scheduled_nodes(body):
@@ -200,6 +223,8 @@ class _Scheduler:
         where the extent is short."""
         native = self._native(node.regions[0])
         wide = self._unrolled(node.regions[0])
+        if node.op.name == "parallel" and not self._leaf(node.regions[0]):
+            wide = self._column_lanes(node.regions[0], native, extent)
         if not isinstance(extent, int):
             return wide
         while wide > native and extent < wide:
@@ -230,11 +255,24 @@ class _Scheduler:
         return min(map(self.target.lanes, stored), default=1)
 
     def _unrolled(self, body: Region) -> int:
-        """Lanes of a loop over `body` of unknown length."""
+        """Lanes of a loop over `body` of unknown length: several registers, as far as what is
+        live at a time stays in registers."""
         native, cost = self._native(body), _cost(body)
-        if cost <= 6:
-            return 4 * native
-        return 2 * native if cost <= 24 else native
+        live = 2 + len(body.yields) + len({id(n) for n in body.walk() if n.op.name == "load"})
+        most = max(1, self.target.registers // live)
+        wanted = 4 if cost <= 6 else 2 if cost <= 24 or self.target.registers >= 32 else 1
+        return native * min(wanted, 1 << (most.bit_length() - 1))
+
+    def _column_lanes(self, body: Region, native: int, extent: Dim) -> int:
+        """Lanes of columns that are reduced side by side: long pieces of each row, with enough of
+        them for all threads."""
+        held = max((len(n.operands) for n in body.walk() if n.op.name == "reduce"), default=1)
+        wide = native * max(1, self.target.registers // (4 * held))
+        wide = 1 << (wide.bit_length() - 1)
+        if isinstance(extent, int):
+            while wide > native and extent < wide * 2 * self.target.threads:
+                wide //= 2
+        return wide
 
     # ------------------------------------------------------------------ tasks
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ....ir.dims import Dim, Var, minimum, of_atom, product
 from ....ir.graph import Graph, Node, Value
 from ....ir.ops.loop import IF
-from ....ir.schedule import Nest, Schedule, scheduled_nodes
+from ....ir.schedule import Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
 from .contract import expand_contract
@@ -113,26 +113,54 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
     order = [g for g in range(len(extents)) if g != nest.vector]
     length: Dim = 1 if nest.vector is None else extents[nest.vector]
     blocks = (length + schedule.task - 1) // schedule.task
+    counts = {g: extents[g] for g in order}
+    if nest.tile is not None:
+        tiled, points = nest.tile
+        counts[tiled] = (extents[tiled] + points - 1) // points
 
     def task(inner: Scope, number: Dim) -> None:
         bind_single(inner, node)
         block = number % blocks
-        _bind_points(inner, node, nest, order, number // blocks)
+        where = _points(order, counts, number // blocks)
+        for group in order:
+            if nest.tile is None or group != nest.tile[0]:
+                bind(inner, node, nest, group, where[group])
         if nest.vector is None:
             expander.run_nodes(node.regions[0], inner)
             return
         lo: Dim = _as_variable(expander, block * schedule.task, length)
         hi = length if blocks == 1 else minimum(lo + schedule.task, length)
-        group = nest.vector
+        vector = nest.vector
 
         def point(at: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
-            bind(at, node, nest, group, flat)
-            expander.run_nodes(node.regions[0], at)
+            bind(at, node, nest, vector, flat)
+            if nest.tile is None:
+                expander.run_nodes(node.regions[0], at)
+            else:
+                _run_tile(expander, at, node, nest.tile, where[nest.tile[0]])
             return ()
 
         vector_loop(expander, inner, length, (nest.lanes, nest.tail), lo, hi, point)
 
-    _run_tasks(expander, scope, product([blocks, *(extents[g] for g in order)]), task)
+    _run_tasks(expander, scope, product([blocks, *counts.values()]), task)
+
+
+def _run_tile(
+    expander: Expander, scope: Scope, node: Node, tile: tuple[int, int], number: Dim
+) -> None:
+    """The points of tile `number` of a group, one after the other."""
+    group, points = tile
+    nest = expander.nests[node]
+    extent = group_extents(node, nest)[group]
+
+    def turn(variable: Value, _: Carried) -> Sequence[Value]:
+        inner = scope.inner()
+        bind(inner, node, nest, group, of_atom(Var(variable, extent)))
+        expander.run_nodes(node.regions[0], inner)
+        return ()
+
+    lo = _as_variable(expander, number * points, extent)
+    expander.loop(lo, minimum(lo + points, extent), 1, (), turn)
 
 
 def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
@@ -140,13 +168,13 @@ def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
     return dim if isinstance(dim, int) else of_atom(Var(expander.materialise(dim), extent))
 
 
-def _bind_points(scope: Scope, node: Node, nest: Nest, order: Sequence[int], number: Dim) -> None:
-    """Lets the groups in `order` be at point `number` of their product."""
-    extents = group_extents(node, nest)
-    for position, group in enumerate(reversed(order)):
-        last = position == len(order) - 1
-        bind(scope, node, nest, group, number if last else number % extents[group])
-        number = number // extents[group]
+def _points(order: Sequence[int], counts: dict[int, Dim], number: Dim) -> dict[int, Dim]:
+    """The position along each group of point `number` of their product."""
+    where: dict[int, Dim] = {}
+    for group in reversed(order):
+        where[group] = number if group == order[0] else number % counts[group]
+        number = number // counts[group]
+    return where
 
 
 def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule) -> None:
