@@ -45,20 +45,21 @@ done:
 """
 
 
-def target_machine(cpu: str | None = None, features: str | None = None) -> llvm.TargetMachine:
+def target_machine(cpu: str | None = None, triple: str | None = None) -> llvm.TargetMachine:
     """A machine for running on this CPU, or for reading the code of the one named."""
+    if cpu is not None:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        target = llvm.Target.from_triple(triple or llvm.get_process_triple())
+        return target.create_target_machine(cpu=cpu, opt=3)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    jit = cpu is None
-    if cpu is None:
-        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-        features += ",-prefer-256-bit"
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=cpu,
-        features=features or "",
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit",
         opt=3,
-        jit=jit,
-        codemodel="jitdefault" if jit else "default",
+        jit=True,
+        codemodel="jitdefault",
     )
 
 
