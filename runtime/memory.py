@@ -14,7 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 ALIGNMENT = 64
-SMALL = 4096  # bytes; below, a block costs less than its bookkeeping would
+SMALL = 32 << 10  # bytes; below, new memory costs less than the bookkeeping of blocks
+PAGE = 4096
 MAX_IDLE = 512 << 20  # bytes kept for results to come
 
 Block = ctypes.Array
@@ -67,7 +68,7 @@ class BlockPool:
 
 def size_class(nbytes: int) -> int:
     """`nbytes` rounded up by at most an eighth, so that results of similar sizes share blocks."""
-    step = max(SMALL, 1 << max(0, nbytes.bit_length() - 4))
+    step = max(PAGE, 1 << max(0, nbytes.bit_length() - 4))
     return -(-nbytes // step) * step
 
 

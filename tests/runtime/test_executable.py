@@ -107,7 +107,7 @@ def test_a_changed_number_of_threads_is_noticed():
         set_num_threads(before)
 
 
-@pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("size", [3, 50_000])
 def test_results_are_never_overwritten(size):
     graph = program([(N,)], lambda x: [launch(scale((N,)), x)])
     executable = compiled(graph)
@@ -122,7 +122,7 @@ def test_results_are_never_overwritten(size):
 
 def test_results_can_be_written_to_and_outlive_the_executable():
     graph = program([(N,)], lambda x: [launch(scale((N,)), x)])
-    (result,) = compiled(graph)([np.ones(2000, np.float32)])
+    (result,) = compiled(graph)([np.ones(20_000, np.float32)])
     result += 1
     assert (result == 1.5).all()
 

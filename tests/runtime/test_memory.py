@@ -7,7 +7,7 @@ import gc
 
 import numpy as np
 
-from sley.runtime.memory import ALIGNMENT, BlockPool, aligned, result_allocator, size_class
+from sley.runtime.memory import ALIGNMENT, SMALL, BlockPool, aligned, result_allocator, size_class
 
 
 def array_on(block):
@@ -57,7 +57,7 @@ def test_size_classes_waste_at_most_an_eighth():
 
 
 def test_allocators_give_enough():
-    for nbytes in (0, 1, 4095, 4096, 100_000):
+    for nbytes in (0, 1, SMALL - 1, SMALL, 100_000):
         block = result_allocator(nbytes)()
         assert ctypes.sizeof(block) >= nbytes
 
