@@ -182,6 +182,8 @@ def find_place(node: Node, group: Group) -> Index | None:
         return _place_of_fold(node, group)
     if node.op.kind is not Kind.ELEMENTWISE and node.op.indexed_map is None:
         return None
+    if node.op.indexed_map is not None and len(node.operands) == 3:
+        return None  # a scatter runs over its updates: a kernel of its own
     shape = node.results[0].type.shape
     candidates: list[Index] = []
     for operand in node.operands:
