@@ -427,9 +427,19 @@ def _within(rest: Dim, b: Dim) -> bool:
     if low is None or high is None or not nonnegative(low):
         return False
     gap = b - 1 - high
-    return nonnegative(gap) or nonnegative(
-        substitute(gap, lambda a: of_atom(a) + 1 if isinstance(a, Symbol) else of_atom(a))
-    )
+    return nonnegative(gap) or nonnegative(_sizes_less_one(gap))
+
+
+def _sizes_less_one(dim: Dim) -> Dim:
+    """`dim` with each size N written as 1 + (N - 1), N - 1 under the name of N: its sign is that
+    of `dim` where N >= 1. Compounds stay as they are, being judged for N >= 1 already."""
+    total: Dim = 0
+    for monomial, c in terms_of(dim):
+        part: Dim = c
+        for atom in monomial:
+            part = part * (of_atom(atom) + (1 if isinstance(atom, Symbol) else 0))
+        total = total + part
+    return total
 
 
 def free_of_axes(dim: Dim) -> bool:
