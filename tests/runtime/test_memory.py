@@ -21,7 +21,8 @@ def test_a_block_stays_while_a_view_is_held():
     view = array[3:]
     del array
     assert pool.idle_bytes == 0
-    assert ctypes.addressof(other := pool.take(size)) != address
+    other = pool.take(size)
+    assert ctypes.addressof(other) != address
     del view
     assert pool.idle_bytes == size
     assert ctypes.addressof(pool.take(size)) == address
