@@ -32,7 +32,10 @@ def one_number(array: np.ndarray) -> np.ndarray | None:
     """The element that all of `array` equals bit by bit, as a 0-d array, or None."""
     if not array.size:
         return None
-    first = array.reshape(-1)[:1]
+    flat = array.reshape(-1)
+    first = flat[:1]
+    if flat[:FOLD_LIMIT].tobytes() != first.tobytes() * min(flat.size, FOLD_LIMIT):
+        return None  # found without a copy of a large array
     return first.reshape(()) if array.tobytes() == first.tobytes() * array.size else None
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from op_samples import ALL_SAMPLES, SAMPLES, Sample, tensor_ops
+from op_samples import ALL_SAMPLES, FLOATS, SAMPLES, Sample, tensor_ops
 from programs import RUNS, Arrays, ones, run_eager, sum_all
 
+from sley.ir.dtypes import by_name
 from sley.ir.graph import Value
 from sley.ir.ops.base import OPS
 from sley.passes.autodiff.backward import backward
@@ -87,6 +88,27 @@ def test_second_derivative(sample: Sample, run: Callable) -> None:
             sums.append(sum(run_eager(case.slopes, [*near, case.weights, *case.along])))
         expected = (sums[0] - sums[1]) / (2 * step)
         np.testing.assert_allclose(curvature, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("sample", [s for s in SMOOTH if s.dtypes == FLOATS], ids=str)
+def test_narrow_floats_give_narrow_gradients(sample: Sample, dtype: str) -> None:
+    case = Case(sample)
+    numpy_dtype = by_name(dtype).numpy
+    narrow = sample.arrays(dtype)
+    rounded = [a.astype(np.float64) if a.dtype == numpy_dtype else a for a in narrow]
+
+    def gradients(values: Sequence[Value]) -> list[Value]:
+        result = OPS[sample.op](*values, **sample.attrs)
+        found = backward([result], [ones(result)], case.float_values(values))
+        return [g for g in found if g is not None]
+
+    tolerance = {"f32": 1e-4, "f16": 2e-2, "bf16": 1e-1}[dtype]
+    for found, wide in zip(
+        run_eager(gradients, narrow), run_eager(gradients, rounded), strict=True
+    ):
+        assert found.dtype == numpy_dtype and wide.dtype == np.float64
+        np.testing.assert_allclose(found.astype(np.float64), wide, tolerance, tolerance)
 
 
 def test_every_op_has_a_rule_or_a_reason() -> None:
