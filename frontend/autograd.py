@@ -183,11 +183,10 @@ def backward(
     if wanted is not None:
         targets = [v for v in targets if v in set(wanted)]
     found = _differentiate(pairs, targets, reached, create_graph)
-    taken: set[int] = {id(_array(seed)) for _, seed in pairs}
     for value in targets:
         owner, gradient = _owner(value), found.get(value)
         if owner is not None and gradient is not None and (owner._requires or owner._retains):
-            _accumulate(owner, gradient, create_graph, taken)
+            _accumulate(owner, gradient, create_graph)
     _release(reached, create_graph if retain_graph is None else retain_graph)
 
 
@@ -340,10 +339,6 @@ def _overwritten(value: EagerValue, reached: Reached) -> AutogradError:
     )
 
 
-def _array(value: Value) -> np.ndarray | None:
-    return value.array if isinstance(value, EagerValue) else None
-
-
 def _own(gradient: Value, tracked: bool) -> Tensor:
     """A tensor with memory of its own for a cotangent."""
     if ambient.trace is not None:
@@ -356,7 +351,7 @@ def _own(gradient: Value, tracked: bool) -> Tensor:
     return wrap(EagerValue(np.array(gradient.array, order="C"), gradient.type))
 
 
-def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool, taken: set[int]) -> None:
+def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool) -> None:
     """leaf.grad += gradient."""
     trace = ambient.trace
     before = leaf._grad if trace is None else trace.read_grad(leaf)
@@ -368,20 +363,18 @@ def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool, taken: set[in
         operands = (value_of(before), gradient)
         total = wrap(builder().emit(_ADD, operands), operands)
     else:
-        total = _adopt(gradient, create_graph, taken)
+        total = _adopt(gradient, create_graph)
     leaf.grad = total
 
 
-def _adopt(gradient: Value, create_graph: bool, taken: set[int]) -> Tensor:
-    """`gradient` as a tensor; its array is taken over where nobody else holds it."""
-    array = _array(gradient)
-    if array is None or create_graph:
+def _adopt(gradient: Value, create_graph: bool) -> Tensor:
+    """`gradient` as a tensor; its array is taken over where no tensor has it."""
+    if not isinstance(gradient, EagerValue) or create_graph:
         return _own(gradient, create_graph)
-    flags = array.flags
-    fresh = array.base is None and flags.c_contiguous and flags.writeable
-    if not fresh or id(array) in taken or gradient.storage is not None:  # type: ignore[attr-defined]
+    flags = gradient.array.flags
+    dense = gradient.array.base is None and flags.c_contiguous and flags.writeable
+    if not dense or gradient.storage is not None:
         return _own(gradient, False)
-    taken.add(id(array))
     return wrap(gradient)
 
 

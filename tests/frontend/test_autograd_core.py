@@ -311,6 +311,11 @@ def test_detach_stops_gradients_in_both_modes():
     assert w.grad.tolist() == V.tolist()
 
 
+def test_stop_gradient():
+    assert not apply("stop_gradient", [leaf()]).requires_grad
+    check(lambda w: total(w * apply("stop_gradient", [w])).backward(), V, requires_grad=True)
+
+
 def test_no_grad_in_a_trace():
     def program(w):
         with no_grad():

@@ -321,6 +321,31 @@ def test_a_buffer_takes_a_history_and_its_views_too():
     check(program, V, requires_grad=True)
 
 
+def test_a_copy_of_a_computed_tensor_keeps_apart_from_it():
+    def program(w):
+        y = w * 2.0
+        buffer = tensor(np.zeros(4, np.float32))
+        buffer.copy_(y)
+        (buffer * buffer).backward(tensor(V), retain_graph=True)
+        buffer.fill_(0.0)
+        (y * y).backward(tensor(V))
+        assert not buffer.requires_grad
+
+    check(program, V, requires_grad=True)
+
+
+def test_under_no_grad_a_copy_takes_no_history():
+    def program(w):
+        y = w * 2.0
+        buffer = tensor(np.zeros(4, np.float32))
+        with no_grad():
+            buffer.copy_(y)
+        assert not buffer.requires_grad
+        (buffer * w).backward(tensor(V))
+
+    check(program, V, requires_grad=True)
+
+
 def test_overwritten_values_are_noticed():
     w = tensor(V, requires_grad=True)
     x = tensor(V)

@@ -7,7 +7,7 @@ import pytest
 from recording import check, dynamic, record, state
 
 from sley.frontend.apply import elementwise, value_of
-from sley.frontend.construct import tensor
+from sley.frontend.construct import from_numpy, tensor
 from sley.frontend.context import ambient
 from sley.frontend.errors import GuardError, Retrace, ShapeError, SleyError, TraceError
 from sley.frontend.random_state import (
@@ -49,6 +49,18 @@ def test_tensors_that_share_a_storage_are_one_capture():
     (capture,) = recorded.trace.captures.values()
     assert capture.storage is x.storage
     np.testing.assert_array_equal(recorded.run(state(recorded))[0], [2, 7])
+
+
+@pytest.mark.parametrize("as_argument", [True, False])
+def test_strides_decide_alike_what_a_view_is(as_argument):
+    x = from_numpy(np.arange(6, dtype=np.float32).reshape(3, 2).T)
+    assert reshape_view(x, (6,)) is None and reshape_view(x[:1], (3,)).storage is x.storage
+    with Trace() as trace:
+        shadow = trace.add_input(x) if as_argument else x
+        assert shadow.stride() == x.stride() and not shadow.is_contiguous()
+        assert reshape_view(shadow, (6,)) is None
+        assert reshape_view(shadow[:1], (3,)) is not None
+        assert reshape_view(shadow * 1.0, (6,)).is_contiguous()
 
 
 def test_nodes_carry_the_users_line():
