@@ -51,7 +51,7 @@ def target_machine(cpu: str | None = None, triple: str | None = None) -> llvm.Ta
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
         target = llvm.Target.from_triple(triple or llvm.get_process_triple())
-        return target.create_target_machine(cpu=cpu, opt=3)
+        return target.create_target_machine(cpu=cpu, opt=3, codemodel="default")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
