@@ -1,5 +1,5 @@
-"""The tokens of a program's text. `//` divides inside parentheses and brackets, else it begins a
-comment."""
+"""The tokens of a program's text. `//` divides inside parentheses, brackets and the braces of
+attributes, else it begins a comment."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ PATTERN = re.compile(
     """,
     re.VERBOSE,
 )
+ATTRIBUTES = re.compile(r"\{\s*[A-Za-z_]\w*\s*=")
 LOCATION = re.compile(r"//\s*(?P<file>\S.*):(?P<line>\d+) in (?P<function>.*?)\s*$")
 
 
@@ -61,18 +62,21 @@ def tokenize(text: str) -> list[Token]:
         ParseError: a character belongs to no token.
     """
     tokens: list[Token] = []
-    position = depth = 0
+    position = 0
+    inside: list[bool] = []  # for each open bracket, whether `//` divides in it
     while position < len(text):
         match = PATTERN.match(text, position)
         if match is None:
             raise ParseError(f"unexpected {text[position]!r}", text, position)
         kind, piece = str(match.lastgroup), match.group()
-        if kind == "comment" and depth > 0:
+        if kind == "comment" and inside and inside[-1]:
             kind, piece = "mark", "//"
         elif kind == "comment" and LOCATION.match(piece):
             kind = "location"
-        if kind == "mark":
-            depth = max(depth + (piece in "([") - (piece in ")]"), 0)
+        if kind == "mark" and piece in "([{":
+            inside.append(piece != "{" or ATTRIBUTES.match(text, position) is not None)
+        elif kind == "mark" and piece in ")]}" and inside:
+            inside.pop()
         if kind not in ("space", "comment"):
             tokens.append(Token(kind, piece, position))
         position += len(piece)

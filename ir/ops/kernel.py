@@ -56,6 +56,8 @@ def _access(types: Sequence[TensorType], attrs: Attrs, first: int) -> int | None
     )
     end = len(types) - (1 if attrs.get("guarded") else 0)
     _check_slots(types, index, first, end)
+    for t in types[first:end]:
+        need(t.dtype is i64, f"an index operand is {t}, not an i64")
     lanes = attrs.get("lanes")
     for t in types[first:end]:
         if t.shape:
