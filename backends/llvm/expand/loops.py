@@ -90,7 +90,8 @@ def vector_loop(
     body: PointBody,
 ) -> None:
     """`body` for the points [lo, hi) of an axis of `extent` points, lanes[0] at a time; what is
-    left over lanes[1] at a time. (hi - lo) is a multiple of any lanes that `extent` is."""
+    left over lanes[1] at a time. `lo` is a multiple of lanes[0], and `hi` of any lanes that
+    `extent` is."""
     wide, tail = lanes
     full, rest = split(extent, wide, lo, hi)
     if full is not None:
@@ -107,12 +108,13 @@ def native_lanes(expander: Expander, dtype: DType) -> tuple[int, int]:
 
 
 def split(extent: Dim, lanes: int, lo: Dim, hi: Dim) -> tuple[Dim | None, Dim | None]:
-    """(end of the full vectors, begin of the rest) of [lo, hi); None for an empty part."""
+    """(end of the full vectors, begin of the rest) of [lo, hi); None for an empty part. `lo` is a
+    multiple of the lanes."""
     if extent % lanes == 0:
         return hi, None
     if isinstance(extent, int) and extent < lanes:
         return None, lo
-    full = lo + (hi - lo) // lanes * lanes
+    full = hi // lanes * lanes
     return full, full
 
 

@@ -354,6 +354,7 @@ class Expander:
     def region(self, *types: Any) -> Iterator[Any]:
         with self.builder.region(types) as opened:
             yield opened
+            self.builder.nodes = without_dead(self.builder.nodes, opened.yields)
 
     def loop(
         self,
@@ -390,6 +391,27 @@ class Expander:
             name, operands = ("fma", factors) if factors else ("add", (element,))
             sums.append(self.emit(name, *self.same_lanes([*operands, total])))
         return sums
+
+
+def without_dead(nodes: Sequence[Node], yields: Sequence[Value]) -> list[Node]:
+    """The nodes of a region but for those that compute what nobody uses."""
+    used = set(yields)
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if node.regions or not node.results or any(v in used for v in node.results):
+            kept.append(node)
+            used.update(node.operands)
+            for region in node.regions:
+                used.update(v for inner in region.walk() for v in inner.operands)
+                used.update(_yields(region))
+    return kept[::-1]
+
+
+def _yields(region: Region) -> Iterator[Value]:
+    yield from region.yields
+    for node in region.walk():
+        for inner in node.regions:
+            yield from inner.yields
 
 
 def _is_sum(region: Region) -> bool:

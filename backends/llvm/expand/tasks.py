@@ -14,7 +14,7 @@ from .contract import expand_contract
 from .loops import Carried, bind, bind_single, group_extents, native_lanes, vector_loop
 from .reductions import expand_reduce
 from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
-from .scope import Expander, Handler, Scope
+from .scope import Expander, Handler, Scope, without_dead
 
 HANDLERS: dict[str, Handler] = {
     "parallel": expand_parallel,
@@ -54,7 +54,7 @@ def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
     return Graph(
         kernel.name,
         tuple(expander.builder.params),
-        (*expander.allocs, *expander.builder.nodes),
+        (*expander.allocs, *without_dead(expander.builder.nodes, ())),
         level="loop",
         outs=kernel.outs,
     )
@@ -68,10 +68,14 @@ def _fill_joined(expander: Expander, kernel: Graph) -> None:
             continue
         value = expander.emit("constant", value=neutral(joined[param], param.type.dtype))
         lanes, size = native_lanes(expander, param.type.dtype), param.type.size
-        vector_loop(
-            expander, Scope(None, None), size, lanes, 0, size,
-            lambda at, flat, _, b=buffer, v=value: expander.write(b, flat, v, at) or (),
-        )  # fmt: skip
+
+        def fill(
+            at: Scope, flat: Dim, _: Carried, buffer: Value = buffer, value: Value = value
+        ) -> Sequence[Value]:
+            expander.write(buffer, flat, value, at)
+            return ()
+
+        vector_loop(expander, Scope(None, None), size, lanes, 0, size, fill)
 
 
 def task_extent(loops: Graph) -> Dim:
