@@ -13,6 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..backends.llvm.entry import POOL, SYMBOL, Frame
+from ..backends.llvm.expand import expand
 from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
@@ -239,6 +240,10 @@ class Executable:
 
     # ------------------------------------------------------------------ what tools show
 
+    def loops(self) -> list[Graph]:
+        """Each kernel with its schedule as explicit loops."""
+        return [expand(k.graph, k.schedule, self.target) for k in self.kernels]
+
     def llvm(self) -> str:
         """The LLVM text of all kernels and of the entry."""
         return "\n".join([*(k.text for k in self.kernels), self.entry_text])
@@ -249,6 +254,12 @@ class Executable:
         return "\n".join(
             assembly(k.text, cpu=cpu, features=features, triple=triple) for k in self.kernels
         )
+
+    def loops(self) -> list[Graph]:
+        """The loops that each kernel and its schedule expand to."""
+        if self._expand is None:
+            raise ValueError("this executable was made without its target")
+        return [self._expand(k.graph, k.schedule) for k in self.kernels]
 
     @property
     def object_hashes(self) -> tuple[str, ...]:

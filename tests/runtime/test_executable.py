@@ -222,6 +222,7 @@ def test_what_tools_ask_for():
     executable = compiled(graph)
     assert [k.name for k in executable.kernels] == ["reverse"]
     assert [name for name, _ in executable.stages] == ["trace", "schedule", "plan memory"]
+    assert [graph.level for graph in executable.loops()] == ["loop"]
     assert executable.llvm().count("define void @sley_") == 2
     assert executable.kernels[0].symbol in executable.assembly()
     assert executable.peak_live_bytes({"N": 100}) == 400
