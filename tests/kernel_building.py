@@ -134,3 +134,7 @@ def cumulate(
     reverse: bool = False,
 ) -> Value:  # fmt: skip
     return reduce([extent], [neutral], body, combine, "cumulate", reverse=reverse)
+
+
+def index_as_float(expr: Any) -> Value:
+    return op["cast"](index(expr), dtype=dtypes.f32)

@@ -6,7 +6,7 @@ import kernel_building as b
 import numpy as np
 import pytest
 from kernel_building import e, load, op, store
-from kernel_running import compile_and_run
+from kernel_running import Program, compile_and_run
 
 from sley.ir.dims import symbol
 
@@ -152,13 +152,13 @@ def test_cumulative_sum_along_either_axis(reverse):
 
     for axis, body in ((1, last), (0, first)):
         kernel = b.kernel([("f32", (N, D))], [("f32", (N, D))], body)
-        for n, d in SIZES:
-            x = normal(n, d)
-            z = np.flip(x, axis) if reverse else x
-            z = z.astype(np.float64).cumsum(axis)
-            z = np.flip(z, axis) if reverse else z
-            for cpu in CPUS:
-                (y,) = compile_and_run(kernel, [x], {"N": n, "D": d}, cpu=cpu)
+        for program in [Program(kernel, cpu) for cpu in CPUS]:
+            for n, d in SIZES:
+                x, y = normal(n, d), np.zeros((n, d), np.float32)
+                z = np.flip(x, axis) if reverse else x
+                z = z.astype(np.float64).cumsum(axis)
+                z = np.flip(z, axis) if reverse else z
+                program([x, y], {"N": n, "D": d})
                 np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-4)
 
 
@@ -209,3 +209,123 @@ def test_attention_by_hand_has_rows_as_accumulators():
     for cpu in CPUS:
         (y,) = compile_and_run(kernel, [q, k, v], {"N": 11}, cpu=cpu)
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_results_in_the_place_of_the_input():
+    for build in (softmax, layer_norm):
+        kernel = build(N, D)
+        for cpu in CPUS:
+            program = Program(kernel, cpu)
+            for n, d in SIZES[1:]:
+                x, more = normal(n, d), [normal(d) for _ in kernel.inputs[1:]]
+                apart = np.zeros_like(x)
+                program([x, *more, apart], {"N": n, "D": d})
+                program([x, *more, x], {"N": n, "D": d}, pieces=2)
+                np.testing.assert_array_equal(x, apart)
+
+
+def test_a_row_that_is_read_after_a_store_is_not_read_again_from_its_input():
+    def body(x, y, z):
+        with b.parallel(N) as (i,):
+            r = b.row([D], lambda j: load(x, i, j))
+            with b.parallel(D) as (j,):
+                store(y, load(r, D - 1 - e(j)), i, j)
+            s = b.total([D], lambda j: load(r, j) * b.index_as_float(e(j)))
+            store(z, s, i)
+
+    kernel = b.kernel([("f32", (N, D))], [("f32", (N, D)), ("f32", (N,))], body)
+    for cpu in CPUS:
+        program = Program(kernel, cpu)
+        x, z = normal(3, 70), np.zeros(3, np.float32)
+        before = x.copy()
+        program([x, x, z], {"N": 3, "D": 70})
+        np.testing.assert_array_equal(x, before[:, ::-1])
+        np.testing.assert_allclose(z, before.astype(np.float64) @ np.arange(70), rtol=1e-4)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("dtype", ["f64", "f16", "bf16", "i32", "i64", "u8"])
+def test_sums_and_maxima_of_other_dtypes(cpu, dtype):
+    lowest = -np.inf if dtype in ("f64", "f16", "bf16") else 0
+
+    def body(x, s, m):
+        with b.parallel(N) as (i,):
+            store(s, b.total([D], lambda j: load(x, i, j), dtype), i)
+            start = [b.constant(dtype, lowest)]
+            store(m, b.reduce([D], start, lambda j: load(x, i, j), op["maximum"]), i)
+
+    kernel = b.kernel([(dtype, (N, D))], [(dtype, (N,)), (dtype, (N,))], body)
+    numpy = kernel.params[0].type.dtype.numpy
+    program = Program(kernel, cpu)
+    for n, d in SIZES[:-1]:
+        x = RNG.integers(0, 2, (n, d)).astype(numpy)
+        s, m = np.zeros(n, numpy), np.zeros(n, numpy)
+        program([x, s, m], {"N": n, "D": d})
+        # Sums of so few ones are exact in every dtype, bfloat16's 256 included.
+        keep = x.sum(1, dtype=np.float64) <= (256 if dtype == "bf16" else 1e9)
+        wide = x.sum(1, dtype=np.int64) if dtype != "u8" else x.sum(1, dtype=np.uint8)
+        np.testing.assert_array_equal(s[keep].astype(np.float64), wide[keep].astype(np.float64))
+        np.testing.assert_array_equal(m, x.max(1))
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_reductions_keep_nan_and_read_under_guards(cpu):
+    def body(x, y, z):
+        with b.parallel(N) as (i,):
+            store(y, b.highest([D], lambda j: load(x, i, j)), i)
+
+            def even(j):
+                keep = op["eq"](b.index(e(j) % 2), b.constant("i64", 0))
+                return load(x, i, j, guard=keep)
+
+            store(z, b.total([D], even), i)
+
+    kernel = b.kernel([("f32", (N, D))], [("f32", (N,)), ("f32", (N,))], body)
+    for n, d in SIZES[:-1]:
+        x = normal(n, d)
+        x[:, d // 2] = np.where(np.arange(n) % 2, np.nan, x[:, d // 2])
+        y, z = compile_and_run(kernel, [x], {"N": n, "D": d}, cpu=cpu)
+        np.testing.assert_array_equal(y, x.max(1))
+        expected = x[:, ::2].astype(np.float64).sum(1)
+        np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_rows_of_two_axes(cpu):
+    def body(x, y):
+        with b.parallel(N) as (n,):
+            mean = b.total([3, D], lambda h, w: load(x, n, h, w))
+            c = b.row([3, D], lambda h, w: op["exp"](load(x, n, h, w) - mean))
+            with b.parallel(D, 3) as (w, h):
+                store(y, load(c, 2 - e(h), w), n, w, h)
+
+    kernel = b.kernel([("f32", (N, 3, D))], [("f32", (N, D, 3))], body)
+    for n, d in SIZES[:-2]:
+        x = normal(n, 3, d) / 10
+        (y,) = compile_and_run(kernel, [x], {"N": n, "D": d}, cpu=cpu)
+        z = np.exp(x - x.sum((1, 2), dtype=np.float64)[:, None, None])
+        np.testing.assert_allclose(y, z[:, ::-1].transpose(0, 2, 1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_sequential_loops_carry_values(cpu):
+    from sley.ir.ops import active
+    from sley.ir.ops.kernel import INDEX
+
+    def body(x, y):
+        with b.parallel(D) as (j,):
+            start = b.constant("f32", 1)
+            with active().region([INDEX, start.type]) as opened:
+                i, carried = opened.params
+                opened.yield_(carried * 0.5 + load(x, i, j))
+            end = op["for"](start, lo=0, hi=N, step=1, carries=1, regions=(opened.closed,))
+            store(y, end, j)
+
+    kernel = b.kernel([("f32", (N, D))], [("f32", (D,))], body)
+    for n, d in SIZES:
+        x = normal(n, d)
+        (y,) = compile_and_run(kernel, [x], {"N": n, "D": d}, cpu=cpu)
+        carried = np.ones(d, np.float32)
+        for row in x:
+            carried = carried * np.float32(0.5) + row
+        np.testing.assert_allclose(y, carried, rtol=1e-5, atol=1e-6)
