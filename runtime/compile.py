@@ -26,7 +26,7 @@ from ..ir.plan import Launch, Plan
 from ..ir.target import Target
 from ..ir.verifier import verify
 from ..ir.work import work
-from ..passes.pipeline import Hook, Lowered, run_passes
+from ..passes.pipeline import Hook, Lowered, lower_launches, run_passes
 from .cache import ObjectCache
 from .config import config
 from .executable import Executable, KernelCode
@@ -79,6 +79,13 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
         dump=options.dump,
         verify=verify if checked else None,
     )
+    return build(lowered, options.target())
+
+
+def compile_launches(graph: Graph, options: Options | None = None) -> Executable:
+    """Compiles a program that is fused already, as `compile_graph` does any other."""
+    options = options or Options()
+    lowered = lower_launches(graph, options.target(), donated=options.donated)
     return build(lowered, options.target())
 
 

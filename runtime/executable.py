@@ -255,12 +255,6 @@ class Executable:
             assembly(k.text, cpu=cpu, features=features, triple=triple) for k in self.kernels
         )
 
-    def loops(self) -> list[Graph]:
-        """The loops that each kernel and its schedule expand to."""
-        if self._expand is None:
-            raise ValueError("this executable was made without its target")
-        return [self._expand(k.graph, k.schedule) for k in self.kernels]
-
     @property
     def object_hashes(self) -> tuple[str, ...]:
         """The hashes of the distinct kernels, sorted."""
