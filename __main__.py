@@ -58,14 +58,14 @@ def _add_dump(commands: argparse._SubParsersAction) -> None:
         default=[],
         dest="inputs",
         metavar="TYPE",
-        help="type of one argument, such as f32[64,1,8,8]; once per argument, in order",
+        help="type of one argument, such as f32[64,1,8,8] or f32[N,10]; once per argument, in order",
     )
     dump.add_argument("--after", metavar="PASS", help="only the program after this pass")
     dump.add_argument(
         "--level",
-        choices=["graph", "kernel", "loop", "llvm", "asm"],
-        default="graph",
-        help="how far down to go (default: graph)",
+        choices=["tensor", "kernel", "loop", "llvm", "asm"],
+        default="tensor",
+        help="how far down to go (default: tensor)",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.graph import Graph
+from ...ir.printer import save
 from ...runtime.config import config
 from ...runtime.executable import Executable, KernelCode
 from ..errors import ArgumentError
@@ -75,7 +76,11 @@ class Lowered:
         written = []
         for number, (name, program) in enumerate(self.executable.stages):
             file = f"{number:02d}-{re.sub('[^a-z0-9]+', '-', name)}.ir"
-            written.append(_write(folder / file, str(program)))
+            if isinstance(program, Graph):
+                save(program, folder / file)
+                written.append(folder / file)
+            else:
+                written.append(_write(folder / file, str(program)))
         for level, ending in (("kernel", "ir"), ("loop", "ir"), ("llvm", "ll"), ("asm", "s")):
             written.append(_write(folder / f"kernels-{level}.{ending}", self.text(level=level)))
         return written

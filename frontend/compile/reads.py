@@ -11,6 +11,7 @@ from __future__ import annotations
 import dis
 import functools
 import math
+import os
 import sys
 import sysconfig
 import types
@@ -31,6 +32,8 @@ _BY_IDENTITY = (
 )  # fmt: skip
 _DEPTH = 3  # how far into containers and plain objects a guard looks
 _BREADTH = 64  # of a larger container only identity and length are compared
+# What sley stands on: it runs inside a trace too, also out of the garbage collector.
+_BENEATH = ("numpy", "llvmlite", "optree", "ml_dtypes", "tqdm", "safetensors")
 _STANDARD_LIBRARY = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib")
 )  # fmt: skip
@@ -92,7 +95,10 @@ def _held(value: Any) -> dict[Any, Any] | None:
         return dict.fromkeys(value)
     if getattr(type(value), "reports_reads", False) or _is_library(type(value)):
         return None  # modules and optimizers tell the trace themselves
-    return getattr(value, "__dict__", None)
+    try:
+        return object.__getattribute__(value, "__dict__")
+    except AttributeError:  # it has slots only
+        return None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -106,6 +112,8 @@ def _is_library(kind: type) -> bool:
 
 
 def _is_library_file(file: str) -> bool:
+    if any(f"site-packages{os.sep}{name}{os.sep}" in file for name in _BENEATH):
+        return True
     standard = file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file
     return standard or (file.startswith("<") and "ipython" not in file)
 

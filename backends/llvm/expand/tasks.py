@@ -97,7 +97,9 @@ def _outermost(kernel: Graph) -> Node | None:
 def _run_tasks(
     expander: Expander, scope: Scope, total: Dim, body: Callable[[Scope, Dim], None]
 ) -> None:
-    """The outermost loop; none around a single task."""
+    """The outermost loop; none around a single task, and nothing at all for none."""
+    if total == 0:
+        return
     if total == 1:
         body(scope.inner(), 0)
         return
