@@ -114,16 +114,16 @@ class _Chooser:
         # For the broadcast element; a product that is rounded; NEON loads elements by the four.
         spare = (2 if self.target.fma else 4) if vectors == 2 else 5
         if isinstance(self.columns.extent, int):
-            vectors = max(1, min(vectors, -(-self.columns.extent // self.lanes)))
+            vectors = max(1, min(vectors, _ceil(self.columns.extent, self.lanes)))
         mr = (registers - spare - vectors) // vectors
         mr = min(mr, 16)
         if isinstance(self.rows.extent, int):
-            panels = max(1, -(-self.rows.extent // mr))
-            mr = max(1, -(-self.rows.extent // panels))
-        if mr <= 6 and registers >= 32:
+            panels = max(1, _ceil(self.rows.extent, mr))
+            mr = max(1, _ceil(self.rows.extent, panels))
+        if mr <= 6:
             wide = (registers - spare) // (mr + 1)
             if isinstance(self.columns.extent, int):
-                wide = min(wide, -(-self.columns.extent // self.lanes))
+                wide = min(wide, _ceil(self.columns.extent, self.lanes))
             vectors = max(vectors, min(wide, 8))
         return mr, vectors
 
@@ -135,8 +135,8 @@ class _Chooser:
             return min(most, UNKNOWN_DEEP)
         if self.depth <= most:
             return max(1, self.depth)
-        blocks = -(-self.depth // most)
-        return -(-self.depth // blocks // self.lanes) * self.lanes
+        blocks = _ceil(self.depth, most)
+        return _ceil(_ceil(self.depth, blocks), self.lanes) * self.lanes
 
     def _blocks(self, mr: int, nr: int, kc: int, columns: str) -> tuple[int, int]:
         """(mc, nc): what fits the caches, and enough tasks for the threads."""
@@ -146,14 +146,24 @@ class _Chooser:
         if columns == "direct":  # the tiles are what stays in the cache
             columns_fit = max(1, self.target.l2 // 4 // (mr * self.size * nr))
         m_panels, n_panels = _panels(self.rows.extent, mr), _panels(self.columns.extent, nr)
-        m_blocks = -(-m_panels // rows_fit)
-        n_blocks = -(-n_panels // columns_fit)
+        m_most, n_most = min(m_panels, rows_fit), min(n_panels, columns_fit)
         wanted = self._tasks_wanted()
         if m_panels * mr >= n_panels * nr:
-            m_blocks = max(m_blocks, min(m_panels, -(-wanted // n_blocks)))
+            m_most = self._shared(m_panels, m_most, _ceil(wanted, _ceil(n_panels, n_most)))
         else:
-            n_blocks = max(n_blocks, min(n_panels, -(-wanted // m_blocks)))
-        return -(-m_panels // m_blocks) * mr, -(-n_panels // n_blocks) * nr
+            n_most = self._shared(n_panels, n_most, _ceil(wanted, _ceil(m_panels, m_most)))
+        m_blocks, n_blocks = _ceil(m_panels, m_most), _ceil(n_panels, n_most)
+        return _ceil(m_panels, m_blocks) * mr, _ceil(n_panels, n_blocks) * nr
+
+    def _shared(self, panels: int, most: int, wanted: int) -> int:
+        """Panels of a block, at most `most`, for `wanted` blocks or more (up to twice as many,
+        where the slowest thread then has less to do)."""
+        threads = self.target.threads
+        if wanted <= 1:
+            return most
+        most = min(most, _ceil(panels, wanted))
+        sizes = range(most, max(1, most // 2) - 1, -1)
+        return min(sizes, key=lambda size: _ceil(_ceil(panels, size), threads) * size)
 
     def _rows_stay(self, kc: int) -> bool:
         """Whether the packed rows serve one point of the batch after the other."""
@@ -165,7 +175,7 @@ class _Chooser:
         sizes = (self.batch, self.rows.extent, self.columns.extent, self.depth)
         batch, m, n, k = (d if isinstance(d, int) else 64 for d in sizes)
         worth = max(1, m * n * k // TASK)
-        wanted = -(-4 * self.target.threads // max(1, batch))
+        wanted = _ceil(4 * self.target.threads, max(1, batch))
         return 1 if self.target.threads == 1 else min(wanted, worth)
 
     # ------------------------------------------------------------------ operands
@@ -203,8 +213,12 @@ class _Chooser:
         return isinstance(extent, int) and 2 * extent <= self.lanes
 
 
+def _ceil(a: int, b: int) -> int:
+    return (a + b - 1) // b
+
+
 def _panels(extent: Dim, size: int) -> int:
-    return max(1, -(-extent // size)) if isinstance(extent, int) else UNKNOWN_PANELS
+    return max(1, _ceil(extent, size)) if isinstance(extent, int) else UNKNOWN_PANELS
 
 
 def _side(

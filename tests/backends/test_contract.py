@@ -10,7 +10,10 @@ from kernel_building import e, load, op, store
 from kernel_running import Program, compile_and_run
 
 from sley.ir import dtypes
+from sley.ir.builder import Recording
 from sley.ir.dims import symbol
+from sley.ir.types import tensor_type
+from sley.passes.fuse import fuse
 
 M, N, K = symbol("M"), symbol("N"), symbol("K")
 
@@ -375,3 +378,40 @@ def test_dot_products_of_undefined_numbers_past_the_end():
         y = np.zeros(n, np.float32)
         program([x, w, y])
         np.testing.assert_allclose(y, (1 / w) @ (1 / x), rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------- the conv op
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize(
+    "x, w, strides, padding, lhs_dilation, rhs_dilation, groups",
+    [
+        ((2, 3, 9, 9), (4, 3, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1), 1),
+        ((2, 3, 9, 9), (4, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (2, 2), (1, 1), 1),
+        ((2, 3, 9, 9), (4, 3, 3, 3), (2, 1), ((2, 1), (1, 2)), (2, 3), (2, 1), 1),
+        ((2, 6, 9, 9), (4, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 2),
+        ((2, 6, 20, 9), (6, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 6),
+        ((2, 6, 9, 9), (6, 6, 3, 3), (1, 1), ((-1, 1), (1, -1)), (1, 1), (1, 1), 1),
+        ((4, 5, 40), (6, 5, 3), (1,), ((1, 1),), (2,), (1,), 1),
+        ((3, 2, 5, 4, 6), (3, 2, 2, 2, 2), (1, 1, 1), ((0, 1),) * 3, (1,) * 3, (1,) * 3, 1),
+    ],
+)
+def test_conv_as_the_fuse_pass_writes_it(
+    x, w, strides, padding, lhs_dilation, rhs_dilation, groups, cpu
+):
+    attrs = {
+        "strides": strides, "padding": padding, "lhs_dilation": lhs_dilation,
+        "rhs_dilation": rhs_dilation, "groups": groups,
+    }  # fmt: skip
+    builder = Recording()
+    params = [builder.param(tensor_type(dtypes.f32, shape)) for shape in (x, w)]
+    with builder:
+        builder.emit(op["conv"], params, attrs)
+    program = fuse(builder.finish("conv", [builder.nodes[-1].results[0]]))
+    (launch,) = program.nodes
+    arrays = dict(zip(program.params, (numbers(x), numbers(w)), strict=True))
+    inputs = [arrays[operand] for operand in launch.operands]
+    (y,) = compile_and_run(launch.attrs["kernel"], inputs, cpu=cpu, pieces=2)
+    wide = [a.astype(np.float64) for a in arrays.values()]
+    np.testing.assert_allclose(y, op["conv"].evaluate(wide, attrs)[0], atol=3e-5)
