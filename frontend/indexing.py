@@ -15,6 +15,7 @@ from ..ir.dims import Dim, Expr, floordiv, product
 from ..ir.dtypes import i64
 from ..ir.types import tensor_type
 from .apply import apply, as_type, broadcast_shapes, elementwise, expanded, value_of
+from .construct import as_tensor
 from .context import ambient
 from .errors import IndexingError, ShapeError, TraceError, UnsupportedError
 from .inplace import copy_, write
@@ -57,8 +58,6 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     parsed = parse(tensor, index)
     view = _basic(tensor, parsed)
     if not isinstance(value, (Tensor, SymInt, bool, int, float)):
-        from .construct import as_tensor
-
         value = as_tensor(value)
     if isinstance(value, Tensor) and here(value).ndim > 0:
         value = _drop_leading_ones(value, view, parsed)
@@ -77,8 +76,6 @@ def _is_scalar(value: Any) -> bool:
 def _mask_over_all(tensor: Tensor, index: Any) -> Tensor | None:
     """The index, if it is one bool tensor over all axes; then a write is a `where`."""
     if isinstance(index, np.ndarray) and index.dtype == np.bool_:
-        from .construct import as_tensor
-
         index = as_tensor(index)
     if isinstance(index, Tensor) and index.dtype.kind == "bool":
         if here(index).type.shape == tensor.type.shape:
@@ -126,8 +123,6 @@ def _items(index: Any) -> list[Any]:
         if isinstance(item, (bool, np.bool_)):
             raise UnsupportedError("a Python bool as an index", hint="use None and a mask")
         if isinstance(item, (list, np.ndarray)):
-            from .construct import as_tensor
-
             item = as_tensor(np.asarray(item, None if len(item) else np.int64))
         if isinstance(item, Tensor) and item.dtype.kind == "bool":
             items.extend(_nonzero(item))
@@ -260,7 +255,7 @@ def _basic(tensor: Tensor, parsed: Parsed) -> Tensor:
     if not whole:
         view = slice_view(view, parsed.starts, parsed.sizes, parsed.steps)
     if tuple(parsed.shape) != view.type.shape or view is tensor:
-        reshaped = reshape_view(view, [_spelled(d) for d in parsed.shape])
+        reshaped = reshape_view(view, parsed.shape)
         assert reshaped is not None, "dropping and adding axes of size 1 needs no copy"
         view = reshaped
     return view
@@ -346,12 +341,7 @@ def _flattened(tensor: Tensor, plan: _Plan, count: int) -> Tensor:
     """The indexed axes in front, as one."""
     moved = permute_view(tensor, plan.perm)
     shape = moved.type.shape
-    target = [_spelled(product(shape[:count])), *(_spelled(d) for d in shape[count:])]
-    return apply("reshape", [moved], shape=tuple(_dim(d) for d in target))
-
-
-def _dim(value: Any) -> Dim:
-    return value.expr if isinstance(value, SymInt) else value
+    return apply("reshape", [moved], shape=(product(shape[:count]), *shape[count:]))
 
 
 def scatter_axes(

@@ -8,6 +8,7 @@ from typing import Any
 from ..ir.ops import OPS
 from . import inplace
 from .apply import elementwise
+from .construct import as_tensor
 from .symint import SymInt
 from .tensor import Tensor
 
@@ -19,8 +20,6 @@ def _operand(value: Any) -> Any:
     if isinstance(value, (Tensor, *_NUMBERS)):
         return value
     if hasattr(value, "__array__"):
-        from .construct import as_tensor
-
         return as_tensor(value)
     return None
 

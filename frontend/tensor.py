@@ -566,5 +566,19 @@ def normal_axis(axis: int, ndim: int) -> int:
 
 
 def dims_of(shape: Any) -> tuple[Dim, ...]:
-    """A user's shape (ints, `SymInt`, 0-d tensors) as dimensions."""
-    return tuple(d.expr if isinstance(d, SymInt) else operator.index(d) for d in shape)
+    """A shape (ints, `SymInt`, dimensions, 0-d tensors) as dimensions.
+
+    Raises:
+        DTypeError: a size is not an integer.
+    """
+    return tuple(map(_dim, shape))
+
+
+def _dim(size: Any) -> Dim:
+    if isinstance(size, SymInt):
+        return size.expr
+    if isinstance(size, Expr):
+        return size
+    if isinstance(size, float) or not hasattr(size, "__index__"):
+        raise DTypeError(f"a size is an int, not a {type(size).__name__}")
+    return operator.index(size)

@@ -89,7 +89,7 @@ def deep(x, v):
 
 
 def clamped(x, v):
-    x.clamp_(2.0, 9.0)
+    x.clamp_(1.5, 9.5)
     x.lerp_(v, 0.5)
     x.addcmul_(v, v, value=2.0)
     x.addcdiv_(v, x + 20.0, value=-1.0)

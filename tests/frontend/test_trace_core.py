@@ -211,6 +211,23 @@ def test_indices_of_symbolic_axes(number):
     assert tried >= 2
 
 
+def test_writes_of_values_with_more_axes_and_masks():
+    def program(x):
+        y = x * 1.0
+        y[:, 1] = x[None, :, 0]
+        y[y > 4.0] = 0.5
+        y[[0, -1], [1, 2]] = -1.0
+        return y
+
+    recorded, _ = dynamic(program, [("N", 3)], {"N": 4})
+    for n in (1, 4, 7):
+        x = np.arange(n * 3, dtype=np.float32).reshape(n, 3)
+        (got,) = recorded.run({recorded.graph.params[0]: x}, {"N": n})
+        np.testing.assert_array_equal(got, program(tensor(x)).array)
+    with pytest.raises(TraceError, match="depends on data"):
+        dynamic(lambda x: x[x > 0], [("N", 3)], {"N": 4})
+
+
 def test_reversing_needs_no_guard():
     recorded, _ = dynamic(lambda x: (x[::-1], x[::2]), [("N",)], {"N": 4})
     assert recorded.trace.guards == []

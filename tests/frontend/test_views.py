@@ -12,6 +12,7 @@ from sley.frontend.apply import apply
 from sley.frontend.construct import from_numpy, tensor
 from sley.frontend.errors import (
     ArgumentError,
+    DTypeError,
     IndexingError,
     ShapeError,
     UnsupportedError,
@@ -148,6 +149,9 @@ def test_reshape_views_where_it_can():
     for shape in [(5, -1), (-1, -1), (7,), (-2, 6), (0, -1)]:
         with pytest.raises(ShapeError):
             reshape_view(x, shape)
+    for size in (3.0, "3", None):
+        with pytest.raises(DTypeError, match="size"):
+            reshape_view(x, (size, 4))
 
 
 @given(st.data())
