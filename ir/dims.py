@@ -24,6 +24,7 @@ class Atom:
     """A factor of a monomial. Subclasses define `key` (the canonical order and the identity)."""
 
     __slots__ = ("_hash", "key")
+    _hash: int
     key: tuple
 
     def __eq__(self, other: object) -> bool:

@@ -99,7 +99,9 @@ class _Kernel:
         self.values: dict[Value, Local] = {}
         self.buffers = dict(zip(graph.inputs, arrays, strict=True))
         self.buffers.update(outputs)
-        self.written = {v: np.zeros(a.shape, np.bool_) for v, a in outputs.items()}
+        self.written: dict[Value, np.ndarray] = {
+            v: np.zeros(a.shape, np.bool_) for v, a in outputs.items()
+        }
         for node in graph.walk():
             if node.op.name == "atomic" and node.operands[0] in self.written:
                 self.written[node.operands[0]][...] = True
@@ -205,11 +207,12 @@ class _Kernel:
 
     def load(self, node: Node) -> None:
         source = node.operands[0]
+        leading: tuple[np.ndarray, ...] = ()
         if source in self.buffers:
-            array, leading = self.buffers[source], ()
+            array = self.buffers[source]
         else:
             array = self.full(source)
-            leading = tuple(np.ix_(*(np.arange(n) for n in self.grid))) if self.grid else ()
+            leading = np.ix_(*(np.arange(n) for n in self.grid))
         index, valid = self.place(node, array.shape[len(leading) :])
         if array.size == 0:
             loaded = np.zeros(self.grid, array.dtype)
@@ -409,7 +412,7 @@ class _Kernel:
         turns = 0 if 0 in self.grid else int(np.max(-(-(hi - lo) // step), initial=0))
         for turn in range(turns):
             here = lo + turn * step
-            running = here < hi
+            running: np.ndarray = here < hi
             if not uniform:
                 self.mask = Local(running if outer is None else running & self.lifted(outer))
             self.bind(body.params, [Local(here), *state])

@@ -182,14 +182,16 @@ class _Verifier:
             self.fail(f"{name} writes to what is no output of the kernel", node)
         if name in ("load", "prefetch", *WRITES):
             self.scalars(node, node.operands[1:])
-        elif name == "many":
-            for value in node.operands:
+        elif name in ("many", "pick"):
+            for value in node.operands[name == "pick" :]:
                 if value not in self.graph.params:
-                    self.fail("many takes buffers of the kernel", node)
+                    self.fail(f"{name} takes buffers of the kernel", node)
         elif name not in ("reduce", "for", "cumulate"):
             self.scalars(node, node.operands)
-        if name in ROWS or name == "alloc":
+        if name in ROWS or name in ("alloc", "pick"):
             self.buffers.update(node.results)
+        if name == "pick" and all(v in self.writable for v in node.operands[1:]):
+            self.writable.update(node.results)
         if self.graph.level == "kernel" and name in ("reduce", "for"):
             self.buffers.update(v for v in node.results if v.type.shape)
         if name == "alloc":
@@ -227,12 +229,15 @@ class _Verifier:
                 for position, value in enumerate(node.operands):
                     verbs = how.get(params[position % len(params)], set())
                     how.setdefault(value, set()).update(verbs)
+            elif node.op.name == "pick":
+                for value in node.operands[1:]:
+                    how.setdefault(value, set()).update(how.get(node.results[0], set()))
         for position, value in enumerate(self.graph.out_params):
-            verbs = sorted(how.get(value, set()))
-            if not verbs:
+            found = sorted(how.get(value, set()))
+            if not found:
                 self.fail(f"output {position} (%{value.name or '?'}) is never written")
-            if len(verbs) > 1:
-                self.fail(f"output {position} (%{value.name or '?'}) is written by {verbs}")
+            if len(found) > 1:
+                self.fail(f"output {position} (%{value.name or '?'}) is written by {found}")
 
 
 def _show(types: Sequence[Any]) -> str:

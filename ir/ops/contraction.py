@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -152,7 +153,7 @@ def _eval_conv(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     n, c = windows.shape[:2]
     windows = windows.reshape((n, groups, c // groups) + windows.shape[2:])
     order = (1, 0, *range(3, 3 + count), 2, *range(3 + count, 3 + 2 * count))
-    left = windows.transpose(order).reshape(groups, n * int(np.prod(spatial)), -1)
+    left = windows.transpose(order).reshape(groups, n * math.prod(spatial), -1)
     right = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
     product = np.matmul(left, right).reshape((groups, n, *spatial, w.shape[0] // groups))
     moved = product.transpose((1, 0, 2 + count, *range(2, 2 + count)))

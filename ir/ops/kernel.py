@@ -163,7 +163,7 @@ RANDOM_BITS = define(
     "random_bits",
     Kind.KERNEL,
     _random_bits,
-    lambda arrays, attrs: [philox_bits(*arrays, attrs["bits"])],
+    lambda arrays, attrs: [philox_bits(arrays[0], arrays[1], arrays[2], attrs["bits"])],
     """One element of `rng_bits`, from its seed, offset and element number.""",
     arity=3,
     attributes=("bits",),

@@ -23,7 +23,7 @@ def erf(x: np.ndarray) -> np.ndarray:
     large = ~small
     if large.any():
         clipped = np.clip(wide[large], -_TABLE_LIMIT, _TABLE_LIMIT)
-        result[large] = _erf(clipped).astype(np.float64)
+        result[large] = np.asarray(_erf(clipped), np.float64)
     return result.astype(x.dtype)
 
 

@@ -151,7 +151,7 @@ def _infer_slice(types: Types, attrs: Attrs) -> Types:
     return (x.with_shape(tuple(sizes)),)
 
 
-def _slices(starts: Index, sizes: Index, steps: Index) -> tuple[slice, ...]:
+def _slices(starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> tuple[slice, ...]:
     result = []
     for start, count, step in zip(starts, sizes, steps, strict=True):
         stop = start + count * step
@@ -273,9 +273,9 @@ def _infer_window(types: Types, attrs: Attrs) -> Types:
     for axis, size, stride, dilation in _window_parts(attrs):
         need(0 <= axis < x.ndim, f"axis {axis} of {x}")
         need(size >= 1 and stride >= 1 and dilation >= 1, "window sizes and steps are >= 1")
-        shape[axis] = window_count(x.shape[axis], size, stride, dilation)
+        shape[axis] = count = window_count(x.shape[axis], size, stride, dilation)
         need(
-            not isinstance(shape[axis], int) or shape[axis] >= 0,
+            not isinstance(count, int) or count >= 0,
             f"a window of {size} (dilation {dilation}) does not fit axis {axis} of {x}",
         )
     return (x.with_shape((*shape, *attrs["sizes"])),)
