@@ -1,11 +1,11 @@
 """What environment variables say: the one file of sley that reads them.
 
-    SLEY_NUM_THREADS  threads of the CPU pool            default: the cores this process may use
-    SLEY_CPU          host, x86-64, x86-64-v3, x86-64-v4 default: host
-    SLEY_DUMP         folder for programs and kernels    default: nothing is written
-    SLEY_LOG          words separated by commas          default: silent
-    SLEY_VERIFY       1: verify after every pass         default: 0
-    SLEY_CACHE_DIR    folder of compiled programs, off   default: ~/.cache/sley (XDG_CACHE_HOME)
+SLEY_NUM_THREADS  threads of the CPU pool            default: the cores this process may use
+SLEY_CPU          host, x86-64, x86-64-v3, x86-64-v4 default: host
+SLEY_DUMP         folder for programs and kernels    default: nothing is written
+SLEY_LOG          words separated by commas          default: silent
+SLEY_VERIFY       1: verify after every pass         default: 0
+SLEY_CACHE_DIR    folder of compiled programs, off   default: ~/.cache/sley (XDG_CACHE_HOME)
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def reload() -> Config:
 
 def read(environ: Mapping[str, str]) -> Config:
     """The settings that `environ` asks for; a variable that is empty counts as not set."""
+
     def setting(name: str, parse: Callable[[str], T], default: Callable[[], T]) -> T:
         text = environ.get(name, "").strip()
         if not text:

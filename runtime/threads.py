@@ -38,8 +38,7 @@ class ThreadPool:
     Where threads cannot be parked (not Linux on x86-64 or AArch64), a pool has one thread.
     """
 
-    def __init__(self, threads: int, *, spin_us: float | None = None,
-                 wait_us: float | None = None):
+    def __init__(self, threads: int, *, spin_us: float | None = None, wait_us: float | None = None):
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"a pool has 1 to {MAX_THREADS} threads, not {threads}")
         crowded = threads > native.host().cores
@@ -49,8 +48,12 @@ class ThreadPool:
             wait_us = CROWDED_WAIT_US if crowded else WAIT_US
         self._code = _code()
         self.threads = threads if can_park(platform.system(), platform.machine()) else 1
-        self._words = {"threads": self.threads, "spin": _pauses(spin_us),
-                       "wait_spin": _pauses(wait_us), "avoid": int(not crowded)}
+        self._words = {
+            "threads": self.threads,
+            "spin": _pauses(spin_us),
+            "wait_spin": _pauses(wait_us),
+            "avoid": int(not crowded),
+        }
         self._memory = _new_memory()
         self._workers: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -78,8 +81,17 @@ class ThreadPool:
         """The address of `sley_pool_run_dynamic`: each grain a chunk of its own."""
         return self._code.run_dynamic_address
 
-    def run(self, kernel: int, args: int, total: int, grain: int, scratch: int = 0,
-            scratch_stride: int = 0, *, dynamic: bool = False) -> None:
+    def run(
+        self,
+        kernel: int,
+        args: int,
+        total: int,
+        grain: int,
+        scratch: int = 0,
+        scratch_stride: int = 0,
+        *,
+        dynamic: bool = False,
+    ) -> None:
         """Run the native kernel at address `kernel` over [0, total)."""
         function = self._code.run_dynamic if dynamic else self._code.run
         function(self.address, kernel, args, total, grain, scratch, scratch_stride)
@@ -161,8 +173,9 @@ def _initialize(memory: int, words: dict[str, int]) -> None:
 
 
 def _start_worker(code: _Code, memory: int, worker: int) -> threading.Thread:
-    thread = threading.Thread(target=code.work, args=(memory, worker),
-                              name=f"sley-worker-{worker}", daemon=True)
+    thread = threading.Thread(
+        target=code.work, args=(memory, worker), name=f"sley-worker-{worker}", daemon=True
+    )
     thread.start()
     return thread
 

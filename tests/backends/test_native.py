@@ -68,8 +68,10 @@ def test_this_machine_can_run_its_own_code():
     assert native.host().runnable
 
 
-@pytest.mark.parametrize(("cpu", "register", "multiplications"), [
-    ("x86-64", "xmm", 4), ("x86-64-v3", "ymm", 2), ("x86-64-v4", "zmm", 1)])
+@pytest.mark.parametrize(
+    ("cpu", "register", "multiplications"),
+    [("x86-64", "xmm", 4), ("x86-64-v3", "ymm", 2), ("x86-64-v4", "zmm", 1)],
+)
 def test_vectors_have_the_width_of_the_processor(cpu, register, multiplications):
     text = native.assembly(SQUARE, **target(cpu))
     found = re.findall(r"mulps.*%([xyz]mm)", text)
@@ -99,11 +101,18 @@ def test_the_same_text_gives_the_same_object():
     assert compiled(SQUARE) == compiled(SQUARE)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("define void @f() { ret i32 0 }", "result type"),
-    ("define void @f() { nonsense }", "cannot parse"),
-    ("define i32 @f(i1 %c) {\nentry:\n  br i1 %c, label %a, label %b\n"
-     "a:\n  %x = add i32 1, 2\n  br label %b\nb:\n  ret i32 %x\n}", "dominate")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("define void @f() { ret i32 0 }", "result type"),
+        ("define void @f() { nonsense }", "cannot parse"),
+        (
+            "define i32 @f(i1 %c) {\nentry:\n  br i1 %c, label %a, label %b\n"
+            "a:\n  %x = add i32 1, 2\n  br label %b\nb:\n  ret i32 %x\n}",
+            "dominate",
+        ),
+    ],
+)
 def test_a_bad_program_is_kept_in_a_file(text, message):
     with pytest.raises(native.LLVMError, match=message) as caught:
         native.compile_object(text, **target())
@@ -159,16 +168,20 @@ def test_library_errors():
         native.Library(compiled(SQUARE, SQUARE))
     with pytest.raises(native.LLVMError, match="object file"):
         native.Library([b"not an object"])
-    missing = "declare void @sley_is_not_there()\ndefine void @f() {\n" \
-              "  call void @sley_is_not_there()\n  ret void\n}"
+    missing = (
+        "declare void @sley_is_not_there()\ndefine void @f() {\n"
+        "  call void @sley_is_not_there()\n  ret void\n}"
+    )
     with pytest.raises(native.LLVMError, match="f"):
         native.Library(compiled(missing)).address("f")
 
 
 def test_libraries_are_unloaded():
     objects = compiled(SQUARE)
+
     def mapped():
         return len(Path("/proc/self/maps").read_text().splitlines())
+
     if not Path("/proc/self/maps").exists():
         pytest.skip("needs /proc")
     for _ in range(5):
@@ -197,6 +210,7 @@ def test_errors_from_several_threads():
         with pytest.raises(native.LLVMError) as caught:
             native.compile_object("define", **target())
         Path(caught.value.path).unlink()
+
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(fails, range(50))) == [None] * 50
 
@@ -213,12 +227,15 @@ def test_cache_sizes_fall_back(tmp_path):
 
 
 def test_a_live_library_at_exit():
-    script = ("from sley.backends.llvm import native\n"
-              "h = native.host()\n"
-              f"text = {SQUARE!r}\n"
-              "kept = native.Library([native.compile_object(text, cpu=h.cpu, "
-              "features=h.features)])\n"
-              "print(kept.address('square') > 0)\n")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
-                          timeout=60)
+    script = (
+        "from sley.backends.llvm import native\n"
+        "h = native.host()\n"
+        f"text = {SQUARE!r}\n"
+        "kept = native.Library([native.compile_object(text, cpu=h.cpu, "
+        "features=h.features)])\n"
+        "print(kept.address('square') > 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")

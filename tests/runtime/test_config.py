@@ -18,22 +18,42 @@ def test_defaults():
 
 
 def test_values():
-    settings = module.read({
-        "SLEY_NUM_THREADS": "3", "SLEY_CPU": "x86-64-v3", "SLEY_DUMP": "/tmp",
-        "SLEY_LOG": "cache, Fuse,", "SLEY_VERIFY": "1", "SLEY_CACHE_DIR": "off"})
+    settings = module.read(
+        {
+            "SLEY_NUM_THREADS": "3",
+            "SLEY_CPU": "x86-64-v3",
+            "SLEY_DUMP": "/tmp",
+            "SLEY_LOG": "cache, Fuse,",
+            "SLEY_VERIFY": "1",
+            "SLEY_CACHE_DIR": "off",
+        }
+    )
     assert settings == module.Config(
-        num_threads=3, cpu="x86-64-v3", dump=Path("/tmp"), log=frozenset({"cache", "fuse"}),
-        verify=True, cache_dir=None)
+        num_threads=3,
+        cpu="x86-64-v3",
+        dump=Path("/tmp"),
+        log=frozenset({"cache", "fuse"}),
+        verify=True,
+        cache_dir=None,
+    )
 
 
 def test_an_empty_variable_is_not_set():
     assert module.read({"SLEY_NUM_THREADS": " ", "SLEY_CPU": ""}).cpu == "host"
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("SLEY_NUM_THREADS", "0"), ("SLEY_NUM_THREADS", "-2"), ("SLEY_NUM_THREADS", "two"),
-    ("SLEY_NUM_THREADS", "5000"), ("SLEY_CPU", "z80"), ("SLEY_VERIFY", "perhaps"),
-    ("SLEY_DUMP", __file__)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLEY_NUM_THREADS", "0"),
+        ("SLEY_NUM_THREADS", "-2"),
+        ("SLEY_NUM_THREADS", "two"),
+        ("SLEY_NUM_THREADS", "5000"),
+        ("SLEY_CPU", "z80"),
+        ("SLEY_VERIFY", "perhaps"),
+        ("SLEY_DUMP", __file__),
+    ],
+)
 def test_a_bad_value_names_the_variable(name, value):
     with pytest.raises(ValueError, match=name) as caught:
         module.read({name: value})

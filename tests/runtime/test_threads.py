@@ -27,7 +27,8 @@ from sley.runtime.threads import ThreadPool
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
 needs_parking = pytest.mark.skipif(
-    not can_park(platform.system(), platform.machine()), reason="threads cannot be parked here")
+    not can_park(platform.system(), platform.machine()), reason="threads cannot be parked here"
+)
 
 # count: adds 1 to each element of its range of i64, and holds its scratch meanwhile: the first
 # word of scratch is 1 while an executor uses it, the second counts executors that found it so.
@@ -101,8 +102,7 @@ end:
 @pytest.fixture(scope="module")
 def kernels():
     host = native.host()
-    return native.Library([
-        native.compile_object(KERNELS, cpu=host.cpu, features=host.features)])
+    return native.Library([native.compile_object(KERNELS, cpu=host.cpu, features=host.features)])
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
@@ -153,7 +153,8 @@ def chunks_of(total, grain, most):
 def regions(kernels):
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     return ctypes.CFUNCTYPE(None, *[pointer] * 4, integer, integer, pointer, integer, integer)(
-        kernels.address("regions"))
+        kernels.address("regions")
+    )
 
 
 def program(kernels, pool, totals, grain, repeat, dynamic=False):
@@ -163,8 +164,17 @@ def program(kernels, pool, totals, grain, repeat, dynamic=False):
     scratch = np.zeros((pool.threads, 8), np.int64)
     for total in totals:
         x = np.zeros(total, np.int64)
-        regions(kernels)(pool.address, run, kernels.address("count"), x.ctypes.data, total, grain,
-                         scratch.ctypes.data, 64, repeat)
+        regions(kernels)(
+            pool.address,
+            run,
+            kernels.address("count"),
+            x.ctypes.data,
+            total,
+            grain,
+            scratch.ctypes.data,
+            64,
+            repeat,
+        )
         assert (x == repeat).all()
     assert not scratch[:, :2].any(), "a scratch had two users at once"
 
@@ -235,9 +245,19 @@ def test_a_worker_that_falls_asleep_is_woken(kernels, spin_us):
     # its way to sleep; and it does not end without that worker.
     pool = ThreadPool(2, spin_us=spin_us)
     state = np.array([0, 2, 0], np.int64)
-    finishes(lambda: regions(kernels)(
-        pool.address, pool.run_address, kernels.address("meet"), state.ctypes.data, 2, 1, 0, 0,
-        2000))
+    finishes(
+        lambda: regions(kernels)(
+            pool.address,
+            pool.run_address,
+            kernels.address("meet"),
+            state.ctypes.data,
+            2,
+            1,
+            0,
+            0,
+            2000,
+        )
+    )
     assert state.tolist() == [4000, 2, 0]
     pool.close()
 
@@ -333,7 +353,8 @@ def test_a_stop_in_the_middle(kernels):
     for _ in range(30):
         pool = ThreadPool(3)
         runner = threading.Thread(
-            target=program, args=(kernels, pool, [3, 3000], 1, 300), daemon=True)
+            target=program, args=(kernels, pool, [3, 3000], 1, 300), daemon=True
+        )
         runner.start()
         finishes(pool.close)
         finishes(runner.join)
@@ -389,6 +410,7 @@ def test_the_number_of_threads():
 
 
 # ---------------------------------------------------------------------------- processes
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -454,22 +476,38 @@ run(pool)
 
 
 def start(script):
-    return subprocess.Popen([sys.executable, "-c", PRELUDE + script], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-@pytest.mark.parametrize(("script", "code", "error"), [
-    ("print('done')", 0, ""),
-    ("run(threads.default_pool()); print('done')", 0, ""),
-    ("pool.close(); run(pool); print('done')", 0, ""),
-    ("print('done'); raise KeyError('a user error')", 1, "a user error"),
-    ("print('done'); sys.exit(3)", 3, ""),
-    ("atexit.register(lambda: (run(pool), print('done')))", 0, ""),
-    ("thread = threading.Thread(target=lambda: (time.sleep(0.1), run(pool), print('done')))\n"
-     "thread.start()", 0, ""),
-    ("class Holder: pass\nholder = Holder(); holder.pool, holder.me = pool, holder\n"
-     "del pool, holder\nprint('done')", 0, ""),
-], ids=["plain", "default", "closed", "exception", "exit", "atexit", "thread", "cycle"])
+@pytest.mark.parametrize(
+    ("script", "code", "error"),
+    [
+        ("print('done')", 0, ""),
+        ("run(threads.default_pool()); print('done')", 0, ""),
+        ("pool.close(); run(pool); print('done')", 0, ""),
+        ("print('done'); raise KeyError('a user error')", 1, "a user error"),
+        ("print('done'); sys.exit(3)", 3, ""),
+        ("atexit.register(lambda: (run(pool), print('done')))", 0, ""),
+        (
+            "thread = threading.Thread(target=lambda: (time.sleep(0.1), run(pool), print('done')))\n"
+            "thread.start()",
+            0,
+            "",
+        ),
+        (
+            "class Holder: pass\nholder = Holder(); holder.pool, holder.me = pool, holder\n"
+            "del pool, holder\nprint('done')",
+            0,
+            "",
+        ),
+    ],
+    ids=["plain", "default", "closed", "exception", "exit", "atexit", "thread", "cycle"],
+)
 def test_the_interpreter_ends(script, code, error):
     process = start(script)
     out, err = process.communicate(timeout=60)
@@ -490,23 +528,29 @@ def forever():
 
 
 def test_the_interpreter_ends_while_a_daemon_thread_computes():
-    process = start(NATIVE + """
+    process = start(
+        NATIVE
+        + """
 threading.Thread(target=forever, daemon=True).start()
 time.sleep(0.1)
 print('done')
-""")
+"""
+    )
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "done\n", "")
 
 
 def test_ctrl_c_between_calls():
-    process = start(NATIVE + """
+    process = start(
+        NATIVE
+        + """
 print('ready', flush=True)
 try:
     forever()
 except KeyboardInterrupt:
     print('stopped')
-""")
+"""
+    )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -516,21 +560,30 @@ except KeyboardInterrupt:
 
 # ---------------------------------------------------------------------------- the text
 
+
 def test_the_layout_fits():
     offsets = sorted(LAYOUT.values())
     assert offsets[-1] + 8 <= SIZE
     assert len(set(offsets)) == len(offsets)
 
 
-@pytest.mark.parametrize(("system", "cpu", "machine", "triple"), [
-    ("Linux", "x86-64", "x86_64", None),
-    ("Linux", "aarch64", "aarch64", None),
-    ("Darwin", "aarch64", "arm64", "arm64-apple-darwin"),
-    ("Windows", "x86-64", "AMD64", "x86_64-pc-windows-msvc")])
+@pytest.mark.parametrize(
+    ("system", "cpu", "machine", "triple"),
+    [
+        ("Linux", "x86-64", "x86_64", None),
+        ("Linux", "aarch64", "aarch64", None),
+        ("Darwin", "aarch64", "arm64", "arm64-apple-darwin"),
+        ("Windows", "x86-64", "AMD64", "x86_64-pc-windows-msvc"),
+    ],
+)
 def test_the_text_compiles_for_other_systems(system, cpu, machine, triple):
     host = native.host(cpu)
-    text = native.assembly(pool_text(system, machine), cpu=host.cpu, features=host.features,
-                           triple=triple or host.triple)
+    text = native.assembly(
+        pool_text(system, machine),
+        cpu=host.cpu,
+        features=host.features,
+        triple=triple or host.triple,
+    )
     parks = can_park(system, machine)
     assert parks == ("syscall" in text) == (system == "Linux")
     pause = {"x86_64": "pause", "aarch64": "isb"}.get(machine)
