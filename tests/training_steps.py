@@ -39,50 +39,88 @@ def cross_entropy(scores: Value, classes: Value) -> Value:
     return OPS["reduce_sum"](OPS["where"](hit, spread(norm) - shifted, zero), axes=(0, 1))
 
 
-def mlp_step(widths: Sequence[int], batch: Dim | None = None) -> tuple[Graph, dict[int, int]]:
-    """A step of a multi-layer perceptron with SGD and momentum, and its donations.
+def conv_pool(x: Value, w: Value, b: Value) -> Value:
+    """3x3 convolution, relu, 2x2 max pooling."""
+    y = OPS["conv"](
+        x, w, strides=(1, 1), padding=((1, 1), (1, 1)), lhs_dilation=(1, 1), rhs_dilation=(1, 1),
+        groups=1,
+    )  # fmt: skip
+    y = relu(y + OPS["broadcast"](b, shape=y.type.shape, dims=(1,)))
+    tiles = OPS["window"](y, axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
+    return OPS["reduce_max"](tiles, axes=(4, 5), ties="first")
 
-    Inputs: weights and biases, their momenta, images, classes, learning rate. Results: loss, new
-    weights and biases, new momenta.
+
+def relu(x: Value) -> Value:
+    return OPS["maximum"](x, full(x.type, 0.0))
+
+
+class Step:
+    """A step of SGD with momentum under construction.
+
+    Inputs: parameters, their momenta, images, classes, learning rate. Results: loss, new
+    parameters, new momenta.
     """
-    batch = symbol("N") if batch is None else batch
-    builder = Recording()
-    with builder:
-        shapes = [s for a, b in pairwise(widths) for s in ((a, b), (b,))]
-        params = [builder.param(tensor_type(f32, s), f"p{k}") for k, s in enumerate(shapes)]
-        momenta = [builder.param(tensor_type(f32, s), f"m{k}") for k, s in enumerate(shapes)]
-        x = builder.param(tensor_type(f32, (batch, widths[0])), "x")
-        classes = builder.param(tensor_type(i64, (batch,)), "y")
-        rate = builder.param(tensor_type(f32), "rate")
-        h = x
-        for k in range(0, len(params), 2):
-            h = linear(h, params[k], params[k + 1])
-            if k + 2 < len(params):
-                h = OPS["maximum"](h, full(h.type, 0.0))
-        loss = cross_entropy(h, classes)
-        gradients = backward([loss], [full(loss.type, 1.0)], params)
-        new_momenta = [m * 0.9 + g for m, g in zip(momenta, gradients, strict=True)]
-        new_params = [
-            p - OPS["broadcast"](rate, shape=p.type.shape, dims=()) * m
-            for p, m in zip(params, new_momenta, strict=True)
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], images: tuple[Dim, ...]) -> None:
+        self.builder = Recording()
+        param = self.builder.param
+        self.params = [param(tensor_type(f32, s), f"p{k}") for k, s in enumerate(shapes)]
+        self.momenta = [param(tensor_type(f32, s), f"m{k}") for k, s in enumerate(shapes)]
+        self.images = param(tensor_type(f32, images), "x")
+        self.classes = param(tensor_type(i64, images[:1]), "y")
+        self.rate = param(tensor_type(f32), "rate")
+
+    def finish(self, name: str, scores: Value) -> tuple[Graph, dict[int, int]]:
+        """The whole step for these scores, and its donations; the builder is active."""
+        loss = cross_entropy(scores, self.classes)
+        gradients = backward([loss], [full(loss.type, 1.0)], self.params)
+        momenta = [m * 0.9 + g for m, g in zip(self.momenta, gradients, strict=True)]
+        params = [
+            p - OPS["broadcast"](self.rate, shape=p.type.shape, dims=()) * m
+            for p, m in zip(self.params, momenta, strict=True)
         ]
-    count = len(params)
-    graph = builder.finish("mlp_step", [loss, *new_params, *new_momenta])
-    return graph, {1 + k: k for k in range(2 * count)}
+        graph = self.builder.finish(name, [loss, *params, *momenta])
+        return graph, {1 + k: k for k in range(2 * len(params))}
 
 
-def mlp_arrays(graph: Graph, rows: int, seed: int = 0) -> list[np.ndarray]:
-    """Inputs for `mlp_step`."""
+def mlp_step(widths: Sequence[int], batch: Dim | None = None) -> tuple[Graph, dict[int, int]]:
+    """A step of a multi-layer perceptron, and its donations."""
+    batch = symbol("N") if batch is None else batch
+    shapes = [s for a, b in pairwise(widths) for s in ((a, b), (b,))]
+    step = Step(shapes, (batch, widths[0]))
+    with step.builder:
+        h = step.images
+        for k in range(0, len(shapes), 2):
+            h = linear(h, step.params[k], step.params[k + 1])
+            h = h if k + 2 == len(shapes) else relu(h)
+        return step.finish("mlp_step", h)
+
+
+def conv_step() -> tuple[Graph, dict[int, int]]:
+    """A step of a small convolutional net on images of 8x8, and its donations."""
+    batch = symbol("N")
+    shapes = [(8, 1, 3, 3), (8,), (16, 8, 3, 3), (16,), (64, 32), (32,), (32, 10), (10,)]
+    step = Step(shapes, (batch, 1, 8, 8))
+    with step.builder:
+        p = step.params
+        h = conv_pool(conv_pool(step.images, p[0], p[1]), p[2], p[3])
+        h = relu(linear(OPS["reshape"](h, shape=(batch, 64)), p[4], p[5]))
+        return step.finish("conv_step", linear(h, p[6], p[7]))
+
+
+def step_arrays(graph: Graph, rows: int, seed: int = 0) -> list[np.ndarray]:
+    """Inputs for a step: random weights, no momentum yet."""
     rng = np.random.default_rng(seed)
     arrays: list[np.ndarray] = []
     for param in graph.params:
         shape = [d if isinstance(d, int) else rows for d in param.type.shape]
-        if param.type.dtype is i64:
+        name = str(param.name)
+        if name == "y":
             arrays.append(rng.integers(0, 10, shape))
-            continue
-        scale = 0.0 if str(param.name).startswith("m") else 1.0
-        if str(param.name).startswith("p"):
-            scale = (2.0 / shape[0]) ** 0.5 if len(shape) == 2 else 0.0
-        array = (scale * rng.standard_normal(shape)).astype(np.float32)
-        arrays.append(np.float32(0.01) * np.ones((), np.float32) if not shape else array)
-    return [np.ascontiguousarray(a).reshape(a.shape) for a in arrays]
+        elif name == "rate":
+            arrays.append(np.full(shape, 0.01, np.float32))
+        else:
+            inner = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]
+            scale = {"x": 1.0, "m": 0.0}.get(name[0], (2.0 / max(inner, 1)) ** 0.5)
+            arrays.append((scale * rng.standard_normal(shape)).astype(np.float32))
+    return arrays

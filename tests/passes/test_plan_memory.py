@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from launches import add, launch, program, random_arrays, random_program, reverse, scale
-from training_steps import mlp_arrays, mlp_step
+from training_steps import conv_step, mlp_step, step_arrays
 
 from sley.backends.llvm.target import host_target
 from sley.ir.dims import symbol
@@ -200,21 +200,27 @@ def test_a_plan_prints():
     ]
 
 
-@pytest.mark.parametrize("batch", [N, 16])
-def test_a_training_step_of_twelve_layers(batch):
+STEPS = {
+    "twelve layers": lambda: mlp_step([24] * 12 + [10]),
+    "twelve layers, 16 rows": lambda: mlp_step([24] * 12 + [10], 16),
+    "convolutions": conv_step,
+}
+
+
+@pytest.mark.parametrize("make", STEPS.values(), ids=STEPS)
+def test_training_steps(make):
     """All state is updated where it lies, and the arena is little larger than what must live."""
-    graph, donated = mlp_step([24] * 12 + [10], batch)
-    target = host_target()
-    plan = run_passes(graph, target, donated=donated).plan
+    graph, donated = make()
+    lowered = run_passes(graph, host_target(), donated=donated)
+    plan = lowered.plan
     assert all(isinstance(s, Launch) for s in plan.steps)
-    for rows in (64, 7, 1, 0) if batch is N else (16,):
+    for rows in (64, 7, 1, 0):
         sizes = {"N": rows}
         # A handful of bytes takes a cache line: of a tiny batch the lines are counted.
         needed = peak_live_bytes(intervals(plan, sizes), 1 if rows >= 16 else ALIGNMENT)
         assert assign_offsets(plan, sizes)[1] <= 1.3 * needed
-    rows = 7 if batch is N else 16
-    arrays = mlp_arrays(graph, rows)
-    constants = [literal.array for literal in run_passes(graph, target).constants]
+    arrays = step_arrays(graph, 16)
+    constants = [literal.array for literal in lowered.constants]
     expected = evaluate(graph, arrays)
     for array, wanted in zip(evaluate_plan(plan, [*arrays, *constants]), expected, strict=True):
         np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5)

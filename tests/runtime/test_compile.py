@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from launches import add, launch, program, random_arrays, reverse, scale, softmax
 from programs import record
-from training_steps import mlp_arrays, mlp_step
+from training_steps import conv_step, mlp_step, step_arrays
 
 from sley.backends.llvm.kernel import compile_kernel
 from sley.backends.llvm.target import host_target
@@ -220,11 +220,15 @@ def test_a_broken_pass_is_named():
     assert "'trace'" in caught.value.__notes__[0]
 
 
-def test_a_training_step_is_one_program_for_every_size():
-    graph, donated = mlp_step([12, 16, 16, 10])
+STEPS = {"perceptron": lambda: mlp_step([12, 16, 16, 10]), "convolutions": conv_step}
+
+
+@pytest.mark.parametrize("make", STEPS.values(), ids=STEPS)
+def test_a_training_step_is_one_program_for_every_size(make):
+    graph, donated = make()
     executable = compile_graph(graph, Options(donated=donated))
     for size in (32, 7, 1, 0, 33):
-        arrays = mlp_arrays(graph, size)
+        arrays = step_arrays(graph, size)
         for _ in range(2):
             expected = evaluate(graph, arrays)
             (loss,) = executable(arrays)
