@@ -115,7 +115,7 @@ def lane_places(
     step = of_atom(Var(iota, lanes))
     exact = _divides(lanes * len(starts), total) and aligned % (lanes * len(starts)) == 0
     last = axes.sizes[-1] if axes.runs else 1
-    together = len(axes.runs) <= 1 or (_divides(lanes, last) and aligned % lanes == 0)
+    together = always_together(axes, lanes, aligned)
 
     def side_by_side(start: Dim, masked: bool) -> Place:
         positions = axes.split(start)
@@ -145,6 +145,11 @@ def lane_places(
             yield [side_by_side(start, True) for start in starts]
         else:
             yield [anywhere(start) for start in starts]
+
+
+def always_together(axes: Axes, lanes: int, aligned: int) -> bool:
+    """Whether every vector that starts at a multiple of `aligned` lies within the innermost run."""
+    return len(axes.runs) <= 1 or (_divides(lanes, axes.sizes[-1]) and aligned % lanes == 0)
 
 
 def _all_inside(
@@ -226,6 +231,7 @@ def depends_on(region: Region, variables: Sequence[Value]) -> bool:
 __all__ = [
     "Axes",
     "Place",
+    "always_together",
     "ceil_div",
     "compare",
     "depends_on",

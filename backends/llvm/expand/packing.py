@@ -8,7 +8,9 @@ squares of them in registers, for an operand whose neighbours in memory are neig
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from ....ir.dtypes import DType
 from ....ir.graph import Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.base import Kind
-from .blocks import Axes, fixed, lane_places, walk
+from .blocks import Axes, always_together, fixed, lane_places, walk
 from .scope import Expander, Scope
 
 UNROLLED_COST = 2  # scalar instructions of a region that is written out for each row of a square
@@ -84,17 +86,34 @@ def pack(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> No
 
 
 def _pack_across(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
-    lanes = operand.lanes
-    starts = [panel.start + v for v in range(0, panel.width, lanes)]
-    for places in lane_places(expander, operand.own, starts, operand.total, lanes, panel.aligned):
+    if always_together(operand.own, operand.lanes, panel.aligned):
+        _pack_columns(expander, scope, operand, panel, range(0, panel.width, operand.lanes))
+        return
+
+    # Few vectors cross the end of a run, so each one looks for itself.
+    def turn(variable: Value, _: list[Value]) -> tuple[()]:
+        _pack_columns(expander, scope, operand, panel, [of_atom(Var(variable))])
+        return ()
+
+    expander.loop(0, panel.width, operand.lanes, (), turn)
+
+
+def _pack_columns(
+    expander: Expander, scope: Scope, operand: Operand, panel: Panel, columns: Sequence[Dim]
+) -> None:
+    """The vectors of a panel that start at the given columns."""
+    lanes, own, total = operand.lanes, operand.own, operand.total
+    starts = [fixed(expander, panel.start + v) for v in columns]
+    aligned = panel.aligned if len(starts) > 1 else gcd(panel.aligned, lanes)
+    for places in lane_places(expander, own, starts, total, lanes, aligned):
 
         def at_k(positions: list[Dim], turn: Dim, places: list = places) -> None:
-            for v, (own, vector) in enumerate(places):
+            for v, (point, vector) in zip(columns, places, strict=True):
                 inner = scope.inner(vector)
                 operand.k.bind(inner, positions)
-                operand.own.bind(inner, own)
+                own.bind(inner, point)
                 value = expander.widen(operand.element(expander, inner), lanes)
-                where = panel.base + turn * panel.width + v * lanes
+                where = panel.base + turn * panel.width + v
                 expander.access("store", (panel.buffer, value), where, lanes=lanes)
 
         walk(expander, operand.k, panel.k0, panel.count, at_k)
