@@ -132,6 +132,15 @@ class _Machine:
         self.memory[node.results[0]] = filled
         return [filled]
 
+    def pick(self, node: Node) -> Result:
+        source, result = node.operands[1 + int(self.value(node, 0))], node.results[0]
+        self.memory[result] = self.memory[source]
+        self.shapes[result] = self.memory[source].shape
+        self.written.pop(result, None)
+        if source in self.written:
+            self.written[result] = self.written[source]
+        return [self.memory[result]]
+
     # Control.
 
     def loop(self, node: Node) -> Result:
@@ -193,6 +202,7 @@ METHODS: dict[str, Callable[[_Machine, Node], Result]] = {
     "store": _Machine.store,
     "atomic": _Machine.atomic,
     "alloc": _Machine.alloc,
+    "pick": _Machine.pick,
     "prefetch": _Machine.nothing,
     "for": _Machine.loop,
     "if": _Machine.branch,

@@ -1,11 +1,11 @@
 """What a kernel and its schedule expand to on a CPU: explicit loops over scalars and vectors.
 
 A vector is a value of shape (lanes,); the elementwise ops work on vectors lane by lane, all
-operands with equal lanes (`splat` makes a vector of a scalar). Buffers are the parameters of the graph and
-the results of `alloc`; they are read and written by `load` and `store`, whose index is over
-scalars (one element, or `lanes` elements from there on) or vectors (one element a lane). The
-offset of an access is the sum of index times row-major stride: the last index may run past its
-dimension, so a flattened access has zeros before a flat offset.
+operands with equal lanes (`splat` makes a vector of a scalar). Buffers are the parameters of the
+graph and the results of `alloc` and `pick`; they are read and written by `load` and `store`, whose
+index is over scalars (one element, or `lanes` elements from there on) or vectors (one element a
+lane). The offset of an access is the sum of index times row-major stride: the last index may run
+past its dimension, so a flattened access has zeros before a flat offset.
 
 Loops are `for`. The outermost one with `parallel=True` covers the kernel's task range.
 """
@@ -77,6 +77,13 @@ def _alloc(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     for dim in attrs["shape"]:
         need(free_of_axes(dim), f"the size {dim} of scratch depends on a loop")
     return (tensor_type(attrs["dtype"], tuple(attrs["shape"])),)
+
+
+def _pick(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    need(len(types) > 1 and types[0] is INDEX, f"pick takes an i64 and buffers, got {list(types)}")
+    dtypes = {t.dtype for t in types[1:]}
+    need(len(dtypes) == 1, f"pick takes buffers of one dtype, got {list(types[1:])}")
+    return (tensor_type(types[1].dtype, (1,)),)
 
 
 def _if(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
@@ -178,6 +185,14 @@ ALLOC = define(
     `shape` is over size symbols; two allocs never overlap.""",
     arity=0,
     attributes=("shape", "dtype"),
+)
+PICK = define(
+    "pick",
+    Kind.LOOP,
+    _pick,
+    _structural,
+    """The parameter number (operand 0) of the buffers that follow, seen flat; no copy. Its type
+    says one element, since their sizes differ.""",
 )
 IF = define(
     "if",

@@ -135,6 +135,9 @@ class _Function:
     def _emit_load(self, node: Node) -> str:
         return self.memory.load(node)
 
+    def _emit_pick(self, node: Node) -> str:
+        return self.memory.pick(node)
+
     def _emit_constant(self, node: Node) -> str:
         return literal(node.results[0].type.dtype, node.attrs["value"].array)
 

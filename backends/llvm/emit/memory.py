@@ -29,10 +29,12 @@ def scratch_layout(loops: Graph) -> tuple[dict[Value, Dim], Dim]:
 
 
 class AliasScopes:
-    """The metadata that says which buffers do not overlap."""
+    """The metadata that says which of the buffers that are accessed by name do not overlap."""
 
     def __init__(self, loops: Graph, scratch: list[Value]) -> None:
-        self.buffers = [*loops.params, *scratch]
+        named = {n.operands[0] for n in loops.walk() if n.op.name in ("load", "store")}
+        self.buffers = [v for v in (*loops.params, *scratch) if v in named]
+        self.slots = {param: k for k, param in enumerate(loops.params)}
         self.outs = set(loops.out_params)
         self.number = {buffer: k for k, buffer in enumerate(self.buffers)}
         self.scratch = set(scratch)
@@ -45,7 +47,9 @@ class AliasScopes:
         return a.type.nbytes != b.type.nbytes
 
     def tag(self, buffer: Value) -> str:
-        """What an access to `buffer` carries."""
+        """What an access to `buffer` carries: nothing where it is not known which one it is."""
+        if buffer not in self.number:
+            return ""
         k = self.number[buffer]
         return f", !alias.scope !{2 + 2 * k}, !noalias !{3 + 2 * k}"
 
@@ -96,6 +100,19 @@ class Memory:
             self._contiguous_store(node, memory, value, guard)
         else:
             self._scatter(node, memory, value, guard)
+
+    def pick(self, node: Node) -> str:
+        """The address of one of several parameters, from their argument slots."""
+        w, buffers = self.w, node.operands[1:]
+        slots = ", ".join(f"i64 {self.scopes.slots[v]}" for v in buffers)
+        table = f"@sley.slots.{len(w.definitions)}"
+        kind = f"[{len(buffers)} x i64]"
+        w.definitions[f"{table} = internal constant {kind} [{slots}], align 8"] = None
+        number = self.names[node.operands[0]]
+        place = w.op(f"getelementptr inbounds i64, ptr {table}, i64 {number}")
+        slot = w.op(f"load i64, ptr {place}, align 8, !invariant.load !1")
+        address = w.op(f"getelementptr inbounds ptr, ptr %args, i64 {slot}")
+        return w.op(f"load ptr, ptr {address}, align 8, !invariant.load !1")
 
     def prefetch(self, node: Node) -> None:
         pointer, _ = self._pointer(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ....ir.access import axes, unflatten
-from ....ir.dims import Dim, Var, minimum, of_atom, product
+from ....ir.dims import Dim, Expr, Var, free_of_axes, minimum, of_atom, product
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Value
 from ....ir.schedule import Nest
@@ -80,6 +80,11 @@ def _for_each(
     vector_loop(expander, scope, extent, (nest.lanes, nest.tail), 0, extent, point)
 
 
+def axis_variable(value: Value, extent: Dim) -> Expr:
+    """`value` as a variable that lies in [0, extent), where the extent is the same all along."""
+    return of_atom(Var(value, extent if free_of_axes(extent) else None))
+
+
 def vector_loop(
     expander: Expander,
     scope: Scope,
@@ -134,7 +139,7 @@ def vector_turn(
         if bound is not None:
             mask = expander.emit("mask", variable, bound, lanes=lanes)
         inner = scope.inner(Vector(lanes, iota, mask))
-        flat = of_atom(Var(variable, extent)) + of_atom(Var(iota, lanes))
+        flat = axis_variable(variable, extent) + of_atom(Var(iota, lanes))
         return body(inner, flat, carried)
 
     return turn
@@ -152,7 +157,7 @@ def tail_turn(
 
 def _scalar_turn(scope: Scope, extent: Dim, body: PointBody) -> Turn:
     def turn(variable: Value, carried: Carried) -> Sequence[Value]:
-        return body(scope.inner(), of_atom(Var(variable, extent)), carried)
+        return body(scope.inner(), axis_variable(variable, extent), carried)
 
     return turn
 

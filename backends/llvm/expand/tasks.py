@@ -6,12 +6,19 @@ from collections.abc import Callable, Sequence
 
 from ....ir.dims import Dim, Var, minimum, of_atom, product
 from ....ir.graph import Graph, Node, Value
-from ....ir.ops.loop import IF
 from ....ir.schedule import Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
 from .contract import expand_contract
-from .loops import Carried, bind, bind_single, group_extents, native_lanes, vector_loop
+from .loops import (
+    Carried,
+    axis_variable,
+    bind,
+    bind_single,
+    group_extents,
+    native_lanes,
+    vector_loop,
+)
 from .reductions import expand_reduce
 from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
 from .scope import Expander, Handler, Scope, without_dead
@@ -171,7 +178,7 @@ def _run_tile(
 
 def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
     """`dim` as one variable."""
-    return dim if isinstance(dim, int) else of_atom(Var(expander.materialise(dim), extent))
+    return dim if isinstance(dim, int) else axis_variable(expander.materialise(dim), extent)
 
 
 def _points(order: Sequence[int], counts: dict[int, Dim], number: Dim) -> dict[int, Dim]:
@@ -184,7 +191,8 @@ def _points(order: Sequence[int], counts: dict[int, Dim], number: Dim) -> dict[i
 
 
 def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule) -> None:
-    """A task is `schedule.task` elements of one item; items follow each other."""
+    """A task is `schedule.task` elements of one item; items follow each other. The code is there
+    once: a task looks up its item's buffers and sizes."""
     nest, body = expander.nests[node], node.regions[0]
     extents = node.attrs["extents"]
     width = len(body.params) - 1
@@ -192,13 +200,12 @@ def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule
     for extent in extents:
         starts.append(starts[-1] + (extent + schedule.task - 1) // schedule.task)
 
-    def run_item(item: int, inner: Scope, block: Dim) -> None:
-        extent = extents[item]
-        for param, buffer in zip(
-            body.params[1:], node.operands[item * width : (item + 1) * width], strict=True
-        ):
-            inner.buffers[param] = scope.find("buffers", buffer)
-        lo = _as_variable(expander, block * schedule.task, extent)
+    def task(inner: Scope, number: Dim) -> None:
+        item, start, extent = _find_item(expander, expander.materialise(number), starts, extents)
+        for position, param in enumerate(body.params[1:]):
+            found = [scope.find("buffers", v)[0] for v in node.operands[position::width]]
+            inner.buffers[param] = expander.emit("pick", item, *found), 0
+        lo = _as_variable(expander, (number - start) * schedule.task, extent)
 
         def point(at: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
             at.exprs[body.params[0]] = flat
@@ -208,16 +215,18 @@ def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule
         end = minimum(lo + schedule.task, extent)
         vector_loop(expander, inner, extent, (nest.lanes, nest.tail), lo, end, point)
 
-    def task(inner: Scope, number: Dim) -> None:
-        for item in range(len(extents)):
-            block = number - starts[item]
-            index = expander.materialise(number)
-            begin, end = (expander.materialise(starts[item + k]) for k in (0, 1))
-            here = expander.emit(
-                "bit_and", expander.emit("ge", index, begin), expander.emit("lt", index, end)
-            )
-            with expander.region() as opened:
-                run_item(item, inner.inner(), block)
-            expander.builder.emit(IF, (here,), {}, (opened.closed,))
-
     _run_tasks(expander, scope, starts[-1], task)
+
+
+def _find_item(
+    expander: Expander, number: Value, starts: Sequence[Dim], extents: Sequence[Dim]
+) -> tuple[Value, Dim, Dim]:
+    """(number of the item that a task belongs to, its first task, its extent)."""
+    item, start, extent = (expander.materialise(d) for d in (0, starts[0], extents[0]))
+    for position in range(1, len(extents)):
+        first, size = (expander.materialise(d[position]) for d in (starts, extents))
+        here = expander.emit("ge", number, first)
+        item = expander.emit("where", here, expander.integer(position), item)
+        start = expander.emit("where", here, first, start)
+        extent = expander.emit("where", here, size, extent)
+    return item, of_atom(Var(start)), of_atom(Var(extent))
