@@ -1,35 +1,24 @@
 """Kernels computed by numpy, all points of the parallel and reduced axes at once.
 
-A scalar of a kernel is an array over the *grid*, the axes that are open where it is defined: one
-dimension for each, of size 1 where the value does not change along it. Inner axes come last, so a
-value of an outer region is used further in with dimensions of size 1 appended.
+How a value is held: `ir.evaluate_grid`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .dims import Atom, Dim, Slot, Symbol, substitute
 from .dims import evaluate as evaluate_dim
 from .evaluate import EvaluationError, bind_sizes, concrete, describe
+from .evaluate_grid import Grid, Local
 from .graph import Graph, Node, Region, Value
 from .ops.base import OPS, Kind
 from .sugar import NEUTRAL, combine_ops
 
 CHUNK = 1 << 21  # points of a grid that are computed at once
 UFUNCS = {"add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum}
-
-
-class Local(NamedTuple):
-    """A scalar (`own` = 0) or row-local value: dimensions of the grid, then `own` of its own."""
-
-    array: np.ndarray
-    own: int = 0
 
 
 def evaluate_kernel(
@@ -85,7 +74,7 @@ def fresh_outputs(graph: Graph, sizes: Mapping[str, int]) -> dict[Value, np.ndar
     return result
 
 
-class _Kernel:
+class _Kernel(Grid):
     """The state of one evaluation."""
 
     def __init__(
@@ -95,8 +84,7 @@ class _Kernel:
         sizes: Mapping[str, int],
         outputs: dict[Value, np.ndarray],
     ) -> None:
-        self.sizes = sizes
-        self.values: dict[Value, Local] = {}
+        super().__init__(sizes)
         self.buffers = dict(zip(graph.inputs, arrays, strict=True))
         self.buffers.update(outputs)
         self.written: dict[Value, np.ndarray] = {
@@ -105,56 +93,7 @@ class _Kernel:
         for node in graph.walk():
             if node.op.name == "atomic" and node.operands[0] in self.written:
                 self.written[node.operands[0]][...] = True
-        self.grid: tuple[int, ...] = ()
         self.mask: Local | None = None  # points at which a loop still runs
-
-    # The grid.
-
-    def lifted(self, local: Local) -> np.ndarray:
-        """The array of `local` with a dimension for each axis that is open now."""
-        array, own = local
-        place = array.ndim - own
-        ones = (1,) * (len(self.grid) - place)
-        return array.reshape(array.shape[:place] + ones + array.shape[place:])
-
-    def scalar(self, value: Value) -> np.ndarray:
-        return self.lifted(self.values[value])
-
-    def full(self, value: Value) -> np.ndarray:
-        """The array of `value` with every dimension of the grid at its size."""
-        local = self.values[value]
-        array = self.lifted(local)
-        return np.broadcast_to(array, self.grid + array.shape[array.ndim - local.own :])
-
-    @contextmanager
-    def axes(self, params: Sequence[Value], ranges: Sequence[range]) -> Iterator[None]:
-        """Opens an axis for each parameter, running over its range."""
-        outer = self.grid
-        self.grid = outer + tuple(len(r) for r in ranges)
-        for position, (param, run) in enumerate(zip(params, ranges, strict=True)):
-            shape = [1] * len(self.grid)
-            shape[len(outer) + position] = len(run)
-            self.values[param] = Local(np.arange(run.start, run.stop).reshape(shape))
-        try:
-            yield
-        finally:
-            self.grid = outer
-
-    def size(self, dim: Dim) -> int:
-        return evaluate_dim(dim, self.sizes)
-
-    def ranges(self, dims: Sequence[Dim]) -> list[range]:
-        return [range(self.size(d)) for d in dims]
-
-    def expression(self, dim: Dim, node: Node) -> np.ndarray:
-        def value(atom: Atom) -> Any:
-            if isinstance(atom, Slot):
-                return self.scalar(node.operands[atom.position])
-            assert isinstance(atom, Symbol)
-            return self.sizes[atom.name]
-
-        result = np.asarray(substitute(dim, value), np.int64)
-        return result.reshape((1,) * (len(self.grid) - result.ndim) + result.shape)
 
     # Regions and nodes.
 
@@ -335,9 +274,6 @@ class _Kernel:
         self.run(combine)
         return [self.values[v] for v in combine.yields]
 
-    def bind(self, values: Sequence[Value], locals_: Sequence[Local]) -> None:
-        self.values.update(zip(values, locals_, strict=True))
-
     def row(self, node: Node) -> None:
         (body,) = node.regions
         ranges = self.ranges(node.attrs["extents"])
@@ -423,10 +359,6 @@ class _Kernel:
             state = new
         self.mask = outer
         self.bind(node.results, state)
-
-    def select(self, condition: np.ndarray, yes: Local, no: Local) -> Local:
-        chosen = condition.reshape(condition.shape + (1,) * yes.own)
-        return Local(np.where(chosen, self.lifted(yes), self.lifted(no)), yes.own)
 
 
 def chunks(whole: range, volume: int) -> list[range]:
