@@ -6,6 +6,7 @@ of gradients follows in both: the root of a chain of views gets the value that `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..ir.graph import Value
@@ -179,13 +180,15 @@ def update(self: Tensor, result: Tensor, name: str) -> Tensor:
     return write(self, expanded(result, type))
 
 
-def _before(self: Tensor, other: Any) -> Tensor:
-    """What `self` holds before it is written, for an op whose gradient reads it: eager, and with a
+def before(self: Tensor, operands: Sequence[Any]) -> Tensor:
+    """What `self` holds before it is written, for an op whose gradient reads it. Eager, and with a
     gradient to come, that takes a copy."""
     if ambient.trace is not None or not ambient.context.grad_enabled:
         return self
-    tracked = self.requires_grad or (isinstance(other, Tensor) and other.requires_grad)
-    return clone(self) if tracked else self
+    for tensor in (self, *operands):
+        if isinstance(tensor, Tensor) and tensor.requires_grad:
+            return clone(self)
+    return self
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
@@ -204,27 +207,27 @@ def sub_(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def mul_(self: Tensor, other: Any) -> Tensor:
     """self *= other."""
-    return update(self, elementwise("mul", _before(self, other), other), "mul_")
+    return update(self, elementwise("mul", before(self, (other,)), other), "mul_")
 
 
 def div_(self: Tensor, other: Any) -> Tensor:
     """self /= other."""
-    return update(self, elementwise("div", _before(self, other), other, promote="float"), "div_")
+    return update(self, elementwise("div", before(self, (other,)), other, promote="float"), "div_")
 
 
 def floor_divide_(self: Tensor, other: Any) -> Tensor:
     """self //= other."""
-    return update(self, elementwise("floor_div", _before(self, other), other), "floor_divide_")
+    return update(self, elementwise("floor_div", before(self, (other,)), other), "floor_divide_")
 
 
 def remainder_(self: Tensor, other: Any) -> Tensor:
     """self %= other."""
-    return update(self, elementwise("remainder", _before(self, other), other), "remainder_")
+    return update(self, elementwise("remainder", before(self, (other,)), other), "remainder_")
 
 
 def pow_(self: Tensor, exponent: Any) -> Tensor:
     """self **= exponent."""
-    return update(self, elementwise("pow", _before(self, exponent), exponent), "pow_")
+    return update(self, elementwise("pow", before(self, (exponent,)), exponent), "pow_")
 
 
 def bitwise_and_(self: Tensor, other: Any) -> Tensor:
@@ -250,20 +253,6 @@ def addcmul_(self: Tensor, a: Any, b: Any, *, value: Any = 1) -> Tensor:
 def addcdiv_(self: Tensor, a: Any, b: Any, *, value: Any = 1) -> Tensor:
     """self += value * a / b."""
     return add_(self, elementwise("div", a, b, promote="float"), alpha=value)
-
-
-def lerp_(self: Tensor, end: Any, weight: Any) -> Tensor:
-    """self += weight * (end - self)."""
-    return add_(self, elementwise("mul", elementwise("sub", end, self), weight))
-
-
-def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """Every element at least `min` and at most `max`, in place."""
-    if min is not None:
-        update(self, elementwise("maximum", _before(self, min), min), "clamp_")
-    if max is not None:
-        update(self, elementwise("minimum", _before(self, max), max), "clamp_")
-    return self
 
 
 def detach(self: Tensor) -> Tensor:

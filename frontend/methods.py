@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-from . import autograd, indexing, inplace
+from . import autograd, copies, indexing, inplace, reading
+from .functions import (
+    conversion,
+    creation,
+    joining,
+    logic,
+    math,
+    matrix,
+    random,
+    reduction,
+    select,
+    shape,
+    special,
+    statistics,
+)
 from .operators import OPERATORS
 from .tensor import Tensor
 
 METHODS: dict[str, Callable[..., Any]] = {
+    "__matmul__": matrix.matmul,
+    "__rmatmul__": matrix.rmatmul,
+    # Reading and copying
+    **reading.METHODS,
+    "__deepcopy__": copies.deepcopied,
+    "__reduce__": copies.reduced,
     # Indexing
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
@@ -17,22 +38,17 @@ METHODS: dict[str, Callable[..., Any]] = {
     "copy_": inplace.copy_,
     "fill_": inplace.fill_,
     "zero_": inplace.zero_,
+    "uniform_": random.uniform_,
+    "normal_": random.normal_,
+    "bernoulli_": random.bernoulli_,
+    "exponential_": random.exponential_,
+    "random_": random.random_,
     "add_": inplace.add_,
     "sub_": inplace.sub_,
     "mul_": inplace.mul_,
-    "multiply_": inplace.mul_,
     "div_": inplace.div_,
-    "true_divide_": inplace.div_,
-    "floor_divide_": inplace.floor_divide_,
-    "remainder_": inplace.remainder_,
-    "pow_": inplace.pow_,
-    "bitwise_and_": inplace.bitwise_and_,
-    "bitwise_or_": inplace.bitwise_or_,
-    "bitwise_xor_": inplace.bitwise_xor_,
     "addcmul_": inplace.addcmul_,
     "addcdiv_": inplace.addcdiv_,
-    "lerp_": inplace.lerp_,
-    "clamp_": inplace.clamp_,
     # History
     "detach": inplace.detach,
     "detach_": inplace.detach_,
@@ -40,15 +56,106 @@ METHODS: dict[str, Callable[..., Any]] = {
     "backward": autograd.tensor_backward,
     "retain_grad": autograd.retain_grad,
     "register_hook": autograd.register_hook,
+    # Conversions
+    "to": conversion.to,
+    "type_as": conversion.type_as,
+    "cpu": conversion.cpu,
+    "cuda": conversion.cuda,
+    "new_tensor": conversion.new_tensor,
+    "new_zeros": conversion.new_zeros,
+    "new_ones": conversion.new_ones,
+    "new_full": conversion.new_full,
+    **conversion.DTYPE_METHODS,
 }
+
+# Functions whose first argument is the tensor: the method has their name.
+FUNCTIONS: dict[ModuleType, str] = {
+    math: """
+        sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan arcsin arccos
+        arctan sinh cosh tanh erf sigmoid floor ceil trunc fix add sub subtract mul multiply div
+        divide true_divide floor_divide remainder fmod pow float_power square neg negative positive
+        abs absolute sign sgn reciprocal round frac lerp addcmul addcdiv copysign heaviside clamp
+        clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or bitwise_xor
+        bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less less_equal greater
+        greater_equal
+    """,
+    logic: """
+        isnan isinf isfinite signbit isclose allclose equal logical_and logical_or logical_xor
+        logical_not bitwise_not fmax fmin nan_to_num
+    """,
+    special: """
+        hypot logaddexp logaddexp2 asinh acosh atanh arcsinh arccosh arctanh logit sinc xlogy
+        deg2rad rad2deg erfinv
+    """,
+    reduction: """
+        sum nansum mean nanmean prod amax amin aminmax max min argmax argmin any all count_nonzero
+        cumsum cumprod cummax cummin
+    """,
+    statistics: "var std var_mean std_mean logsumexp norm",
+    shape: """
+        reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose
+        swapaxes swapdims t movedim moveaxis expand expand_as broadcast_to contiguous unfold
+        diagonal diag
+    """,
+    joining: """
+        narrow select split chunk tensor_split unbind repeat tile repeat_interleave roll flip fliplr
+        flipud rot90
+    """,
+    select: """
+        index_select gather take_along_dim take scatter scatter_add index_add index_copy index_fill
+        index_put masked_fill masked_select nonzero argwhere
+    """,
+    matrix: """
+        matmul mm bmm mv dot vdot inner outer addmm addmv addr baddbmm trace kron
+    """,
+    creation: "tril triu",
+    random: "bernoulli multinomial",
+}
+
+# Those that also have a form `name_`, which writes the result back into the tensor.
+INPLACE = """
+    sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan arcsin arccos
+    arctan sinh cosh tanh erf sigmoid floor ceil trunc fix subtract multiply divide true_divide
+    floor_divide remainder fmod pow float_power square neg negative abs absolute sign sgn
+    reciprocal round frac lerp copysign heaviside clamp clip clamp_min clamp_max atan2 arctan2
+    bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift bitwise_not eq ne
+    lt le gt ge not_equal less less_equal greater greater_equal logical_and logical_or
+    logical_xor logical_not nan_to_num hypot asinh acosh atanh arcsinh arccosh arctanh logit
+    sinc xlogy deg2rad rad2deg erfinv cumsum cumprod tril triu scatter scatter_add index_add
+    index_copy index_fill index_put masked_fill addmm addmv baddbmm
+"""
+
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "grad_fn": autograd.grad_fn,
+    "T": shape.reversed_axes,
+    "mT": shape.matrix_transpose,
 }
+
+
+def _in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
+    """The form of `function` that writes its result into its first argument."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        held = inplace.before(self, (*args, *kwargs.values()))
+        return inplace.update(self, function(held, *args, **kwargs), name)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`{function.__name__}`, written back into this tensor."
+    return method
+
+
+def _methods() -> dict[str, Callable[..., Any]]:
+    """Every method by its name."""
+    found = {
+        name: getattr(module, name) for module, names in FUNCTIONS.items() for name in names.split()
+    }
+    written = {f"{name}_": _in_place(found[name], f"{name}_") for name in INPLACE.split()}
+    return {**found, **written, **METHODS}
 
 
 def attach() -> None:
     """Give `Tensor` its operators and methods. Called once, by the frontend."""
-    for name, function in (OPERATORS | METHODS).items():
+    for name, function in (OPERATORS | _methods()).items():
         setattr(Tensor, name, function)
     for name, getter in PROPERTIES.items():
         setattr(Tensor, name, property(getter))

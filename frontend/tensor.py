@@ -1,20 +1,19 @@
 """`Tensor`: a view of a storage, with its gradient.
 
-The class holds the data model and what reads data out. Operators and methods that are functions
-are attached in `methods.py`.
+The class holds the data model: memory, type, history, gradient. What else a tensor can do is
+functions, attached in `methods.py`.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ..ir.dims import Dim, Expr
-from ..ir.dtypes import DType, bf16
+from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
@@ -96,7 +95,7 @@ class Tensor:
         from .construct import as_tensor
 
         source = as_tensor(data, dtype=dtype)
-        _init(self, source.storage, source.path, source.type, source._array)
+        init(self, source.storage, source.path, source.type, source._array)
         self._strides = source._strides
         if requires_grad:
             self.requires_grad_()
@@ -124,6 +123,16 @@ class Tensor:
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
+        def numpy(self) -> np.ndarray: ...
+        def item(self) -> Any: ...
+        def tolist(self) -> Any: ...
+        def __len__(self) -> int: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
+        def __bool__(self) -> bool: ...
+        def __float__(self) -> float: ...
+        def __int__(self) -> int: ...
+        def __index__(self) -> int: ...
+        def __deepcopy__(self, memo: dict[int, Any]) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
         def copy_(self, source: Any, non_blocking: bool = False) -> Tensor: ...
@@ -334,155 +343,11 @@ class Tensor:
         self._array, self._version, self._tracked = source._array, -1, False
         self.base, self.step = None, None
 
-    # Reading
 
-    def numpy(self) -> np.ndarray:
-        """The elements as a numpy array that shares the memory.
-
-        Raises:
-            AutogradError: the tensor requires grad.
-            TraceError: the tensor is traced.
-        """
-        if self.requires_grad:
-            raise AutogradError(
-                "numpy() of a tensor that requires grad would lose the history",
-                hint="use x.detach().numpy()",
-            )
-        array = self.array
-        self.storage.handed_out = True
-        return array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if dtype is not None and np.dtype(dtype) != array.dtype:
-            if copy is False:
-                raise ValueError(f"{array.dtype} to {dtype} needs a copy")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def item(self) -> Any:
-        """The only element as a Python number.
-
-        Raises:
-            ShapeError: there is not exactly one element.
-            TraceError: the tensor is traced.
-        """
-        if self._array is None or ambient.trace is not None:
-            no_data(self, "item() was called")
-        if self.array.size != 1:
-            raise ShapeError(f"item() needs one element, the shape is {list(self.type.shape)}")
-        value = self.array.reshape(())[()]
-        return float(value) if self.type.dtype is bf16 else value.item()
-
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers; a number for a 0-d tensor."""
-        array = self.array
-        return (array.astype(np.float32) if self.type.dtype is bf16 else array).tolist()
-
-    def __len__(self) -> int:
-        if not self.type.shape:
-            raise DTypeError("len() of a 0-d tensor")
-        return int(self.shape[0])
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self.type.shape:
-            raise DTypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(self.shape[0]))
-
-    def __contains__(self, element: Any) -> bool:
-        wanted = element.array if isinstance(element, Tensor) else element
-        return bool((self.array == wanted).any())
-
-    def __bool__(self) -> bool:
-        return bool(self._number("bool()", "its truth decides a Python branch"))
-
-    def __float__(self) -> float:
-        return float(self._number("float()", "a Python float was made of it"))
-
-    def __int__(self) -> int:
-        return int(self._number("int()", "a Python int was made of it"))
-
-    def __complex__(self) -> complex:
-        return complex(self._number("complex()", "a Python complex was made of it"))
-
-    def __index__(self) -> int:
-        if self.type.dtype.kind not in ("int", "uint", "bool"):
-            raise DTypeError(f"a tensor of {self.dtype} cannot be an index")
-        return int(self._number("an index", "it was used as a Python index"))
-
-    def _number(self, what: str, use: str) -> Any:
-        """The only element, for `what`; `use` is the complaint if the tensor has no data."""
-        if self._array is None or ambient.trace is not None:
-            no_data(self, use)
-        if self.array.size != 1:
-            raise ShapeError(
-                f"{what} of a tensor with {self.array.size} elements is ambiguous",
-                hint="use .any() or .all()" if what == "bool()" else None,
-            )
-        return self.item()
-
-    def __repr__(self) -> str:
-        from .formatting import tensor_text
-
-        return tensor_text(self)
-
-    def __format__(self, spec: str) -> str:
-        if spec and self._array is not None and not self.type.shape:
-            return format(self.item(), spec)
-        return format(repr(self), spec)
-
-    # Copies
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        found = memo.get(id(self))
-        if found is not None:
-            return found
-        if not self.is_leaf:
-            raise AutogradError(
-                "only leaves can be deep-copied", hint="copy x.detach().clone() instead"
-            )
-        storage = memo.get(id(self.storage))
-        if storage is None:
-            if self.storage.array is None or ambient.trace is not None:
-                no_data(self, "it was deep-copied")
-            storage = memo[id(self.storage)] = Storage.of_array(self.storage.array.copy())
-        made = type(self).__new__(type(self))
-        array = storage.array
-        assert array is not None
-        for step in self.path:
-            array = step.array(array)
-        _init(made, storage, self.path, self.type, array)
-        made._requires = self._requires
-        memo[id(self)] = made
-        if self._grad is not None:
-            made._grad = self._grad.__deepcopy__(memo)
-        for name, value in getattr(self, "__dict__", {}).items():
-            made.__dict__[name] = deepcopy(value, memo)
-        return made
-
-    def __reduce__(self) -> tuple:
-        if not self.is_leaf:
-            raise AutogradError("only leaves can be pickled", hint="pickle x.detach() instead")
-        state = dict(getattr(self, "__dict__", {}))
-        array = np.ascontiguousarray(self.array)
-        return _rebuild, (type(self), array.tobytes(), self.type, self._requires, state)
-
-
-def _rebuild(
-    kind: type[Tensor], data: bytes, type: TensorType, requires: bool, state: dict[str, Any]
-) -> Tensor:
-    array = np.frombuffer(data, type.dtype.numpy).reshape(type.shape).copy()  # type: ignore[arg-type]
-    tensor = kind.__new__(kind)
-    _init(tensor, Storage(type, array), (), type, array)
-    tensor._requires = requires
-    if state:
-        tensor.__dict__.update(state)
-    return tensor
-
-
-def _init(
+def init(
     tensor: Tensor, storage: Storage, path: Path, type: TensorType, array: np.ndarray | None
 ) -> None:
+    """Fill the slots of a new tensor over a storage, without a history."""
     tensor.storage = storage
     tensor.path = path
     tensor.type = type
@@ -503,7 +368,7 @@ def _init(
 def make(storage: Storage, path: Path, type: TensorType, array: np.ndarray | None = None) -> Tensor:
     """A tensor over a storage, without a history. `array` is None in a trace."""
     tensor = Tensor.__new__(Tensor)
-    _init(tensor, storage, path, type, array)
+    init(tensor, storage, path, type, array)
     return tensor
 
 
