@@ -17,7 +17,7 @@ from ...ir.graph import Location
 from ...ir.types import tensor_type
 from ...runtime.compile import Options, compile_graph
 from ..context import ambient
-from ..errors import ArgumentError, Retrace, ShapeError, TraceError
+from ..errors import ArgumentError, Retrace, SleyError, TraceError
 from ..storage import Storage
 from ..tensor import Tensor, make
 from ..trace import Trace
@@ -215,14 +215,25 @@ class CompiledFunction:
                 return self._attempt(family, leaves, structure, reason)
             except Retrace as retrace:
                 self._adapt(family, leaves, retrace)
-            except ShapeError:
+            except SleyError:
                 if not family.symbols:
                     raise
-                # With numbers it may fit; if not, the message tells the numbers.
-                family.fixed |= set(family.symbols)
-                family.symbols.clear()
-                reason += "; its shapes must be numbers"
+                return self._make_with_numbers(family, leaves, structure, reason)
         raise TraceError(f"{self.__name__} cannot be traced: it changes at every attempt")
+
+    def _make_with_numbers(
+        self, family: Family, leaves: list[Any], structure: Hashable, reason: str
+    ) -> Program:
+        """What fails with symbolic sizes may do with numbers; if not, its message tells them."""
+        symbols = dict(family.symbols)
+        family.symbols.clear()
+        try:
+            program = self._make(family, leaves, structure, f"{reason}; its sizes are numbers")
+        except SleyError:
+            family.symbols.update(symbols)
+            raise
+        family.fixed |= set(symbols)
+        return program
 
     def _adapt(self, family: Family, leaves: list[Any], retrace: Retrace) -> None:
         if retrace.kind == "unify":

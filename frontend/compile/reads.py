@@ -11,11 +11,12 @@ from __future__ import annotations
 import dis
 import functools
 import math
+import operator
 import os
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ _BY_IDENTITY = (
     type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
     np.ndarray, Tensor,
 )  # fmt: skip
+Held = dict[Any, Any] | list[Any] | tuple[Any, ...]
+
 _DEPTH = 3  # how far into containers and plain objects a guard looks
 _BREADTH = 64  # of a larger container only identity and length are compared
 # What sley stands on: it runs inside a trace too, also out of the garbage collector.
@@ -42,16 +45,23 @@ _STANDARD_LIBRARY = tuple(
 class Snapshot:
     """What a Python value was, as far as a guard looks."""
 
-    __slots__ = ("length", "parts", "value")
+    __slots__ = ("keys", "length", "nested", "parts", "value", "values")
 
     def __init__(self, value: Any, depth: int = _DEPTH) -> None:
         self.value = value
         self.length = len(value) if isinstance(value, (list, tuple, dict, set, frozenset)) else 0
-        self.parts: dict[Any, Snapshot] | None = None
+        self.parts: tuple[Snapshot, ...] | None = None
         if depth and self.length <= _BREADTH:
             held = _held(value)
             if held is not None and len(held) <= _BREADTH:
-                self.parts = {key: Snapshot(part, depth - 1) for key, part in held.items()}
+                self._look_into(held, depth - 1)
+
+    def _look_into(self, held: Held, depth: int) -> None:
+        self.keys = tuple(held) if isinstance(held, dict) else None
+        self.values = tuple(held.values() if isinstance(held, dict) else held)
+        self.parts = tuple(Snapshot(value, depth) for value in self.values)
+        # The parts that identity alone does not settle.
+        self.nested = tuple(p for p in self.parts if p.length or p.parts is not None)
 
     def same(self, value: Any) -> bool:
         """Whether `value` is what was seen."""
@@ -64,17 +74,25 @@ class Snapshot:
         held = _held(value)
         if held is None or len(held) != len(self.parts):
             return False
-        return all(key in held and part.same(held[key]) for key, part in self.parts.items())
+        now: Iterable[Any] = held
+        if isinstance(held, dict):
+            if tuple(held) != self.keys:
+                return False
+            now = held.values()
+        if all(map(operator.is_, now, self.values)):  # without a step of Python for each
+            return all(part.same(part.value) for part in self.nested)
+        return all(part.same(value) for part, value in zip(self.parts, now, strict=True))
 
     def restore(self) -> None:
         """Puts back the elements of a changed list or dict."""
         if self.parts is None:
             return
         if isinstance(self.value, list):
-            self.value[:] = [part.value for part in self.parts.values()]
+            self.value[:] = self.values
         elif isinstance(self.value, dict):
+            assert self.keys is not None
             self.value.clear()
-            self.value.update({key: part.value for key, part in self.parts.items()})
+            self.value.update(zip(self.keys, self.values, strict=True))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -83,16 +101,14 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b) or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
 
 
-def _held(value: Any) -> dict[Any, Any] | None:
+def _held(value: Any) -> Held | None:
     """What a container or a plain object holds; None for what is one thing."""
     if isinstance(value, (*_BY_VALUE, *_BY_IDENTITY)):
         return None
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list, tuple)):
         return value
-    if isinstance(value, (list, tuple)):
-        return dict(enumerate(value))
     if isinstance(value, (set, frozenset)):
-        return dict.fromkeys(value)
+        return tuple(value)
     if getattr(type(value), "reports_reads", False) or _is_library(type(value)):
         return None  # modules and optimizers tell the trace themselves
     try:
