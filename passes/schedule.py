@@ -72,6 +72,10 @@ class _Scheduler:
             for value in row.results
         ):
             return False
+        if any(
+            n.attrs.get("guarded") for node in later for n in _with_nested(node) if _loads(n, row)
+        ):
+            return False
         return _cost(body) <= CHEAP and self._readable_later(row, later)
 
     def _readable_later(self, row: Node, later: Sequence[Node]) -> bool:
@@ -258,7 +262,7 @@ class _Scheduler:
         """Lanes of a loop over `body` of unknown length: several registers, as far as what is
         live at a time stays in registers."""
         native, cost = self._native(body), _cost(body)
-        live = 2 + len(body.yields) + len({id(n) for n in body.walk() if n.op.name == "load"})
+        live = 2 + len(body.yields) + sum(n.op.name == "load" for n in body.walk())
         most = max(1, self.target.registers // live)
         wanted = 4 if cost <= 6 else 2 if cost <= 24 or self.target.registers >= 32 else 1
         return native * min(wanted, 1 << (most.bit_length() - 1))
@@ -267,6 +271,8 @@ class _Scheduler:
         """Lanes of columns that are reduced side by side: long pieces of each row, with enough of
         them for all threads."""
         held = max((len(n.operands) for n in body.walk() if n.op.name == "reduce"), default=1)
+        if any(n.op.name in ("row", "cumulate") and n not in self.inlined for n in body.walk()):
+            return native  # each lane has a row in scratch
         wide = native * max(1, self.target.registers // (4 * held))
         wide = 1 << (wide.bit_length() - 1)
         if isinstance(extent, int):

@@ -329,3 +329,46 @@ def test_sequential_loops_carry_values(cpu):
         for row in x:
             carried = carried * np.float32(0.5) + row
         np.testing.assert_allclose(y, carried, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_reductions_of_bools_and_rows_read_under_a_guard(cpu):
+    def body(x, y, z):
+        with b.parallel(N) as (i,):
+            zero = b.constant("f32", 0)
+            start = [b.constant("bool", False), b.constant("bool", True)]
+            some, every = b.reduce(
+                [D], start,
+                lambda j: (op["gt"](load(x, i, j), zero), op["lt"](load(x, i, j), zero + 1.0)),
+                lambda a, c, d, f: (op["bit_or"](a, d), op["bit_and"](c, f)),
+            )  # fmt: skip
+            store(y, op["bit_and"](some, op["bit_not"](every)), i)
+            r = b.row([D], lambda j: load(x, i, j))
+            with b.parallel(D) as (j,):
+                inside = op["ge"](b.index(e(j) - 2), b.constant("i64", 0))
+                store(z, load(r, e(j) - 2, guard=inside), i, j)
+
+    kernel = b.kernel([("f32", (N, D))], [("bool", (N,)), ("f32", (N, D))], body)
+    for n, d in SIZES[1:-1]:
+        x = normal(n, d)
+        y, z = compile_and_run(kernel, [x], {"N": n, "D": d}, cpu=cpu)
+        np.testing.assert_array_equal(y, (x > 0).any(1) & ~(x < 1).all(1))
+        np.testing.assert_array_equal(z, np.pad(x, ((0, 0), (2, 0)))[:, :d])
+
+
+def test_softmax_along_the_first_axis():
+    def body(x, y):
+        with b.parallel(D) as (j,):
+            m = b.highest([N], lambda i: load(x, i, j))
+            p = b.row([N], lambda i: op["exp"](load(x, i, j) - m))
+            s = b.total([N], lambda i: load(p, i))
+            with b.parallel(N) as (i,):
+                store(y, load(p, i) / s, i, j)
+
+    kernel = b.kernel([("f32", (N, D))], [("f32", (N, D))], body)
+    for cpu in CPUS:
+        for n, d in SIZES:
+            x = normal(n, d)
+            (y,) = compile_and_run(kernel, [x], {"N": n, "D": d}, cpu=cpu, pieces=2)
+            z = np.exp(x.astype(np.float64))
+            np.testing.assert_allclose(y, z / z.sum(0), rtol=4e-6)
