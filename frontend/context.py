@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import operator
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..ir import dtypes
@@ -20,9 +21,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """Settings that decide what a program computes; part of the signature of a compiled function.
+
+    There is one object for each combination (`_changed` makes them), so that a call's signature is
+    compared by identity.
 
     Attributes:
         grad_enabled: whether results remember how they were made.
@@ -41,12 +45,17 @@ class Context:
     deterministic: bool = False
 
 
+_fields = operator.attrgetter(*(field.name for field in fields(Context)))
+_DEFAULT = Context()
+_CONTEXTS = {_fields(_DEFAULT): _DEFAULT}
+
+
 class Ambient(threading.local):
     """Per thread: the trace that records now (None: eager) and the settings."""
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
-        self.context = Context()
+        self.context = _DEFAULT
 
 
 ambient = Ambient()
@@ -54,7 +63,9 @@ ambient = Ambient()
 
 @functools.lru_cache(maxsize=256)
 def _changed(context: Context, changes: tuple[tuple[str, Any], ...]) -> Context:
-    return replace(context, **dict(changes))
+    """The one context that differs from `context` by these fields."""
+    changed = replace(context, **dict(changes))
+    return _CONTEXTS.setdefault(_fields(changed), changed)
 
 
 def set_context(**changes: Any) -> None:
@@ -81,9 +92,11 @@ class setting:
         ambient.context = _changed(ambient.context, back)
 
     def __call__(self, function: F) -> F:
+        changes = dict(self._changes)
+
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            with setting(**changes):  # of this call alone: threads share the function
                 return function(*args, **kwargs)
 
         return inside  # type: ignore[return-value]

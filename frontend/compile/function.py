@@ -282,8 +282,7 @@ class CompiledFunction:
         numbers = {p: leaves[p] for p in family.numbers if not isinstance(leaves[p], Tensor)}
         whole = {p: leaves[p] for p in family.whole}
         return Program(
-            graph, executable, outcome, Guards(watch, trace, extra), shapes, numbers, whole,
-            functools.partial(optree.tree_unflatten, tree),
+            graph, executable, outcome, Guards(watch, trace, extra), shapes, numbers, whole, tree
         )  # fmt: skip
 
     def _hints(self, family: Family, leaves: list[Any]) -> dict[str, int]:

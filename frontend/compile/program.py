@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import optree
 
 from ...ir import dims
 from ...ir.dims import Dim, Expr
@@ -171,7 +172,7 @@ class Program:
         shapes: Sequence[tuple[Dim, ...] | None],
         numbers: dict[int, Any],
         whole: dict[int, Tensor],
-        rebuild: Callable[[list[Any]], Any],
+        structure: optree.PyTreeSpec,
     ) -> None:
         trace = outcome.trace
         self.graph = graph
@@ -182,8 +183,10 @@ class Program:
         self._shapes = tuple(shapes)
         self._numbers = numbers
         self._whole = whole
-        self._rebuild = rebuild
+        self._structure = structure
         self._results = outcome.results
+        # The function returns one new tensor, as it is.
+        self._plain = structure.is_leaf() and type(outcome.results[0]) is Fresh
         self._grads = outcome.grads
         self._attributes = outcome.attributes
         self._written = tuple(outcome.written_captures)
@@ -261,11 +264,13 @@ class Program:
             leaf = leaves[position]
             if isinstance(leaf, Tensor) and position not in self._written_leaves:
                 array = leaf._array
-                if array.flags.c_contiguous:  # type: ignore[union-attr]
+                assert array is not None
+                if array.flags.c_contiguous:
+                    storage = leaf.storage
                     if leaf.path:
-                        pointers[slot] = array.__array_interface__["data"][0]  # type: ignore[union-attr]
+                        pointers[slot] = array.__array_interface__["data"][0]
                     else:
-                        pointers[slot] = leaf.storage.pointer
+                        pointers[slot] = storage._pointer or storage.pointer
                     continue
             array = self._memory(leaf, position)
             held.append((position, array))
@@ -281,9 +286,10 @@ class Program:
         fresh = [of_array(array) for array in arrays]
         if self._grads or self._attributes:
             self._set_state(leaves, fresh, sizes)
-        if len(self._results) == 1 and type(self._results[0]) is Fresh:
-            return self._rebuild([fresh[self._results[0].number]])
-        return self._rebuild([self._make(s, leaves, fresh, sizes) for s in self._results])
+        if self._plain:
+            return fresh[0]
+        results = [self._make(s, leaves, fresh, sizes) for s in self._results]
+        return optree.tree_unflatten(self._structure, results)
 
     def _memory(self, leaf: Any, position: int) -> np.ndarray:
         """Dense memory that holds a leaf."""

@@ -15,6 +15,7 @@ from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, of_array
 
 NAMESPACE = "sley"
+_TENSORS = {Tensor}
 _registered: set[type] = set()
 
 
@@ -49,7 +50,7 @@ def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
     Raises:
         ArgumentError: a leaf that is neither data nor hashable.
     """
-    if not kwargs and all(type(a) is Tensor for a in args):
+    if not kwargs and {*map(type, args)} <= _TENSORS:
         return list(args), len(args)
     leaves, structure = _flatten((args, kwargs))
     return [_leaf(x) for x in leaves], structure
@@ -116,10 +117,10 @@ def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) ->
     """What decides which programs may serve a call. `numbers`: leaves whose number counts."""
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
-        if type(leaf) is Static:
+        if isinstance(leaf, Tensor):
+            key += (leaf.type, leaf._requires)
+        elif type(leaf) is Static:
             key.append(leaf)
-        elif isinstance(leaf, Tensor):
-            key.append((leaf.type, leaf._requires))
         elif position in numbers:
             key.append((type(leaf), repr(leaf)))
         else:
