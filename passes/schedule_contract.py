@@ -19,7 +19,7 @@ from ..ir.graph import Node, Region, Value
 from ..ir.schedule import ContractSchedule
 from ..ir.target import Target
 
-DEEP = 8192  # a longer sum is cut into blocks of k
+BLOCK_DEEP = 1024  # of k, where the panels of all of it do not stay in L2
 UNKNOWN_DEEP = 512  # the block of k where K is a symbol
 COLUMN_BYTES = 2 << 20  # of packed columns of one thread, where L2 is smaller
 ROW_BYTES = 16 << 20  # of packed rows that stay for the whole batch
@@ -130,17 +130,20 @@ class _Chooser:
     # ------------------------------------------------------------------ cache blocks
 
     def _depth_block(self, nr: int) -> int:
-        most = min(DEEP, max(64, self.target.l2 // 3 // (nr * self.size)))
+        """All of k while its panels stay in L2, else blocks: what is packed for one of them
+        serves more of the other operand."""
         if not isinstance(self.depth, int):
-            return min(most, UNKNOWN_DEEP)
-        if self.depth <= most:
+            return UNKNOWN_DEEP
+        fits = self.target.l2 // (3 if self._serves_batch() else 8) // (nr * self.size)
+        if self.depth <= max(fits, BLOCK_DEEP):
             return max(1, self.depth)
-        blocks = _ceil(self.depth, most)
+        blocks = _ceil(self.depth, BLOCK_DEEP)
         return _ceil(_ceil(self.depth, blocks), self.lanes) * self.lanes
 
     def _blocks(self, mr: int, nr: int, kc: int, columns: str) -> tuple[int, int]:
         """(mc, nc): what fits the caches, and enough tasks for the threads."""
-        room = ROW_BYTES if self._rows_stay(kc) else self.target.l2 // 2
+        stay = kc == self.depth and self._serves_batch()
+        room = ROW_BYTES if stay else self.target.l2 // 2
         rows_fit = max(1, room // (kc * self.size * mr))
         columns_fit = max(1, max(COLUMN_BYTES, self.target.l2) // (kc * self.size * nr))
         if columns == "direct":  # the tiles are what stays in the cache
@@ -165,10 +168,10 @@ class _Chooser:
         sizes = range(most, max(1, most // 2) - 1, -1)
         return min(sizes, key=lambda size: _ceil(_ceil(panels, size), threads) * size)
 
-    def _rows_stay(self, kc: int) -> bool:
-        """Whether the packed rows serve one point of the batch after the other."""
+    def _serves_batch(self) -> bool:
+        """Whether packed rows can serve one point of the batch after the other."""
         enough = not isinstance(self.batch, int) or self.batch >= 4 * self.target.threads
-        return enough and not self.rows_change and kc == self.depth
+        return enough and not self.rows_change
 
     def _tasks_wanted(self) -> int:
         """Tasks for each point of the batch: enough to share out, none too small."""
