@@ -39,6 +39,18 @@ class SleyError(Exception):
             parts.append(f"  hint: {hint}")
         super().__init__("\n".join(parts))
 
+    def __reduce__(self) -> tuple:
+        # As it was raised: another process has not the user's frames.
+        return _rebuilt, (type(self), self.message, self.hint, self.location, str(self))
+
+
+def _rebuilt(
+    kind: type[SleyError], message: str, hint: str | None, location: Location | None, text: str
+) -> SleyError:
+    error = kind.__new__(kind, text)
+    error.message, error.hint, error.location, error.args = message, hint, location, (text,)
+    return error
+
 
 class ShapeError(SleyError, ValueError):
     """Shapes that do not fit an op or each other."""

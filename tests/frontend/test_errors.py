@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -69,6 +70,14 @@ def test_the_source_line_is_shown_with_carets():
 def test_standard_types():
     assert issubclass(ShapeError, ValueError) and issubclass(DTypeError, TypeError)
     assert issubclass(IndexingError, IndexError) and issubclass(ArgumentError, ValueError)
+
+
+def test_errors_travel_between_processes():
+    with pytest.raises(ShapeError) as caught:
+        reshape_view(tensor(A), (5,))
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert type(back) is ShapeError and str(back) == str(caught.value)
+    assert back.location == caught.value.location and back.hint == caught.value.hint
 
 
 def test_locations_are_interned_and_exact():

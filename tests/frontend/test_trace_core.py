@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from recording import check, dynamic, record, state
 
-from sley.frontend.apply import elementwise, value_of
+from sley.frontend.apply import apply, elementwise, value_of
 from sley.frontend.construct import from_numpy, tensor
 from sley.frontend.context import ambient
 from sley.frontend.errors import GuardError, Retrace, ShapeError, SleyError, TraceError
@@ -155,6 +155,25 @@ def test_floats_of_sizes_are_traced_numbers():
     assert result.dtype is f32 and recorded.trace.guards == []
     (got,) = recorded.run({recorded.graph.params[0]: np.ones(8, np.float32)}, {"N": 8})
     np.testing.assert_allclose(got, 0.5)
+
+
+def test_gradients_with_symbols():
+    w = tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def program(x):
+        y = x * w + w[0]
+        apply("reduce_sum", [y * y], axes=(0, 1)).backward()
+        return w.grad
+
+    recorded, _ = dynamic(program, [("N", 3)], {"N": 4})
+    x_param = recorded.trace.inputs[0].param
+    (capture,) = recorded.trace.captures.values()
+    for n in (0, 1, 5):
+        x = np.arange(n * 3, dtype=np.float32).reshape(n, 3)
+        (got,) = recorded.run({x_param: x, capture.param: w.detach().array}, {"N": n})
+        w.grad = None
+        program(tensor(x))
+        np.testing.assert_allclose(got, w.grad.array, rtol=1e-6)
 
 
 def test_views_and_writes_with_symbols():
