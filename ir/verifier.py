@@ -12,11 +12,14 @@ from .builder import make_node
 from .dims import Expr, Slot, Symbol, Var, atoms
 from .graph import Graph, Node, Region, Value
 from .ops import OPS, Kind, TypeRuleError
+from .printer import IDENTIFIER
+from .terms import DTYPES
 
 SCALAR_SOURCES = ("constant", "size")
 INDEX_ATTRIBUTES = ("index", "expr", "lo", "hi")
 WRITES = ("store", "atomic")
 ROWS = ("row", "cumulate")
+RESERVED = DTYPES | {"true", "false", "none", "literal"}
 LOOP_STRUCTURE = ("load", "store", "atomic", "index", "for", "random_bits")
 # What a type rule may raise when an attribute has the wrong form.
 MALFORMED = (TypeError, ValueError, IndexError, KeyError, AttributeError)
@@ -74,6 +77,9 @@ class _Verifier:
         graph = self.graph
         if graph.level not in ("tensor", "kernel", "loop"):
             self.fail(f"there is no level {graph.level!r}")
+        for symbol in sorted(self.symbols):
+            if symbol in RESERVED or IDENTIFIER.fullmatch(symbol) is None:
+                self.fail(f"{symbol!r} is no name for a size")
         if not 0 <= graph.outs <= len(graph.params):
             self.fail(f"{graph.outs} of {len(graph.params)} parameters are outputs")
         if graph.level == "tensor" and graph.outs:

@@ -22,6 +22,9 @@ SCALAR = tensor_type(f32, ())
 N, M = symbol("N"), symbol("M")
 EXTENTS: tuple[Dim, ...] = (N, M + 1, 8, N * 2)
 
+SIMPLE = ("load", "index", "math", "store", "atomic", "random", "compare")
+NESTED = ("parallel", "reduce", "argmax", "row", "cumulate", "loop", "contract", "many")
+
 
 def locations() -> st.SearchStrategy[Location | None]:
     files = st.sampled_from(["model.py", "/a b/c.py", "<string>", "C:\\x.py"])
@@ -44,7 +47,8 @@ class KernelDrawer:
         self.scalars: list[Value] = []
         self.readable: list[Value] = []
 
-    def kernel(self) -> Graph:
+    def kernel(self, first: str | None = None) -> Graph:
+        """A kernel; its first statement is `first`, if given."""
         b, draw = self.builder, self.draw
         shapes = [(N, 8), (M + 1,), (N, 8), (M,)]
         params = [b.param(tensor_type(f32, s), draw_name(draw)) for s in shapes]
@@ -52,6 +56,8 @@ class KernelDrawer:
         self.out, self.joined = params[2:]
         with b:
             self.scalars.append(self.constant(draw(st.sampled_from([0.0, -0.0, np.nan, 2.5]))))
+            if first is not None:
+                getattr(self, first)(2)
             for _ in range(draw(st.integers(0, 3))):
                 self.statement(2)
             with self.region((N, 8)) as opened:
@@ -116,9 +122,7 @@ class KernelDrawer:
     # Statements.
 
     def statement(self, depth: int) -> None:
-        simple = ["load", "index", "math", "store", "atomic", "random", "compare"]
-        nested = ["parallel", "reduce", "argmax", "row", "cumulate", "loop", "contract", "many"]
-        verb = self.draw(st.sampled_from(simple + (nested if depth else [])))
+        verb = self.draw(st.sampled_from((*SIMPLE, *NESTED) if depth else SIMPLE))
         getattr(self, verb)(depth)
 
     def body(self, depth: int) -> None:
@@ -172,6 +176,8 @@ class KernelDrawer:
         exact = self.draw(st.booleans())
         numbers = {"add": 0.0, "mul": 1.0, "maximum": -np.inf, "minimum": np.inf}
         inits = [self.constant(numbers[n] if exact else 7.0) for n in names]
+        if self.draw(st.booleans()):
+            self.scalars.append(inits[0])  # then the text may not leave it out
         with self.region((), [SCALAR] * (2 * count)) as combine:
             p = combine.params
             combine.yield_(*(OPS[n](p[k], p[count + k]) for k, n in enumerate(names)))

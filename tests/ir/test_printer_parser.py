@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_samples import ALL_SAMPLES, Sample
-from program_drawing import KernelDrawer, draw_name, locations
+from program_drawing import NESTED, SIMPLE, KernelDrawer, draw_name, locations
 from random_graphs import random_graph
 
 from sley.ir import dtypes
@@ -142,9 +142,12 @@ def test_all_kernel_ops_are_drawn() -> None:
     seen: set[str] = set()
 
     @given(st.data())
-    @settings(max_examples=60)
+    @settings(max_examples=2)
     def collect(data: st.DataObject) -> None:
-        seen.update(n.op.name for n in KernelDrawer(data.draw).kernel().walk())
+        for verb in (*SIMPLE, *NESTED):
+            graph = KernelDrawer(data.draw).kernel(verb)
+            seen.update(node.op.name for node in graph.walk())
+            round_trip(graph)
 
     collect()
     assert {op.name for op in OPS.values() if op.kind is Kind.KERNEL} <= seen

@@ -169,6 +169,11 @@ def test_unknown_size() -> None:
     verify(simple(made, params=(Value(shape),), yields=made.results))
 
 
+@pytest.mark.parametrize("name", ["f32", "true", "a b", "9"])
+def test_names_of_sizes(name: str) -> None:
+    refuse(simple(params=(Value(tensor_type(f32, (symbol(name),))),)), "is no name for a size")
+
+
 def test_unknown_size_in_a_kernel() -> None:
     kernel = parse(
         "kernel @k(%x: f32[8]) -> (%y: f32[8]) {\n"
