@@ -133,6 +133,8 @@ class _Scheduler:
         vector = None
         if not (vectorised or recompute or node.op.name == "cumulate"):
             vector = self._vector_group(node, groups, found)
+            if vector is not None:
+                groups, vector = self._merged(body, extents, groups, vector)
         lanes, tail, tile = 1, 1, None
         if vector is not None:
             extent = product(extents[axis] for axis in groups[vector])
@@ -170,6 +172,27 @@ class _Scheduler:
         if strided and not contiguous and not self.target.masks:
             return None
         return -position
+
+    def _merged(
+        self,
+        body: Region,
+        extents: Sequence[Dim],
+        groups: Sequence[tuple[int, ...]],
+        vector: int,
+    ) -> tuple[tuple[tuple[int, ...], ...], int]:
+        """The groups with those before a short vectorised one joined to it, until it fills a
+        register. Its indices are divisions then, but constants in each lane."""
+        native, merged = self._native(body), list(groups)
+        while vector > 0:
+            extent = product(extents[axis] for axis in merged[vector])
+            adjacent = merged[vector - 1][-1] < merged[vector][0]
+            if not isinstance(extent, int) or not adjacent:
+                break
+            if extent >= native or native % max(1, extent):
+                break
+            merged[vector - 1 : vector + 1] = [merged[vector - 1] + merged[vector]]
+            vector -= 1
+        return tuple(merged), vector
 
     def _strides(
         self, body: Region, variable: Value, found: Sequence[Access]

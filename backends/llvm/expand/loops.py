@@ -98,12 +98,13 @@ def vector_loop(
     left over lanes[1] at a time. `lo` is a multiple of lanes[0], and `hi` of any lanes that
     `extent` is."""
     wide, tail = lanes
-    full, rest = split(extent, wide, lo, hi)
-    if full is not None:
-        expander.loop(lo, full, wide, (), vector_turn(expander, scope, extent, wide, body))
-    if rest is not None:
-        turn = tail_turn(expander, scope, extent, tail, hi, body)
-        expander.loop(rest, hi, tail, (), turn)
+    full, rest = split(extent, wide, hi)
+    if full:
+        turn = vector_turn(expander, scope, extent, wide, body)
+        expander.loop(lo // wide, hi // wide, 1, (), turn)
+    if rest:
+        begin, end = tail_range(extent, lanes, lo, hi)
+        expander.loop(begin, end, 1, (), tail_turn(expander, scope, extent, tail, hi, body))
 
 
 def native_lanes(expander: Expander, dtype: DType) -> tuple[int, int]:
@@ -112,15 +113,19 @@ def native_lanes(expander: Expander, dtype: DType) -> tuple[int, int]:
     return lanes, lanes if expander.target.masks else 1
 
 
-def split(extent: Dim, lanes: int, lo: Dim, hi: Dim) -> tuple[Dim | None, Dim | None]:
-    """(end of the full vectors, begin of the rest) of [lo, hi); None for an empty part. `lo` is a
-    multiple of the lanes."""
+def split(extent: Dim, lanes: int, hi: Dim) -> tuple[bool, bool]:
+    """Whether there may be full vectors below `hi`, and elements that fill none."""
     if extent % lanes == 0:
-        return hi, None
-    if isinstance(extent, int) and extent < lanes:
-        return None, lo
-    full = hi // lanes * lanes
-    return full, full
+        return True, False
+    return not (isinstance(extent, int) and extent < lanes), True
+
+
+def tail_range(extent: Dim, lanes: tuple[int, int], lo: Dim, hi: Dim) -> tuple[Dim, Dim]:
+    """The range, in tail vectors, of what fills no wide vector of [lo, hi)."""
+    wide, tail = lanes
+    full, _ = split(extent, wide, hi)
+    begin = hi // wide * (wide // tail) if full else lo // tail
+    return begin, (hi + tail - 1) // tail
 
 
 def vector_turn(
@@ -131,16 +136,17 @@ def vector_turn(
     body: PointBody,
     bound: Value | None = None,
 ) -> Turn:
-    """The body of a loop that takes `lanes` points a turn, those below `bound` if given."""
+    """The body of a loop over vectors number 0, 1, ... of `lanes` points, those below `bound` if
+    given. The numbering lets divisions by divisors of `lanes` leave the lanes' part constant."""
 
     def turn(variable: Value, carried: Carried) -> Sequence[Value]:
         iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
+        base = axis_variable(variable, (extent + lanes - 1) // lanes) * lanes
         mask = None
         if bound is not None:
-            mask = expander.emit("mask", variable, bound, lanes=lanes)
+            mask = expander.emit("mask", expander.materialise(base), bound, lanes=lanes)
         inner = scope.inner(Vector(lanes, iota, mask))
-        flat = axis_variable(variable, extent) + of_atom(Var(iota, lanes))
-        return body(inner, flat, carried)
+        return body(inner, base + of_atom(Var(iota, lanes)), carried)
 
     return turn
 

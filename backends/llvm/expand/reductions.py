@@ -14,6 +14,7 @@ from .loops import (
     blocked_loop,
     group_extents,
     split,
+    tail_range,
     tail_turn,
     vector_turn,
 )
@@ -89,19 +90,20 @@ class _Reduction:
     def _innermost(self, scope: Scope, carried: Carried) -> Carried:
         if self.vector is None:
             return self._fold(scope, carried)
-        extent, lanes, width = self.extents[self.vector], self.nest.lanes, self.width
-        full, tail = split(extent, lanes, 0, extent)
+        extent, width = self.extents[self.vector], self.width
+        lanes, tail = self.nest.lanes, self.nest.tail
+        full, rest = split(extent, lanes, extent)
         wide, left = carried[:width], carried[width:]
-        if full is not None:
+        if full:
             turn = vector_turn(self.expander, scope, extent, lanes, self._point)
             wide = blocked_loop(
-                self.expander, 0, full, lanes, self.nest.block, self.neutral[:width], wide, turn,
-                self._join,
+                self.expander, 0, extent // lanes, 1, self.nest.block, self.neutral[:width], wide,
+                turn, self._join,
             )  # fmt: skip
-        if tail is not None:
-            step = self.nest.tail
-            turn = tail_turn(self.expander, scope, extent, step, extent, self._point)
-            left = self.expander.loop(tail, extent, step, left, turn)
+        if rest:
+            begin, end = tail_range(extent, (lanes, tail), 0, extent)
+            turn = tail_turn(self.expander, scope, extent, tail, extent, self._point)
+            left = self.expander.loop(begin, end, 1, left, turn)
         return wide + left
 
     def _point(self, scope: Scope, flat: Dim, carried: Carried) -> Sequence[Value]:

@@ -141,7 +141,7 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
         if nest.vector is None:
             expander.run_nodes(node.regions[0], inner)
             return
-        lo: Dim = _as_variable(expander, block * schedule.task, length)
+        lo = block * schedule.task
         hi = length if blocks == 1 else minimum(lo + schedule.task, length)
         vector = nest.vector
 
@@ -205,7 +205,7 @@ def _many_tasks(expander: Expander, scope: Scope, node: Node, schedule: Schedule
         for position, param in enumerate(body.params[1:]):
             found = [scope.find("buffers", v)[0] for v in node.operands[position::width]]
             inner.buffers[param] = expander.emit("pick", item, *found), 0
-        lo = _as_variable(expander, (number - start) * schedule.task, extent)
+        lo = (number - start) * schedule.task
 
         def point(at: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
             at.exprs[body.params[0]] = flat
