@@ -188,12 +188,11 @@ def _result_types(graph: Graph) -> list[TensorType]:
 
 def _execute(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """The results of a program of any level: compiled, or for loops by the evaluator."""
-    from ..ir.evaluate import bind_sizes
-    from ..ir.evaluate_loop import evaluate_loop
+    from ..ir.evaluate_kernel import evaluate_kernel
     from ..runtime.compile import compile_graph, compile_launches
 
     if graph.level == "loop":
-        return list(evaluate_loop(graph, arrays, bind_sizes(graph.inputs, arrays, None)))
+        return evaluate_kernel(graph, arrays)
     if graph.level == "kernel":
         graph = _launching(graph)
     if any(node.op.name == "launch" for node in graph.nodes):

@@ -7,15 +7,14 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optree
 
 from ...ir.dims import Dim, symbol
 from ...ir.dtypes import f64, i64
-from ...ir.graph import Location
+from ...ir.graph import Graph, Location
 from ...ir.types import tensor_type
-from ...runtime.compile import Options, compile_graph
 from ..context import ambient
 from ..errors import ArgumentError, Retrace, SleyError, TraceError
 from ..storage import Storage
@@ -26,6 +25,9 @@ from .lowered import Lowered, dump
 from .program import Outcome, Program
 from .reads import Guards, Watch, check_no_hidden_writes
 from .signature import call_key, family_key, flatten, flatten_results
+
+if TYPE_CHECKING:
+    from ...runtime.executable import Executable
 
 Dynamic = bool | Mapping[str, Mapping[int, str]] | None
 _MAX_RETRACES = 64
@@ -66,6 +68,8 @@ class Family:
 
 class CompiledFunction:
     """A function whose calls run as fused machine code. Made by `sley.compile`."""
+
+    __name__: str
 
     def __init__(self, function: Callable[..., Any], dynamic: Dynamic = None) -> None:
         functools.update_wrapper(self, function)
@@ -152,10 +156,9 @@ class CompiledFunction:
         for position, leaf in enumerate(leaves):
             if not isinstance(leaf, Tensor):
                 continue
-            for axis, size in enumerate(leaf.type.shape):
+            for axis, size in enumerate(_shape(leaf)):
                 place = (position, axis)
                 seen = family.seen.setdefault(place, set())
-                assert isinstance(size, int)
                 seen.add(size)
                 varies = len(seen) > 1 and self._dynamic is None
                 if place in named:
@@ -187,7 +190,7 @@ class CompiledFunction:
         changes = []
         for position, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor):
-                for axis, size in enumerate(leaf.type.shape):
+                for axis, size in enumerate(_shape(leaf)):
                     seen = family.seen.get((position, axis), {size})
                     if size not in seen:
                         was = ", ".join(map(str, sorted(seen)))
@@ -273,7 +276,7 @@ class CompiledFunction:
                 outcome = Outcome(trace, positions, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)
-            executable = compile_graph(graph, Options(donated=outcome.donated))
+            executable = _compile_graph(graph, outcome.donated)
         except BaseException:
             trace.undo_attribute_writes()
             raise
@@ -322,11 +325,23 @@ class CompiledFunction:
         return shadows, shapes, positions
 
 
+def _compile_graph(graph: Graph, donated: Mapping[int, int]) -> Executable:
+    # Loaded at the first compilation: passes and backends are half the time of `import sley`.
+    from ...runtime.compile import Options, compile_graph
+
+    return compile_graph(graph, Options(donated=donated))
+
+
 def _unflatten(structure: Hashable, leaves: Sequence[Any]) -> tuple[Sequence[Any], dict]:
     if isinstance(structure, int):
         return leaves, {}
-    args, kwargs = optree.tree_unflatten(structure, leaves)  # type: ignore[arg-type]
-    return args, kwargs
+    tree: Any = optree.tree_unflatten(structure, leaves)  # type: ignore[arg-type]
+    return tree
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    """The sizes of an eager tensor."""
+    return tensor.type.shape  # type: ignore[return-value]
 
 
 def _leaf_owners(names: Sequence[str], structure: Hashable) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...ir.graph import Graph
 from ...ir.printer import save
 from ...runtime.config import config
-from ...runtime.executable import Executable, KernelCode
 from ..errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ...runtime.executable import Executable, KernelCode
 
 LEVELS = ("tensor", "kernel", "loop", "llvm", "asm")
 _number = itertools.count()

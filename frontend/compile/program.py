@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import optree
@@ -11,7 +11,6 @@ import optree
 from ...ir import dims
 from ...ir.dims import Dim, Expr
 from ...ir.graph import Graph, Value
-from ...runtime.executable import Executable
 from ..apply import value_of
 from ..errors import ArgumentError
 from ..storage import Storage
@@ -19,6 +18,9 @@ from ..symint import SymInt
 from ..tensor import Tensor, here, make_view, of_array
 from ..trace import Trace
 from .reads import Guards
+
+if TYPE_CHECKING:
+    from ...runtime.executable import Executable
 
 _NUMBER = {float: np.float64, int: np.int64}
 

@@ -109,7 +109,7 @@ def _held(value: Any) -> Held | None:
         return value
     if isinstance(value, (set, frozenset)):
         return tuple(value)
-    if getattr(type(value), "reports_reads", False) or _is_library(type(value)):
+    if getattr(type(value), "reports_reads", False) or _is_library(type(value)):  # type: ignore[arg-type]
         return None  # modules and optimizers tell the trace themselves
     try:
         return object.__getattribute__(value, "__dict__")

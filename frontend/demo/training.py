@@ -74,7 +74,8 @@ def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool =
     """Trains from the weights and in the order that `seed` gives."""
     model, step = make_training(seed)
     name = "compiled" if compiled else "eager"
-    call = compile_function(step) if compiled else step
+    fast: CompiledFunction | None = compile_function(step) if compiled else None
+    call = fast or step
     order = np.random.default_rng(seed)
     losses, seconds = [], []
     count = len(data.train_labels)
@@ -91,7 +92,7 @@ def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool =
                 bar.update()
             bar.set_postfix(loss=f"{losses[-1]:.4f}")
     accuracy = evaluate(model, data)
-    return Run(name, accuracy, losses, seconds, call if compiled else None)
+    return Run(name, accuracy, losses, seconds, fast)
 
 
 @no_grad()

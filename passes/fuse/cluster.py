@@ -96,8 +96,6 @@ class Clustering:
             current = pending.pop()
             if current is group:
                 return True
-            if current.last < group.first:
-                continue
             for producer in current.producers:
                 if producer not in seen:
                     seen.add(producer)

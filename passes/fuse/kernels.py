@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...ir.dims import Dim, Expr, Var, atoms
+from ...ir.dims import Dim, Var, atoms, of_atom
 from ...ir.graph import Graph, Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.types import tensor_type
@@ -45,7 +45,12 @@ def _outs(group: Group) -> list[Value]:
     return [Value(v.type, name=f"out{i}") for i, (v, _) in enumerate(group.roots)]
 
 
-def _write(group: Group, name: str, rows: Rows, body) -> tuple[Graph, list[Value]]:  # type: ignore[no-untyped-def]
+def _write(
+    group: Group,
+    name: str,
+    rows: Rows,
+    body: Callable[[Writer, Group, Sequence[Value]], None],
+) -> tuple[Graph, list[Value]]:
     writer = Writer(set(group.members), rows)
     outs = _outs(group)
     body(writer, group, outs)
@@ -147,9 +152,10 @@ def _row_axes(draft: Writer, value: Value, index: Index) -> tuple[int, ...] | No
         if depth <= 1:
             on_row = on_row or depth == 1
             continue
-        found = list(atoms(dim))
-        plain = len(found) == 1 and isinstance(found[0], Var) and dim == Expr((((found[0],), 1),))
-        if not plain or found[0].extent != value.type.shape[axis]:  # type: ignore[union-attr]
+        atom = next(atoms(dim))
+        if not isinstance(atom, Var) or dim != of_atom(atom):
+            return None
+        if atom.extent != value.type.shape[axis]:
             return None
         axes.append(axis)
     return tuple(axes) if on_row else None

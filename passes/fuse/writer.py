@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 
 from ...ir.builder import Recording
-from ...ir.dims import Dim, Slot, Var, atoms, lower, nonnegative, of_atom, substitute, upper
+from ...ir.dims import Dim, Expr, Slot, Var, atoms, lower, nonnegative, of_atom, substitute, upper
 from ...ir.dtypes import DType, f32, i64
 from ...ir.graph import Node, Region, Value
 from ...ir.literal import Literal
@@ -73,7 +73,7 @@ class Writer:
         attrs: Mapping | None = None,
         regions: tuple[Region, ...] = (),
         depth: int | None = None,
-    ):  # type: ignore[no-untyped-def]
+    ):
         """A node in the scope at `depth` (the innermost by default)."""
         scope = self.scopes[-1] if depth is None else self.scopes[depth]
         self.builder.nodes = scope.nodes
@@ -116,7 +116,7 @@ class Writer:
         """`dims` over slots numbered from `first`, and the values that these stand for."""
         values: list[Value] = []
 
-        def replace(atom):  # type: ignore[no-untyped-def]
+        def replace(atom):
             if not isinstance(atom, Var):
                 return of_atom(atom)
             if atom.value not in values:
@@ -161,7 +161,7 @@ class Writer:
             lambda: self.emit("constant", (), {"value": literal}, depth=depth),
         )  # fmt: skip
 
-    def cached(self, key: tuple, depth: int, make) -> Value:  # type: ignore[no-untyped-def]
+    def cached(self, key: tuple, depth: int, make) -> Value:
         """What `make()` emitted under `key` in a scope that is still open, or emits now."""
         memo = self.scopes[depth].memo
         if key not in memo:
@@ -188,6 +188,14 @@ class Writer:
             return a if b is None else b
         depth = self.depth_of((), a, b)
         return self.cached(("and", a, b), depth, lambda: self.emit("bit_and", (a, b), depth=depth))
+
+    def inside(self, position: Expr, size: Dim, guard: Value | None) -> Value:
+        """Whether 0 <= position < size, and `guard`."""
+        low, high = self.condition("ge", position), self.condition("ge", size - 1 - position)
+        assert isinstance(low, Value) and isinstance(high, Value), "the position is data"
+        both = self.both(self.both(guard, low), high)
+        assert both is not None
+        return both
 
     def negation(self, guard: Value) -> Value:
         depth = self.depth_of((), guard)
@@ -223,10 +231,9 @@ class Writer:
         if node is None:
             return self.load(self.buffer(value), index, guard)
         if node.op.kind is Kind.VIEW:
-            types = [o.type for o in node.operands]
-            return self.pieces(
-                node.operands, node.op.index_map(types, node.attrs, index), value.type.dtype, guard
-            )  # type: ignore[misc]
+            assert node.op.index_map is not None
+            pieces = node.op.index_map([o.type for o in node.operands], node.attrs, index)
+            return self.pieces(node.operands, pieces, value.type.dtype, guard)
         if node.op.element is not None:
             return self.counted(node, index, value.type.dtype)
         if is_number(node):
@@ -266,11 +273,7 @@ class Writer:
             depth = self.depth_of((), found)
             found = self.emit("cast", (found,), {"dtype": i64}, depth=depth)
         place = of_atom(Var(found))
-        inside = guard
-        for expr in (place, where.size - 1 - place):
-            holds = self.condition("ge", expr)
-            assert isinstance(holds, Value)
-            inside = self.both(inside, holds)
+        inside = self.inside(place, where.size, guard)
         return self.at(node.operands[where.source[0]], where.source[1](place), inside)
 
     def pieces(
@@ -338,11 +341,7 @@ class Writer:
         """Sets or adds `element` at the place that the index operand names, if it is inside."""
         found = self.cast(self.at(node.operands[where.indices[0]], where.indices[1]), i64)
         position = of_atom(Var(found))
-        inside = None
-        for expr in (position, where.size - 1 - position):
-            holds = self.condition("ge", expr)
-            assert isinstance(holds, Value)
-            inside = self.both(inside, holds)
+        inside = self.inside(position, where.size, None)
         place = where.source[1](position)
         if node.attrs["combine"] == "add":
             element = self.emit("add", (self.fresh_load(out, place, inside), element))
@@ -350,7 +349,7 @@ class Writer:
         attrs = {"index": slotted, "guarded": True}
         self.emit("store", [out, element, *operands, inside], attrs)
 
-    def fresh_load(self, source: Value, index: Index, guard: Value | None) -> Value:
+    def fresh_load(self, source: Value, index: Index, guard: Value) -> Value:
         """A load in the innermost scope, of what earlier turns may have written."""
         operands, slotted = self.slots(index, 1)
         return self.emit("load", [source, *operands, guard], {"index": slotted, "guarded": True})
