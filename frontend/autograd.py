@@ -15,6 +15,7 @@ from ..passes.autodiff import backward as autodiff
 from ..passes.autodiff.backward import GradientError
 from .apply import builder, detached_value, expanded, is_tracked, value_of, wrap
 from .context import ambient, setting
+from .epoch import epoch
 from .errors import AutogradError, ShapeError
 from .inplace import write
 from .tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
@@ -57,6 +58,7 @@ class Handle:
 
     def remove(self) -> None:
         self._hooks.pop(self._key, None)
+        epoch.count += 1
 
 
 def register_hook(self: Tensor, hook: Hook) -> Handle:
@@ -73,6 +75,7 @@ def register_hook(self: Tensor, hook: Hook) -> Handle:
         tensor._hooks = {}
     key = max(tensor._hooks, default=-1) + 1
     tensor._hooks[key] = hook
+    epoch.count += 1
     if not tensor._requires:
         _watch(value_of(tensor), tensor)
     return Handle(tensor._hooks, key)

@@ -240,9 +240,11 @@ class Trace:
         if tensor.base is not None:
             shadow.base, shadow.step = self.lift(tensor.base), tensor.step
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
-        shadow._hooks, shadow._retains = tensor._hooks, tensor._retains
         if tensor.type.dtype.is_float:
             self.record_read("requires_grad", tensor, "_requires", tensor._requires)
+        if tensor._requires:
+            self.record_read("hooks", tensor, "_hooks", tensor._hooks)
+            shadow._hooks = None if tensor._hooks is None else dict(tensor._hooks)
         self.shadows[tensor], self._concrete[shadow] = shadow, tensor
         return shadow
 

@@ -60,7 +60,7 @@ def test_a_captured_gradient_is_added_to_in_place():
     assert captured == {w.grad.storage}
     assert recorded.trace.grad_writes() == []
     reads = {r.kind: (r.owner, r.value) for r in recorded.trace.reads if r.owner is w}
-    assert reads == {"grad": (w, w.grad), "requires_grad": (w, True)}
+    assert reads == {"grad": (w, w.grad), "requires_grad": (w, True), "hooks": (w, None)}
     assert w.grad.tolist() == [3.0, 3.0, 3.0]
 
 
@@ -74,7 +74,7 @@ def test_setting_grad_to_none_first_needs_no_guard():
         total(t * t).backward()
 
     recorded = record(program, w)
-    assert [r.kind for r in recorded.trace.reads] == ["requires_grad"]
+    assert [r.kind for r in recorded.trace.reads] == ["requires_grad", "hooks"]
     ((concrete, gradient),) = recorded.trace.grad_writes()
     assert concrete is w and gradient.storage.trace is recorded.trace
     assert w.grad.tolist() == [3.0, 3.0, 3.0]
@@ -239,6 +239,27 @@ def test_hooks():
     w = leaf()
     program_with_hooks(w)
     assert w.grad.tolist() == [101.0, -139.0, 261.0]
+
+
+def test_hooks_of_captured_tensors_run_in_a_trace_and_are_guarded():
+    w = leaf()
+    before = epoch.count
+    handle = w.register_hook(lambda g: g * 5.0)
+    assert epoch.count == before + 1
+    inside = []
+
+    def program(t):
+        t.register_hook(lambda g: inside.append(g))
+        total(t * t).backward()
+
+    recorded = record(program, w)
+    assert len(w._hooks) == 1 and len(inside) == 1
+    (read,) = [r for r in recorded.trace.reads if r.kind == "hooks"]
+    assert read.value is w._hooks
+    (gradient,) = recorded.run(dict.fromkeys(recorded.graph.params, V))[-1:]
+    np.testing.assert_allclose(gradient, 10 * V)
+    handle.remove()
+    assert epoch.count == before + 3 and not w._hooks
 
 
 def test_a_hook_must_keep_the_type():
