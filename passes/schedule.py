@@ -314,9 +314,7 @@ class _Scheduler:
         if not variables:
             width = sum(p.type.dtype.itemsize for p in outer.regions[0].params[1:])
             return nest.lanes * max(1, self.target.l1 // max(1, width * nest.lanes))
-        if any(
-            node.op.name in ("reduce", "row", "cumulate", "for") for node in outer.regions[0].walk()
-        ):
+        if not self._leaf(outer.regions[0]):
             return nest.lanes
         width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
         return nest.lanes * max(1, self.target.l1 // (width * nest.lanes))

@@ -8,7 +8,7 @@ different sizes, and outputs among themselves, are said not to overlap.
 from __future__ import annotations
 
 from ....ir.access import flat_offset
-from ....ir.dims import Dim
+from ....ir.dims import Dim, lower, upper
 from ....ir.graph import Graph, Node, Value
 from ....ir.types import TensorType
 from .indices import Indices, splat
@@ -144,8 +144,12 @@ class Memory:
         if uniform != 0:
             index = self.indices.scalar(uniform)
             base = self.w.op(f"getelementptr {element}, ptr {base}, i64 {index}")
-        index = self.indices.vector(varying, lanes)
-        return self.w.op(f"getelementptr {element}, ptr {base}, <{lanes} x i64> {index}")
+        index, width = self.indices.vector(varying, lanes), "i64"
+        low, high = lower(varying), upper(varying)
+        if isinstance(low, int) and isinstance(high, int) and -(1 << 31) <= low <= high < 1 << 31:
+            # Gathers by a scalar address and 32-bit offsets take half the instructions.
+            index, width = self.w.convert("trunc", index, "i64", "i32", lanes), "i32"
+        return self.w.op(f"getelementptr {element}, ptr {base}, <{lanes} x {width}> {index}")
 
     def _scalar_load(self, node: Node, memory: str, guard: str | None) -> str:
         pointer, align = self._pointer(node)
