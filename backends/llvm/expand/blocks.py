@@ -24,10 +24,6 @@ def ceil_div(a: Dim, b: int) -> Dim:
     return (a + (b - 1)) // b
 
 
-def round_up(a: Dim, b: int) -> Dim:
-    return ceil_div(a, b) * b
-
-
 def fixed(expander: Expander, dim: Dim) -> Dim:
     """`dim` computed here, from now on one variable; a constant stays."""
     if isinstance(dim, int):
@@ -44,6 +40,16 @@ def when(expander: Expander, condition: Value | None) -> Iterator[None]:
     with expander.region() as opened:
         yield
     expander.builder.emit(IF, (condition,), {}, (opened.closed,))
+
+
+def loop_over(expander: Expander, count: Dim, body: Callable[[Dim], None]) -> None:
+    """body(0), body(1), ... `count` times."""
+
+    def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
+        body(of_atom(Var(variable)))
+        return ()
+
+    expander.loop(0, count, 1, (), turn)
 
 
 def compare(expander: Expander, op: str, left: Dim, right: Dim) -> Value:
@@ -188,13 +194,7 @@ def walk(
     Several runs are counted as on an odometer: nothing is divided inside the loop.
     """
     if len(axes.runs) <= 1:
-
-        def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
-            number = of_atom(Var(variable))
-            body(axes.split(lo + number), number)
-            return ()
-
-        expander.loop(0, count, 1, (), turn)
+        loop_over(expander, count, lambda turn: body(axes.split(lo + turn), turn))
         return
 
     def step(variable: Value, carried: list[Value]) -> Sequence[Value]:
@@ -226,19 +226,3 @@ def depends_on(region: Region, variables: Sequence[Value]) -> bool:
     return any(o in wanted for node in region.walk() for o in node.operands) or any(
         v in wanted for v in region.yields
     )
-
-
-__all__ = [
-    "Axes",
-    "Place",
-    "always_together",
-    "ceil_div",
-    "compare",
-    "depends_on",
-    "fixed",
-    "joined_axes",
-    "lane_places",
-    "round_up",
-    "walk",
-    "when",
-]

@@ -31,15 +31,16 @@ class Operand:
 
     Attributes:
         region: computes an element from (batch, own and k axes).
-        own, k: its axes as the region sees them.
+        batch, own, k: its axes as the region sees them.
         total: points of `own`.
         depth: points of `k`.
         dtype: what the elements become in the panels.
         lanes: elements of a vector.
-        form: "across", "along" or "direct".
+        form: "across", "along", "direct" or "dots", see `ContractSchedule`.
     """
 
     region: Region
+    batch: Axes
     own: Axes
     k: Axes
     total: Dim

@@ -1,0 +1,178 @@
+"""One register tile: the product of two panels, and what the `out` region makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....ir.dims import Dim, Var, minimum, of_atom
+from ....ir.graph import Value
+from ....ir.literal import Literal
+from .blocks import compare, fixed, lane_places, loop_over, when
+from .dots import Rows, dot
+from .microkernel import Reader, multiply
+from .product import Product, Scratch
+from .scope import Expander, Scope, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Where a tile lies.
+
+    Attributes:
+        m, n: its first row and column.
+        row_panel, column_panel: their panels in the packed blocks.
+        base: where its sums begin in `Scratch.tiles`.
+        block, k0, count: the block of k, its first k and how many.
+    """
+
+    m: Dim
+    n: Dim
+    row_panel: Dim
+    column_panel: Dim
+    base: Dim
+    block: Dim
+    k0: Dim
+    count: Dim
+
+
+class Tiles:
+    """Emits the tiles of a product."""
+
+    def __init__(self, expander: Expander, product: Product, scratch: Scratch) -> None:
+        self.expander = expander
+        self.product = product
+        self.scratch = scratch
+        self.schedule = product.schedule
+        self.lanes = product.schedule.lanes
+
+    def compute(self, scope: Scope, tile: Tile) -> None:
+        """Adds a block of k to the tile; after the last one, what is made of it."""
+        expander = self.expander
+        if self.product.columns.form == "dots":
+            rows = Rows(self.scratch.rows, self.scratch.depth, self.schedule.mr)
+            columns, sums = self.product.columns, self.scratch.tiles
+            dot(expander, scope, rows, columns, tile.n, sums, self.schedule.nr)
+        else:
+            for height, fits in self._heights(tile.m):
+                with when(expander, fits):
+                    self._multiply(scope, tile, height)
+        last = None
+        if not self.product.single:
+            last = compare(expander, "eq", tile.block, self.product.blocks_k - 1)
+        with when(expander, last):
+            self._finish(scope, tile)
+
+    # ------------------------------------------------------------------ sums
+
+    def _heights(self, m: Dim) -> list[tuple[int, Value | None]]:
+        """Register tiles for the rows from m on, and when to take which: lower ones where the
+        number of rows is a symbol, which may be much less than a tile's."""
+        full, total = self.schedule.mr, self.product.rows.total
+        if isinstance(total, int):
+            return [(full, None)]
+        expander, left = self.expander, fixed(self.expander, total - m)
+        heights = sorted({full, (full + 1) // 2, (full + 3) // 4}, reverse=True)
+        found: list[tuple[int, Value | None]] = []
+        for height, lower in zip(heights, [*heights[1:], 0], strict=True):
+            fits = compare(expander, "gt", left, lower)
+            if height != full:
+                small = compare(expander, "le", left, height)
+                fits = expander.emit("bit_and", fits, small)
+            found.append((height, fits))
+        return found
+
+    def _multiply(self, scope: Scope, tile: Tile, height: int) -> None:
+        """The first `height` rows of a tile."""
+        start = self._begin(tile, height)
+        rows, columns = self._rows(tile, height), self._columns(scope, tile)
+        sums = multiply(self.expander, tile.count, start, rows, columns)
+        for position, value in enumerate(sums):
+            self._store(tile.base + position * self.lanes, value)
+
+    def _begin(self, tile: Tile, height: int) -> list[Value]:
+        """The accumulators at the begin of a block of k."""
+        expander, count = self.expander, height * self.schedule.nr // self.lanes
+        zero = expander.emit("constant", value=Literal(np.zeros((), self.product.acc.numpy)))
+        zeros = expander.widen(zero, self.lanes)
+        if self.product.single:
+            return [zeros] * count
+        places = [tile.base + position * self.lanes for position in range(count)]
+        with when(expander, compare(expander, "eq", tile.block, 0)):
+            for place in places:
+                self._store(place, zeros)
+        return [self._load(place) for place in places]
+
+    def _load(self, place: Dim) -> Value:
+        return self.expander.access("load", (self.scratch.tiles,), place, lanes=self.lanes)
+
+    def _store(self, place: Dim, value: Value) -> None:
+        self.expander.access("store", (self.scratch.tiles, value), place, lanes=self.lanes)
+
+    # ------------------------------------------------------------------ operands
+
+    def _rows(self, tile: Tile, height: int) -> Reader:
+        """Scalars of a packed panel."""
+        expander, buffer, width = self.expander, self.scratch.rows, self.scratch.row_width
+        base = fixed(expander, tile.row_panel * (self.scratch.depth * width))
+
+        def read(k: Dim) -> list[Value]:
+            return [expander.access("load", (buffer,), base + k * width + r) for r in range(height)]
+
+        return read
+
+    def _columns(self, scope: Scope, tile: Tile) -> Reader:
+        """Vectors of a packed panel, or of the operand where it lies."""
+        expander, buffer, width = self.expander, self.scratch.columns, self.schedule.nr
+        if buffer is None:
+            return self._columns_in_place(scope, tile)
+        base = fixed(expander, tile.column_panel * (self.scratch.depth * width))
+
+        def read(k: Dim) -> list[Value]:
+            starts = [base + k * width + v for v in range(0, width, self.lanes)]
+            return [expander.access("load", (buffer,), s, lanes=self.lanes) for s in starts]
+
+        return read
+
+    def _columns_in_place(self, scope: Scope, tile: Tile) -> Reader:
+        expander, operand, lanes = self.expander, self.product.columns, self.lanes
+        iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
+        vectors: list[tuple[Dim, Vector]] = []
+        for v in range(0, self.schedule.nr, lanes):
+            mask = None
+            if operand.total % self.schedule.nr != 0:
+                ends = expander.materialise(tile.n + v), expander.materialise(operand.total)
+                mask = expander.emit("mask", *ends, lanes=lanes)
+            place = tile.n + v + of_atom(Var(iota, lanes))
+            vectors.append((place, Vector(lanes, iota, mask)))
+
+        def element(k: Dim, place: Dim, vector: Vector) -> Value:
+            inner = scope.inner(vector)
+            operand.own.bind(inner, operand.own.split(place))
+            operand.k.bind(inner, operand.k.split(tile.k0 + k))
+            return expander.widen(operand.element(expander, inner), lanes)
+
+        return lambda k: [element(k, place, vector) for place, vector in vectors]
+
+    # ------------------------------------------------------------------ results
+
+    def _finish(self, scope: Scope, tile: Tile) -> None:
+        """Runs the `out` region over the tile."""
+        expander, lanes, width = self.expander, self.lanes, self.schedule.nr
+        result, total = self.product.result, self.product.columns.total
+        starts = [tile.n + v for v in range(0, width, lanes)]
+        rows = fixed(expander, minimum(self.schedule.mr, self.product.rows.total - tile.m))
+        for places in lane_places(expander, result.columns, starts, total, lanes, width):
+
+            def row(r: Dim, places: list = places) -> None:
+                positions = [fixed(expander, p) for p in result.rows.split(tile.m + r)]
+                for v, (columns, vector) in enumerate(places):
+                    inner = scope.inner(vector)
+                    result.rows.bind(inner, positions)
+                    result.columns.bind(inner, columns)
+                    found = self._load(tile.base + r * width + v * lanes)
+                    inner.values[result.region.params[-1]] = found
+                    expander.run_nodes(result.region, inner)
+
+            loop_over(expander, rows, row)
