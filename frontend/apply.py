@@ -350,15 +350,33 @@ def broadcast_value(value: Value, type: TensorType, build: Builder) -> Value:
     return build.emit(_BROADCAST, (value,), {"shape": type.shape, "dims": dims})
 
 
+def number_array(number: Any, dtype: DType) -> np.ndarray:
+    """A Python number as a 0-d array: rounded, cut off or wrapped around as a cast does.
+
+    Raises:
+        DTypeError: it is no number, or an int of more than 64 bits for an integer dtype.
+    """
+    if type(number) is float and dtype.itemsize >= 4 and dtype.is_float and abs(number) < 1e38:
+        return np.asarray(number).astype(dtype.numpy)
+    number_dtype(number)
+    if isinstance(number, int) and not dtype.is_float and not _fits(number):
+        raise DTypeError(f"the number {number} does not fit into {dtype.public}")
+    with np.errstate(all="ignore"):
+        wide = float(number) if dtype.is_float and not _fits(number) else number
+        return np.asarray(wide).astype(dtype.numpy)
+
+
+def _fits(number: float) -> bool:
+    return -(1 << 63) <= number < 1 << 63
+
+
 def number_value(number: Any, type: TensorType) -> Value:
     """A Python number (or size) as a value of `type`."""
     trace = ambient.trace
     if trace is None:
         if isinstance(number, SymInt):
             raise DTypeError(f"the size {number} belongs to a trace that has ended")
-        if not isinstance(number, (bool, int, float)):
-            number_dtype(number)
-        array = np.asarray(number).astype(type.dtype.numpy)
+        array = number_array(number, type.dtype)
         return EagerValue(_stretched(array, type.shape) if type.shape else array, type)
     scalar = tensor_type(type.dtype, ())
     if isinstance(number, SymInt):
@@ -366,8 +384,7 @@ def number_value(number: Any, type: TensorType) -> Value:
         if value.type is not scalar:
             value = trace.builder.emit(_CAST, (value,), {"dtype": type.dtype})
     else:
-        number_dtype(number)
-        literal = Literal(np.asarray(number).astype(type.dtype.numpy))
+        literal = Literal(number_array(number, type.dtype))
         value = trace.builder.emit(_CONSTANT, (), {"value": literal})
     return value if not type.shape else broadcast_value(value, type, trace.builder)
 

@@ -88,7 +88,7 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise DTypeError(f"no tensor can be made of this {type(data).__name__}: {error}") from None
     if dtype is None and isinstance(data, (np.ndarray, np.generic)):
-        dtype = of_numpy(array.dtype)
+        dtype = of_numpy(array.dtype.newbyteorder("="))
     elif dtype is None:
         # Python data: numpy's float64 stands for "a float".
         dtype = ambient.context.default_dtype if array.dtype.kind == "f" else of_numpy(array.dtype)
@@ -97,7 +97,10 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
             f"no tensor can be made of a {type(data).__name__} of {array.dtype}",
             hint="give nested lists of equal lengths with numbers, or an array of them",
         )
-    return array.astype(dtype.numpy)
+    if array.dtype == np.uint64 and not isinstance(data, (np.ndarray, np.generic)):
+        raise DTypeError("an int of more than 63 bits does not fit into int64")
+    with np.errstate(all="ignore"):
+        return array.astype(dtype.numpy)
 
 
 def _holds_tensors(data: Any) -> bool:

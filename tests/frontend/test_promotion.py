@@ -134,6 +134,21 @@ def test_in_place_never_lowers_the_category():
     assert h.dtype is f16
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_are_cast_as_elements_are():
+    assert (tensor([1.0]) + 1e300).tolist() == [float("inf")]
+    assert (tensor([1.0], dtype=f16) + 1e10).tolist() == [float("inf")]
+    assert (tensor([1], dtype=u8) + 300).tolist() == [45]
+    assert tensor([1]).fill_(3.7).tolist() == [3]
+    assert (tensor([1.0]) * 2**70).tolist() == [2.0**70]
+    assert (tensor([1.0]) + float("nan")).isnan().item()
+    for number in (2**63, 2**70, -(2**63) - 1):
+        with pytest.raises(DTypeError, match="fit"):
+            tensor([1]) + number
+        with pytest.raises(DTypeError):
+            tensor([number])
+
+
 def test_what_is_no_number_is_refused():
     with pytest.raises(DTypeError, match="neither a tensor nor a number"):
         elementwise("add", tensor([1.0]), "1")

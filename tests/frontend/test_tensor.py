@@ -42,6 +42,16 @@ def test_dtype_is_converted():
     assert tensor(3.0, dtype=bf16).item() == 3.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_other_numpy_dtypes():
+    assert tensor(np.array([1, 2], ">i4")).dtype is i32
+    assert as_tensor(np.array([1.0, 2.0], ">f4")).tolist() == [1.0, 2.0]
+    assert tensor(np.array([1], np.int16), dtype=i64).tolist() == [1]
+    assert tensor([1e300]).tolist() == [np.inf]
+    with pytest.raises(DTypeError, match="int16"):
+        tensor(np.array([1], np.int16))
+
+
 def test_lists_may_hold_tensors():
     made = tensor([[tensor(1), 2], [3, tensor(4.5)]])
     assert made.dtype is f32 and made.tolist() == [[1.0, 2.0], [3.0, 4.5]]
