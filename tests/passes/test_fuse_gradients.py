@@ -37,6 +37,11 @@ def test_random_gradients_mean_the_same(seed: int) -> None:
         assert_same_results(graph, fused, {"N": size})
 
 
+def test_groups_that_grew_late_make_no_cycle() -> None:
+    graph = vjp(vjp(random_graph(86, 8)))
+    assert_same_results(graph, fuse(simplify(graph)), {"N": 5})
+
+
 def test_a_scatter_between_elementwise_ops() -> None:
     def program(values):
         base, indices, updates = values
