@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ir.builder import Builder
 from ..ir.dims import Dim
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, bool_
 from ..ir.graph import Value
 from ..ir.literal import Literal
 from ..ir.ops import OPS
@@ -21,7 +21,8 @@ from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
 from .errors import AutogradError, DTypeError, IndexingError, ShapeError, SleyError
-from .promotion import number_dtype, result_type
+from .promotion import result_type
+from .scalars import number_array, stretched
 from .storage import Storage
 from .symint import SymInt
 from .tape import PLAIN, TRACKING, EagerValue
@@ -217,15 +218,12 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
             break
     values = []
     for position, arg in enumerate(args):
-        wanted = dtype if position >= conditions else _BOOL
+        wanted = dtype if position >= conditions else bool_
         values.append(expanded(arg, tensor_type(wanted, shape)))
     result = emit(op, values)
     if all(not isinstance(a, Tensor) or a._weak for a in args):
         result._weak = ambient.trace is not None
     return result
-
-
-_BOOL = number_dtype(True)
 
 
 def common_dtype(args: Sequence[Any], promote: str, name: str) -> DType:
@@ -306,22 +304,8 @@ def expanded(arg: Any, type: TensorType) -> Value:
     if value.type.shape == type.shape:
         return value
     if isinstance(value, EagerValue) and not value.tracked:
-        return EagerValue(_stretched(value.array, type.shape), type)
+        return EagerValue(stretched(value.array, type.shape), type)
     return broadcast_value(value, type, build)
-
-
-def _stretched(array: np.ndarray, shape: Any) -> np.ndarray:
-    """`array` broadcast to `shape`, to be read only."""
-    if not array.flags.c_contiguous or not array.size:
-        return np.broadcast_to(array, shape)
-    missing = len(shape) - array.ndim
-    strides = tuple(
-        0
-        if axis < missing or array.shape[axis - missing] != shape[axis]
-        else array.strides[axis - missing]
-        for axis in range(len(shape))
-    )
-    return np.ndarray(shape, array.dtype, array, strides=strides)  # a third of broadcast_to's time
 
 
 def as_type(arg: Any, type: TensorType) -> Tensor:
@@ -350,26 +334,6 @@ def broadcast_value(value: Value, type: TensorType, build: Builder) -> Value:
     return build.emit(_BROADCAST, (value,), {"shape": type.shape, "dims": dims})
 
 
-def number_array(number: Any, dtype: DType) -> np.ndarray:
-    """A Python number as a 0-d array: rounded, cut off or wrapped around as a cast does.
-
-    Raises:
-        DTypeError: it is no number, or an int of more than 64 bits for an integer dtype.
-    """
-    if type(number) is float and dtype.itemsize >= 4 and dtype.is_float and abs(number) < 1e38:
-        return np.asarray(number).astype(dtype.numpy)
-    number_dtype(number)
-    if isinstance(number, int) and not dtype.is_float and not _fits(number):
-        raise DTypeError(f"the number {number} does not fit into {dtype.public}")
-    with np.errstate(all="ignore"):
-        wide = float(number) if dtype.is_float and not _fits(number) else number
-        return np.asarray(wide).astype(dtype.numpy)
-
-
-def _fits(number: float) -> bool:
-    return -(1 << 63) <= number < 1 << 63
-
-
 def number_value(number: Any, type: TensorType) -> Value:
     """A Python number (or size) as a value of `type`."""
     trace = ambient.trace
@@ -377,7 +341,7 @@ def number_value(number: Any, type: TensorType) -> Value:
         if isinstance(number, SymInt):
             raise DTypeError(f"the size {number} belongs to a trace that has ended")
         array = number_array(number, type.dtype)
-        return EagerValue(_stretched(array, type.shape) if type.shape else array, type)
+        return EagerValue(stretched(array, type.shape) if type.shape else array, type)
     scalar = tensor_type(type.dtype, ())
     if isinstance(number, SymInt):
         value = trace.builder.emit(_SIZE, (), {"expr": number.expr})

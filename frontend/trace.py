@@ -9,124 +9,21 @@ compile driver carries them out after each call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from ..ir import dims
-from ..ir.builder import Recording
 from ..ir.dims import Dim, Expr
-from ..ir.graph import Graph, Location, Region, Value
+from ..ir.graph import Graph, Value
 from ..ir.ops import OPS
-from ..ir.ops.base import Op
 from ..ir.types import tensor_type
 from .context import ambient
 from .errors import Retrace, TraceError, user_location
+from .records import MISSING, AttributeWrite, Capture, Input, Read, SizeGuard, compare
 from .storage import Storage
 from .tensor import Tensor, make
+from .trace_builder import TraceBuilder
 
 _STOP = OPS["stop_gradient"]
-
-
-class TraceBuilder(Recording):
-    """Records every op with the user's line, and which values a gradient may be asked through."""
-
-    def __init__(self) -> None:
-        super().__init__(locate=user_location)
-        self.tracked: set[Value] = set()
-
-    def emit(
-        self,
-        op: Op,
-        operands: Sequence[Value],
-        attrs: Mapping[str, Any] | None = None,
-        regions: tuple[Region, ...] = (),
-    ) -> Any:
-        result = super().emit(op, operands, attrs, regions)
-        if self.tracked and op is not _STOP and ambient.context.grad_enabled:
-            self._track(operands, result)
-        return result
-
-    def emit_view(self, op: Op, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Any:
-        """As `emit`; the result is tracked also under `no_grad`. For a view that was made while
-        gradients were on and whose value is asked for later."""
-        result = super().emit(op, operands, attrs)
-        self._track(operands, result)
-        return result
-
-    def _track(self, operands: Sequence[Value], result: Any) -> None:
-        if any(v in self.tracked for v in operands):
-            results = result if type(result) is tuple else (result,)
-            self.tracked.update(v for v in results if v.type.dtype.is_float)
-
-
-class Capture(NamedTuple):
-    """A concrete storage that the program reads or writes.
-
-    Attributes:
-        storage: the concrete one.
-        param: the parameter that stands for what it holds when the call begins.
-        shadow: the traced storage; `shadow.value` is what it holds at the end.
-        line: the user's line that captured it.
-    """
-
-    storage: Storage
-    param: Value
-    shadow: Storage
-    line: Location | None
-
-    @property
-    def is_written(self) -> bool:
-        return self.shadow.value is not self.param
-
-
-class Input(NamedTuple):
-    """An argument: its shadow and its parameter. A write goes to `shadow.storage.value`."""
-
-    tensor: Tensor | None
-    param: Value
-    shadow: Tensor
-
-    @property
-    def is_written(self) -> bool:
-        return self.shadow.storage.value is not self.param
-
-
-class SizeGuard(NamedTuple):
-    """`left relation right` ("==", "<", ">") had this outcome for the sizes of the example."""
-
-    left: Dim
-    relation: str
-    right: Dim
-    outcome: bool
-    line: Location | None
-
-    def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether it has the same outcome for these sizes."""
-        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
-        return _compare(left, self.relation, right) == self.outcome
-
-    def __str__(self) -> str:
-        return f"({self.left} {self.relation} {self.right}) is {self.outcome}"
-
-
-class Read(NamedTuple):
-    """Python state that the trace has read: `kind` says how to read it again."""
-
-    kind: str
-    owner: Any
-    name: str
-    value: Any
-    line: Location | None
-
-
-class AttributeWrite(NamedTuple):
-    """An attribute that the traced call has set; `old` is what it was, or `MISSING`."""
-
-    owner: Any
-    name: str
-    old: Any
-
-
-MISSING = object()
 
 
 class Trace:
@@ -348,11 +245,11 @@ class Trace:
         not certain; then it is recorded as a guard."""
         gap = left - right
         if isinstance(gap, int):
-            return _compare(gap, relation, 0)
+            return compare(gap, relation, 0)
         certain = _certain(gap, relation)
         if certain is not None:
             return certain
-        outcome = _compare(self.size_hint(gap), relation, 0)
+        outcome = compare(self.size_hint(gap), relation, 0)
         guard = SizeGuard(left, relation, right, outcome, user_location())
         if not any(g[:4] == guard[:4] for g in self.guards):
             self.guards.append(guard)
@@ -424,12 +321,6 @@ def _is_symbol(dim: Dim) -> bool:
     return isinstance(dim, Expr) and str(dim) in dims.symbols((dim,))
 
 
-def _compare(left: int, relation: str, right: int) -> bool:
-    if relation == "==":
-        return left == right
-    return left < right if relation == "<" else left > right
-
-
 def _certain(gap: Dim, relation: str) -> bool | None:
     """Whether `gap relation 0` for all sizes, or for none, or (None) it depends."""
     if relation == "==":
@@ -440,3 +331,15 @@ def _certain(gap: Dim, relation: str) -> bool | None:
     if dims.nonnegative(gap):
         return False
     return True if dims.nonnegative(-1 - gap) else None
+
+
+__all__ = [
+    "MISSING",
+    "AttributeWrite",
+    "Capture",
+    "Input",
+    "Read",
+    "SizeGuard",
+    "Trace",
+    "TraceBuilder",
+]

@@ -1,0 +1,45 @@
+"""Python numbers as arrays, and arrays broadcast without a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import DType
+from .errors import DTypeError
+from .promotion import number_dtype
+
+
+def number_array(number: Any, dtype: DType) -> np.ndarray:
+    """A Python number as a 0-d array: rounded, cut off or wrapped around as a cast does.
+
+    Raises:
+        DTypeError: it is no number, or an int of more than 64 bits for an integer dtype.
+    """
+    if type(number) is float and dtype.itemsize >= 4 and dtype.is_float and abs(number) < 1e38:
+        return np.asarray(number).astype(dtype.numpy)
+    number_dtype(number)
+    if isinstance(number, int) and not dtype.is_float and not _fits(number):
+        raise DTypeError(f"the number {number} does not fit into {dtype.public}")
+    with np.errstate(all="ignore"):
+        wide = float(number) if dtype.is_float and not _fits(number) else number
+        return np.asarray(wide).astype(dtype.numpy)
+
+
+def _fits(number: float) -> bool:
+    return -(1 << 63) <= number < 1 << 63
+
+
+def stretched(array: np.ndarray, shape: Any) -> np.ndarray:
+    """`array` broadcast to `shape`, to be read only."""
+    if not array.flags.c_contiguous or not array.size:
+        return np.broadcast_to(array, shape)
+    missing = len(shape) - array.ndim
+    strides = tuple(
+        0
+        if axis < missing or array.shape[axis - missing] != shape[axis]
+        else array.strides[axis - missing]
+        for axis in range(len(shape))
+    )
+    return np.ndarray(shape, array.dtype, array, strides=strides)  # a third of broadcast_to's time

@@ -1,0 +1,47 @@
+"""The builder of a trace: a recording one that knows where gradients may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..ir.builder import Recording
+from ..ir.graph import Region, Value
+from ..ir.ops import OPS
+from ..ir.ops.base import Op
+from .context import ambient
+from .errors import user_location
+
+_STOP = OPS["stop_gradient"]
+
+
+class TraceBuilder(Recording):
+    """Records every op with the user's line, and which values a gradient may be asked through."""
+
+    def __init__(self) -> None:
+        super().__init__(locate=user_location)
+        self.tracked: set[Value] = set()
+
+    def emit(
+        self,
+        op: Op,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any] | None = None,
+        regions: tuple[Region, ...] = (),
+    ) -> Any:
+        result = super().emit(op, operands, attrs, regions)
+        if self.tracked and op is not _STOP and ambient.context.grad_enabled:
+            self._track(operands, result)
+        return result
+
+    def emit_view(self, op: Op, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Any:
+        """As `emit`; the result is tracked also under `no_grad`. For a view that was made while
+        gradients were on and whose value is asked for later."""
+        result = super().emit(op, operands, attrs)
+        self._track(operands, result)
+        return result
+
+    def _track(self, operands: Sequence[Value], result: Any) -> None:
+        if any(v in self.tracked for v in operands):
+            results = result if type(result) is tuple else (result,)
+            self.tracked.update(v for v in results if v.type.dtype.is_float)
