@@ -58,6 +58,7 @@ class _Function:
         self.names: dict[Value, str] = {}
         self.sizes: dict[str, str] = {}
         self.operands: tuple[Value, ...] = ()
+        self.loop_metadata: list[str] = []
         self.size_names = sizes
         self.offsets, _ = scratch_layout(loops)
         self.scopes = AliasScopes(loops, list(self.offsets))
@@ -76,7 +77,7 @@ class _Function:
             *self.w.definitions,
             "\n".join([head, "entry:", *self.w.lines, "}"]),
             "\n".join(self.w.declarations),
-            "\n".join(self.scopes.metadata()),
+            "\n".join([*self.scopes.metadata(), *self.loop_metadata]),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -242,7 +243,8 @@ class _Function:
         ends = [self.names[v] for v in body.yields]
         turned = w.binary("add nsw", "i64", None, variable, str(step))
         more = w.binary("icmp slt", "i64", None, turned, high)
-        w.line(f"br i1 {more}, label %{label}, label %{after}")
+        tag = self._rolled() if node.attrs.get("unroll") == 1 else ""
+        w.line(f"br i1 {more}, label %{label}, label %{after}{tag}")
         last = w.label
         types = [_full_type(v) for v in body.params]
         for k, (type_, register, first, again) in enumerate(
@@ -255,6 +257,15 @@ class _Function:
             type_ = _full_type(result)
             came = f"[ {first}, %{before} ], " if guarded else ""
             self.names[result] = w.op(f"phi {type_} {came}[ {end}, %{last} ]")
+
+    def _rolled(self) -> str:
+        """What the jump back of a loop carries that is not to be unrolled."""
+        first = self.scopes.end + len(self.loop_metadata)
+        self.loop_metadata += [
+            f"!{first} = distinct !{{!{first}, !{first + 1}}}",
+            f'!{first + 1} = !{{!"llvm.loop.unroll.disable"}}',
+        ]
+        return f", !llvm.loop !{first}"
 
     def _single_turn(self, node: Node, low: str, start: list[str]) -> None:
         (body,) = node.regions

@@ -53,8 +53,13 @@ class AliasScopes:
         k = self.number[buffer]
         return f", !alias.scope !{2 + 2 * k}, !noalias !{3 + 2 * k}"
 
+    @property
+    def end(self) -> int:
+        """The first number of metadata that is free."""
+        return 2 + 3 * len(self.buffers)
+
     def metadata(self) -> list[str]:
-        """The definitions at the end of the module; !0 is the domain."""
+        """The definitions at the end of the module; !0 is the domain, !1 is empty."""
         count = len(self.buffers)
         scope = [f"!{2 + 2 * count + k}" for k in range(count)]
         lines = ['!0 = !{!"kernel"}', "!1 = !{}"]

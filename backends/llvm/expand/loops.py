@@ -104,7 +104,8 @@ def vector_loop(
         expander.loop(lo // wide, hi // wide, 1, (), turn)
     if rest:
         begin, end = tail_range(extent, lanes, lo, hi)
-        expander.loop(begin, end, 1, (), tail_turn(expander, scope, extent, tail, hi, body))
+        turn = tail_turn(expander, scope, extent, tail, hi, body)
+        expander.loop(begin, end, 1, (), turn, unroll=1)
 
 
 def native_lanes(expander: Expander, dtype: DType) -> tuple[int, int]:

@@ -103,7 +103,7 @@ class _Reduction:
         if rest:
             begin, end = tail_range(extent, (lanes, tail), 0, extent)
             turn = tail_turn(self.expander, scope, extent, tail, extent, self._point)
-            left = self.expander.loop(begin, end, 1, left, turn)
+            left = self.expander.loop(begin, end, 1, left, turn, unroll=1)
         return wide + left
 
     def _point(self, scope: Scope, flat: Dim, carried: Carried) -> Sequence[Value]:

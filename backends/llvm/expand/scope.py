@@ -365,8 +365,10 @@ class Expander:
         body: Callable[[Value, list[Value]], Sequence[Value]],
         *,
         parallel: bool = False,
+        unroll: int | None = None,
     ) -> list[Value]:
-        """`for i in lo, lo + step .. hi`: body(i, carried) -> carried. Gives the last carried."""
+        """`for i in lo, lo + step .. hi`: body(i, carried) -> carried. Gives the last carried.
+        `unroll=1`: the body stays there once."""
         with self.region(INDEX, *(v.type for v in carried)) as opened:
             variable, *inside = opened.params
             opened.yield_(*body(variable, inside))
@@ -374,6 +376,8 @@ class Expander:
         attrs = {"lo": lo, "hi": hi, "step": step, "carries": len(carried)}
         if parallel:
             attrs["parallel"] = True
+        if unroll is not None:
+            attrs["unroll"] = unroll
         self.builder.emit(OPS["for"], (*carried, *operands), attrs, (opened.closed,))
         return list(self.builder.nodes[-1].results)
 
