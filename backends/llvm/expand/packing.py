@@ -19,7 +19,7 @@ from ....ir.dtypes import DType
 from ....ir.graph import Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.base import Kind
-from .blocks import Axes, always_together, fixed, lane_places, walk
+from .blocks import Axes, always_together, fixed, lane_places, loop_over, walk
 from .scope import Expander, Scope
 
 UNROLLED_COST = 2  # scalar instructions of a region that is written out for each row of a square
@@ -122,8 +122,22 @@ def _pack_columns(
 
 def _pack_along(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
     lanes = operand.lanes
-    rows = [fixed(expander, _within(expander, panel.start + r, operand.total))
-            for r in range(panel.rows)]  # fmt: skip
+    if panel.width == lanes:
+        _pack_squares(expander, scope, operand, panel, 0, panel.rows)
+        return
+
+    def group(number: Dim) -> None:
+        _pack_squares(expander, scope, operand, panel, fixed(expander, number * lanes), lanes)
+
+    loop_over(expander, panel.width // lanes, group)
+
+
+def _pack_squares(
+    expander: Expander, scope: Scope, operand: Operand, panel: Panel, column: Dim, count: int
+) -> None:
+    """`count` rows, which go to the columns from `column` on."""
+    lanes = operand.lanes
+    rows = [fixed(expander, _within(panel.start + column + r, operand.total)) for r in range(count)]
 
     def squares(variable: Value, _: list[Value]) -> tuple[()]:
         first = of_atom(Var(variable))
@@ -132,17 +146,16 @@ def _pack_along(expander: Expander, scope: Scope, operand: Operand, panel: Panel
         for ((positions, vector),) in lane_places(expander, operand.k, [k], end, lanes, aligned):
             inner = scope.inner(vector)
             operand.k.bind(inner, positions)
-            for group in range(0, panel.width, lanes):
-                square = _rows(expander, inner, operand, rows[group : group + lanes])
-                for turn, value in enumerate(transpose(expander, square)):
-                    where = panel.base + (first + turn) * panel.width + group
-                    expander.access("store", (panel.buffer, value), where, lanes=lanes)
+            square = _rows(expander, inner, operand, rows)
+            for turn, value in enumerate(transpose(expander, square)):
+                where = panel.base + (first + turn) * panel.width + column
+                expander.access("store", (panel.buffer, value), where, lanes=lanes)
         return ()
 
     expander.loop(0, panel.count, lanes, (), squares)
 
 
-def _within(expander: Expander, row: Dim, total: Dim) -> Dim:
+def _within(row: Dim, total: Dim) -> Dim:
     """`row`, but the last one for those past the end: what is read there is not used."""
     return minimum(row, total - 1)
 
@@ -173,7 +186,7 @@ def _rows_by_loop(
 
     def turn(variable: Value, _: list[Value]) -> tuple[()]:
         inner, number = scope.inner(), of_atom(Var(variable))
-        row = fixed(expander, _within(expander, first + number, operand.total))
+        row = fixed(expander, _within(first + number, operand.total))
         operand.own.bind(inner, operand.own.split(row))
         value = expander.widen(operand.element(expander, inner), lanes)
         expander.access("store", (square, value), number * lanes, lanes=lanes)
