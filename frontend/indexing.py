@@ -6,6 +6,7 @@ bool masks are turned into integers, which only eager tensors can.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from .errors import IndexingError, ShapeError, TraceError, UnsupportedError
 from .inplace import copy_, write
 from .symint import SymInt, dim_or_none
 from .tensor import Tensor, here, of_array
-from .viewing import permute_view, reshape_view, slice_view
+from .viewing import permute_view, regrouped, reshape_view, slice_view
 
 
 class Parsed(NamedTuple):
@@ -128,7 +129,7 @@ def _items(index: Any) -> list[Any]:
             items.extend(_nonzero(item))
         elif isinstance(item, np.integer):
             items.append(int(item))
-        elif isinstance(item, Tensor) and item.ndim == 0 and item._array is not None:
+        elif isinstance(item, Tensor) and item.ndim == 0:
             items.append(_scalar_index(item))
         else:
             items.append(item)
@@ -136,10 +137,11 @@ def _items(index: Any) -> list[Any]:
 
 
 def _scalar_index(item: Tensor) -> Any:
-    """A 0-d tensor indexes like an int where its number is known, else by gathering."""
+    """A 0-d tensor indexes like an int where its number is known, else by gathering. A Python
+    number in a trace becomes known."""
     if item.dtype.is_float:
         raise IndexingError(f"a tensor of {item.dtype.public} cannot index")
-    return int(item) if ambient.trace is None else item
+    return int(item) if ambient.trace is None or item._weak else item
 
 
 def _nonzero(mask: Tensor) -> list[Tensor]:
@@ -206,7 +208,7 @@ def slice_bounds(item: slice, size: Dim) -> tuple[Dim, Dim, int]:
     Raises:
         IndexingError: the step is 0.
     """
-    step = 1 if item.step is None else int(item.step)
+    step = 1 if item.step is None else _integer(item.step)
     if step == 0:
         raise IndexingError("the step of a slice cannot be 0")
     low, high = (_bound(item.start), _bound(item.stop))
@@ -226,7 +228,19 @@ def _bound(value: Any) -> Dim | None:
     if value is None:
         return None
     dim = dim_or_none(value)
-    return int(value.__index__()) if dim is None else dim
+    return _integer(value) if dim is None else dim
+
+
+def _integer(value: Any) -> int:
+    """What stands in a slice, as an int.
+
+    Raises:
+        IndexingError: it is no integer.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise IndexingError(f"a slice takes integers, not a {type(value).__name__}") from None
 
 
 def _clamped(bound: Dim | None, size: Dim, step: int, is_start: bool) -> Dim:
@@ -255,7 +269,7 @@ def _basic(tensor: Tensor, parsed: Parsed) -> Tensor:
     if not whole:
         view = slice_view(view, parsed.starts, parsed.sizes, parsed.steps)
     if tuple(parsed.shape) != view.type.shape or view is tensor:
-        reshaped = reshape_view(view, parsed.shape)
+        reshaped = regrouped(view, tuple(parsed.shape))
         assert reshaped is not None, "dropping and adding axes of size 1 needs no copy"
         view = reshaped
     return view

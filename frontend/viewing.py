@@ -66,8 +66,12 @@ def reshape_view(tensor: Tensor, shape: Sequence[Any], *, name: str = "view") ->
         ShapeError: the number of elements differs.
     """
     tensor = here(tensor)
-    wanted = resolved_shape(tensor, shape)
-    step = reshape_step(tensor.type.shape, wanted)
+    return regrouped(tensor, resolved_shape(tensor, shape))
+
+
+def regrouped(tensor: Tensor, shape: tuple[Dim, ...]) -> Tensor | None:
+    """As `reshape_view` of a tensor of the current mode, for a shape that is known to fit."""
+    step = reshape_step(tensor.type.shape, shape)
     if tensor._array is not None and tensor._array.flags.c_contiguous:
         return make_view(tensor, step, None)
     strides = step_strides(step, tensor.strides())

@@ -22,7 +22,7 @@ from sley.frontend.tensor import of_array
 from sley.frontend.trace import MISSING, Trace
 from sley.frontend.viewing import expand_view, permute_view, reshape_view
 from sley.ir.dims import symbol
-from sley.ir.dtypes import f32
+from sley.ir.dtypes import f32, i64
 from sley.ir.types import tensor_type
 
 A = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -332,6 +332,11 @@ def test_python_numbers_are_weak():
         with pytest.raises(Retrace) as caught:
             float(rate * 2.0)
         assert caught.value.kind == "number" and caught.value.subject == ("lr",)
+        place = trace.add_number(tensor_type(i64, ()), "i")
+        for use in (lambda: tensor(A)[place], lambda: tensor(A)[:place], lambda: range(place)):
+            with pytest.raises(Retrace) as caught:
+                use()
+            assert caught.value.subject == ("i",)
         before = rate
         rate *= 0.5
         assert rate is not before and not trace.inputs[0].is_written

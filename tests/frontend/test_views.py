@@ -80,6 +80,8 @@ def test_chains_of_slices_reach_the_same_elements(data):
         (1.0, "float"),
         ((Ellipsis, Ellipsis), "can only have one"),
         (slice(None, None, 0), "step"),
+        (slice(1.5), "float"),
+        (slice(None, None, 0.5), "float"),
         ([9], "out of range"),
         (tensor([1.5]), "float32"),
     ],
