@@ -145,7 +145,7 @@ def _same_place(a: Tensor, b: Tensor) -> bool:
     """Whether both are the same elements of the same memory, with the same history."""
     x, y = here(a), here(b)
     same = x.storage is y.storage and x.path == y.path and x.type is y.type
-    return same and (x.root() is y.root() or x.root().base is y.root().base is None)
+    return same and (x.root() is y.root() or not (x.requires_grad or y.requires_grad))
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:

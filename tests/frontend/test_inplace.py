@@ -384,6 +384,21 @@ def test_a_copy_of_a_computed_tensor_keeps_apart_from_it():
     check(program, V, requires_grad=True)
 
 
+def test_writing_a_view_to_its_own_place_does_nothing():
+    x = tensor(A)
+    x[0] = x[0]
+    x[1] += 1.0
+    assert x.storage.version == 1
+
+    def program(w):
+        y = w * 2.0
+        y.copy_(y.detach())  # the same elements, but another history
+        assert not y.requires_grad
+        (y * w).backward(tensor(V))
+
+    check(program, V, requires_grad=True)
+
+
 def test_under_no_grad_a_copy_takes_no_history():
     def program(w):
         y = w * 2.0
