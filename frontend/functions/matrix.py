@@ -10,7 +10,7 @@ from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, here, normal_axis
 from ..viewing import expand_view, permute_view
-from .arguments import cast, reshaped, shape_of, spelled
+from .arguments import as_input, cast, reshaped, shape_of, spelled
 from .joining import atleast_2d, cat
 from .shape import constant_pad, diagonal, unsqueeze
 
@@ -79,7 +79,7 @@ def _need_axes(name: str, *pairs: tuple[Tensor, int]) -> None:
             )
 
 
-def matmul(input: Tensor, other: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Any) -> Tensor:
     """The matrix product: of vectors their dot product, of a matrix and a vector the vector, of
     tensors with more axes the products of their last two, the others broadcast.
 
@@ -87,8 +87,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         ShapeError: 0-d operands, or sizes that do not fit.
         DTypeError: the dtypes differ.
     """
-    if not isinstance(other, Tensor):
-        raise DTypeError(f"matmul takes tensors, got a {type(other).__name__}")
+    other = as_input(other)
     if input.ndim == 0 or other.ndim == 0:
         raise ShapeError("matmul of a 0-d tensor", hint="use * for products of numbers")
     m, n = input.ndim, other.ndim
@@ -97,6 +96,11 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if m == 1:
         return _drop(matmul(unsqueeze(input, 0), other), -2)
     return _batched(input, other)
+
+
+def rmatmul(input: Tensor, other: Any) -> Tensor:
+    """other @ input, of a numpy array `other`."""
+    return matmul(as_input(other), input)
 
 
 def _drop(input: Tensor, axis: int) -> Tensor:

@@ -1,0 +1,119 @@
+"""Tensor methods that convert: dtypes, devices, new tensors of the same kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...ir.dtypes import ALL, DType, bf16, bool_, f16, f32, f64, i32, i64, u8
+from ..construct import tensor
+from ..errors import ArgumentError, DTypeError
+from ..tensor import Tensor, here
+from . import creation
+from .arguments import cast, device_checked
+
+_BY_PUBLIC = {d.public: d for d in ALL} | {"float": f32, "double": f64, "half": f16, "long": i64}
+
+
+def to_dtype(dtype: Any) -> DType:
+    """A dtype by itself, its name ("float32"), or Python's bool, int, float.
+
+    Raises:
+        DTypeError: it is none of these.
+    """
+    if isinstance(dtype, DType):
+        return dtype
+    python = {bool: bool_, int: i64, float: f32}
+    if isinstance(dtype, type) and dtype in python:
+        return python[dtype]
+    if isinstance(dtype, str) and dtype in _BY_PUBLIC:
+        return _BY_PUBLIC[dtype]
+    raise DTypeError(f"{dtype!r} is no dtype")
+
+
+def to(
+    input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None,
+    non_blocking: bool = False, copy: bool = False,
+) -> Tensor:  # fmt: skip
+    """The tensor as a dtype, on a device, or as another tensor has them: `to(float32)`,
+    `to("cpu")`, `to("cpu", float32)`, `to(other)`. Itself where nothing changes and not `copy`.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    for arg in args:
+        if isinstance(arg, DType):
+            dtype = arg
+        elif isinstance(arg, Tensor):
+            dtype = here(arg).type.dtype
+        elif not isinstance(arg, bool):
+            device = arg
+    device_checked(device)
+    result = cast(input, dtype)
+    return result.clone() if copy and result is input else result
+
+
+def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The tensor as another dtype; without one, the name of its own: "sley.float32"."""
+    return repr(input.dtype) if dtype is None else cast(input, to_dtype(dtype))
+
+
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of `other`."""
+    return cast(input, here(other).type.dtype)
+
+
+def _converter(name: str, dtype: DType) -> Callable[..., Tensor]:
+    def convert(input: Tensor) -> Tensor:
+        return cast(input, dtype)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor as {dtype.public}; itself where it is."
+    return convert
+
+
+DTYPE_METHODS: dict[str, Callable[..., Tensor]] = {
+    name: _converter(name, dtype)
+    for name, dtype in {
+        "float": f32,
+        "double": f64,
+        "half": f16,
+        "bfloat16": bf16,
+        "int": i32,
+        "long": i64,
+        "bool": bool_,
+        "byte": u8,
+    }.items()
+}
+
+
+def cpu(input: Tensor) -> Tensor:
+    """The tensor itself: it is in the processor's memory."""
+    return input
+
+
+def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """Raises ArgumentError: there is no such device."""
+    raise ArgumentError("there is no device 'cuda'", hint="leave .cuda() out")
+
+
+def new_tensor(input: Tensor, data: Any, *, dtype: DType | None = None) -> Tensor:
+    """A tensor with a copy of `data`, of this dtype unless given."""
+    return tensor(data, dtype=dtype or here(input).type.dtype)
+
+
+def new_zeros(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """Zeros of shape `size`, of this dtype unless given."""
+    return creation.zeros(*size, dtype=dtype or here(input).type.dtype, device=device)
+
+
+def new_ones(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """Ones of shape `size`, of this dtype unless given."""
+    return creation.ones(*size, dtype=dtype or here(input).type.dtype, device=device)
+
+
+def new_full(
+    input: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None
+) -> Tensor:
+    """`fill_value` in the shape `size`, of this dtype unless given."""
+    return creation.full(size, fill_value, dtype=dtype or here(input).type.dtype, device=device)

@@ -1,0 +1,236 @@
+"""Nonlinear functions of single elements, and of rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ....ir.dtypes import DType
+from ...apply import elementwise
+from ...errors import ArgumentError
+from ...functions.arguments import array_names, cast, shape_of, spelled
+from ...functions.math import (
+    abs,
+    add,
+    cast_float,
+    clamp,
+    erf,
+    exp,
+    expm1,
+    gt,
+    le,
+    log,
+    log1p,
+    lt,
+    mul,
+    neg,
+    sigmoid,
+    sub,
+    tanh,
+    true_divide,
+    where,
+)
+from ...functions.random import rand
+from ...functions.reduction import reduce, wide
+from ...functions.special import log_sigmoid
+from ...inplace import update
+from ...tensor import Tensor, here, normal_axis
+
+logsigmoid = log_sigmoid
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0), with the gradient 0 at 0; NaN stays."""
+    result = where(le(input, 0), 0, input)
+    return update(input, result, "relu_") if inplace else result
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6)."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """x within [min_val, max_val], else the nearer of both, with the gradient 0 there."""
+    low = where(le(input, min_val), min_val, input)
+    result = where(elementwise("ge", low, max_val), max_val, low)
+    return update(input, result, "hardtanh_") if inplace else result
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x above 0, negative_slope * x below."""
+    result = where(gt(input, 0), input, mul(input, negative_slope))
+    return update(input, result, "leaky_relu_") if inplace else result
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x above 0, weight * x below; one weight, or one for each channel (axis 1)."""
+    if weight.numel() != 1 and input.ndim > 1:
+        weight = weight.reshape([-1] + [1] * (input.ndim - 2))  # type: ignore[attr-defined]
+    return where(gt(input, 0), input, mul(input, weight))
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x above 0, alpha * (e ** x - 1) below."""
+    low = mul(expm1(where(gt(input, 0), 0, input)), alpha)
+    result = where(gt(input, 0), input, low)
+    return update(input, result, "elu_") if inplace else result
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """elu with the alpha and scale that keep mean and variance (Klambauer et al., 2017)."""
+    scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+    result = mul(elu(input, alpha), scale)
+    return update(input, result, "selu_") if inplace else result
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x above 0, alpha * (e ** (x / alpha) - 1) below."""
+    low = mul(expm1(true_divide(where(gt(input, 0), 0, input), alpha)), alpha)
+    result = where(gt(input, 0), input, low)
+    return update(input, result, "celu_") if inplace else result
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x * Phi(x), Phi being the normal distribution's; "tanh" approximates it.
+
+    Raises:
+        ArgumentError: `approximate` is neither "none" nor "tanh".
+    """
+    if approximate == "none":
+        return mul(mul(input, 0.5), add(erf(mul(input, math.sqrt(0.5))), 1))
+    if approximate != "tanh":
+        raise ArgumentError(f"gelu: approximate={approximate!r} is neither 'none' nor 'tanh'")
+    cubic = mul(mul(mul(input, input), input), 0.044715)
+    inner = mul(add(input, cubic), math.sqrt(2 / math.pi))
+    return mul(mul(input, 0.5), add(tanh(inner), 1))
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x)."""
+    result = mul(input, sigmoid(input))
+    return update(input, result, "silu_") if inplace else result
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x))."""
+    result = mul(input, tanh(softplus(input)))
+    return update(input, result, "mish_") if inplace else result
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
+    scaled = mul(input, beta)
+    linear = gt(scaled, threshold)
+    return where(linear, input, true_divide(log1p(exp(where(linear, 0, scaled))), beta))
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return true_divide(input, add(abs(input), 1))
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return sub(input, tanh(input))
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, 0 where it is nearer."""
+    return where(
+        gt(input, lambd), sub(input, lambd), where(lt(input, -lambd), add(input, lambd), 0)
+    )
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x, but 0 within [-lambd, lambd]."""
+    return where(le(abs(input), lambd), 0, input)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """x / 6 + 1 / 2 within [0, 1]."""
+    result = true_divide(hardtanh(add(input, 3), 0.0, 6.0), 6)
+    return update(input, result, "hardsigmoid_") if inplace else result
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * hardsigmoid(x)."""
+    result = mul(input, hardsigmoid(input))
+    return update(input, result, "hardswish_") if inplace else result
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x above the threshold, else `value`."""
+    result = where(gt(input, threshold), input, value)
+    return update(input, result, "threshold_") if inplace else result
+
+
+@array_names
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of `dim` times the sigmoid of the second.
+
+    Raises:
+        ArgumentError: the axis has an odd size.
+    """
+    axis = normal_axis(dim, input.ndim)
+    size = spelled(shape_of(input)[axis])
+    if isinstance(size, int) and size % 2:
+        raise ArgumentError(f"glu: the axis {dim} has the odd size {size}")
+    first = input.narrow(axis, 0, size // 2)  # type: ignore[attr-defined]
+    second = input.narrow(axis, size // 2, size // 2)  # type: ignore[attr-defined]
+    return mul(first, sigmoid(second))
+
+
+# Rows
+
+
+def _shifted(input: Tensor, dim: Any, dtype: DType | None) -> tuple[Tensor, tuple[int, ...]]:
+    """The elements minus the largest along `dim`, in float32 for the halves."""
+    operand = wide(cast_float(cast(input, dtype)))
+    axes = (normal_axis(dim, input.ndim),) if input.ndim else ()
+    top = reduce("reduce_max", elementwise("stop_gradient", operand), axes, True, ties="first")
+    return elementwise("sub", operand, top), axes
+
+
+def _row_dtype(input: Tensor, dtype: DType | None) -> DType:
+    return dtype or here(cast_float(input)).type.dtype
+
+
+@array_names
+def softmax(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`, without overflow; computed in float32 for the halves."""
+    shifted, axes = _shifted(input, dim, dtype)
+    e = exp(shifted)
+    total = reduce("reduce_sum", e, axes, True)
+    return cast(elementwise("div", e, total), _row_dtype(input, dtype))
+
+
+@array_names
+def log_softmax(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tensor:
+    """log(softmax(x)) along `dim`, without overflow; computed in float32 for the halves."""
+    shifted, axes = _shifted(input, dim, dtype)
+    total = reduce("reduce_sum", exp(shifted), axes, True)
+    return cast(elementwise("sub", shifted, log(total)), _row_dtype(input, dtype))
+
+
+@array_names
+def softmin(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tensor:
+    """softmax(-x) along `dim`."""
+    return softmax(neg(input), dim, dtype=dtype)
+
+
+@array_names
+def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, dim: int = -1) -> Tensor:
+    """softmax((logits + Gumbel noise) / tau); `hard`: one-hot forward, with the soft gradient
+    (Jang et al., 2016)."""
+    shape = [spelled(n) for n in shape_of(logits)]
+    drawn = clamp(rand(shape), min=2.0**-25)
+    soft = softmax(true_divide(sub(logits, log(neg(log(drawn)))), tau), dim)
+    if not hard:
+        return soft
+    best = reduce("reduce_max", elementwise("stop_gradient", soft), (normal_axis(dim, soft.ndim),),
+                  True, ties="first")  # fmt: skip
+    one = cast(elementwise("eq", elementwise("stop_gradient", soft), best), soft.dtype)
+    return add(sub(one, elementwise("stop_gradient", soft)), soft)

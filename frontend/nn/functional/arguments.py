@@ -1,0 +1,37 @@
+"""How the functions of neural networks read their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import ArgumentError
+
+
+def per_axis(value: Any, count: int, name: str) -> tuple[Any, ...]:
+    """One number for each of `count` axes, of one for all or of as many.
+
+    Raises:
+        ArgumentError: the number of numbers differs.
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) == 1:
+            return tuple(value) * count
+        if len(value) != count:
+            raise ArgumentError(f"{name}={value!r} has {len(value)} numbers for {count} axes")
+        return tuple(value)
+    return (value,) * count
+
+
+def reduced(values: Any, reduction: str, name: str) -> Any:
+    """A loss of each element joined as `reduction` says: "mean", "sum" or "none".
+
+    Raises:
+        ArgumentError: another reduction.
+    """
+    if reduction == "none":
+        return values
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "sum":
+        return values.sum()
+    raise ArgumentError(f"{name}: reduction={reduction!r} is not 'mean', 'sum' or 'none'")

@@ -1,0 +1,202 @@
+"""Losses of classes: cross entropy and its relatives."""
+
+from __future__ import annotations
+
+from ...apply import elementwise
+from ...context import ambient
+from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError
+from ...functions.arguments import cast, count_of, reshaped, shape_of, spelled, with_ones
+from ...functions.creation import iota
+from ...functions.math import add, clamp, eq, exp, log, log1p, mul, ne, neg, sub, true_divide, where
+from ...functions.reduction import reduce, wide
+from ...functions.special import log_sigmoid, xlogy
+from ...tensor import Tensor, here
+from .arguments import reduced
+
+
+def _class_axis(input: Tensor) -> int:
+    return 0 if input.ndim == 1 else 1
+
+
+def _log_probabilities(input: Tensor, axis: int) -> Tensor:
+    """log(softmax) along `axis`: the row kernel's first part."""
+    top = reduce("reduce_max", elementwise("stop_gradient", input), (axis,), True, ties="first")
+    shifted = sub(input, top)
+    return sub(shifted, log(reduce("reduce_sum", exp(shifted), (axis,), True)))
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log(softmax(input)[target]) along the class axis: of logits [N, C, ...] (or [C]) and class
+    numbers [N, ...], or probabilities of the shape of `input`. Computed in float32 for the halves.
+
+    `weight` [C] scales the classes, targets equal to `ignore_index` do not count, and the mean is
+    over the weights that count. `label_smoothing` mixes the target with the uniform distribution
+    (Szegedy et al., 2016).
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        IndexingError: a class number is out of range (eager).
+        ArgumentError: label_smoothing is not in [0, 1], or an unknown reduction.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"cross_entropy: label_smoothing={label_smoothing} is not in [0, 1]")
+    if input.ndim == 0:
+        raise ShapeError("cross_entropy of a 0-d tensor")
+    axis = _class_axis(input)
+    logits = _log_probabilities(wide(input), axis)
+    dtype = here(input).type.dtype
+    if here(target).type.dtype.is_float:
+        _need_shape(target, shape_of(input), "cross_entropy")
+        loss = _soft_loss(logits, target, weight, reduction, label_smoothing, axis)
+    else:
+        _check_classes(input, target, ignore_index, axis, "cross_entropy")
+        loss = _hard_loss(logits, target, weight, ignore_index, reduction, label_smoothing, axis)
+    return cast(loss, dtype)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target] along the class axis, of log probabilities [N, C, ...] (or [C]) and class
+    numbers [N, ...]; else as `cross_entropy`.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        IndexingError: a class number is out of range (eager).
+    """
+    axis = _class_axis(input)
+    _check_classes(input, target, ignore_index, axis, "nll_loss")
+    loss = _hard_loss(wide(input), target, weight, ignore_index, reduction, 0.0, axis)
+    return cast(loss, here(input).type.dtype)
+
+
+def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
+    found = [spelled(n) for n in shape_of(target)]
+    if len(found) != len(wanted) or not all(a == spelled(b) for a, b in zip(found, wanted)):
+        raise ShapeError(f"{name}: the target has the shape {found}, expected {list(wanted)}")
+
+
+def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> None:
+    if here(target).type.dtype.kind not in ("int", "uint"):
+        raise DTypeError(f"{name}: class numbers are {here(target).type.dtype.public}")
+    shape = shape_of(input)
+    _need_shape(target, shape[:axis] + shape[axis + 1 :], name)
+    if ambient.trace is not None:
+        return
+    wrong = (target.array < 0) | (target.array >= shape[axis])
+    if wrong.any() and (wrong & (target.array != ignore)).any():
+        bad = target.array[wrong & (target.array != ignore)].flat[0]
+        raise IndexingError(f"{name}: class {bad} is not in 0 .. {shape[axis] - 1}")  # type: ignore[operator]
+
+
+def _hard_loss(
+    logp: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str,
+    smoothing: float, axis: int,
+) -> Tensor:  # fmt: skip
+    sizes = [spelled(n) for n in shape_of(logp)]
+    place = with_ones(target, (axis,))
+    hits = eq(iota(sizes, axis, here(target).type.dtype), place)
+    counted = ne(target, ignore)
+    share = _weights(weight, hits, counted, logp, axis)
+    picked = reduce("reduce_sum", where(hits, logp, 0), (axis,), False)
+    loss = where(counted, neg(mul(picked, share) if weight is not None else picked), 0)
+    if smoothing:
+        spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
+        smooth = where(counted, neg(reduce("reduce_sum", spread, (axis,), False)), 0)
+        part = true_divide(smoothing, sizes[axis])
+        loss = add(mul(loss, 1 - smoothing), mul(smooth, part))
+    if reduction == "mean":
+        return true_divide(loss.sum(), share.sum())  # type: ignore[attr-defined]
+    return reduced(loss, reduction, "cross_entropy")
+
+
+def _per_class(weight: Tensor, logp: Tensor, axis: int) -> Tensor:
+    """The class weights along `axis`."""
+    shape = [-1 if a == axis else 1 for a in range(logp.ndim)]
+    return reshaped(cast(weight, here(logp).type.dtype), shape)
+
+
+def _weights(
+    weight: Tensor | None, hits: Tensor, counted: Tensor, logp: Tensor, axis: int
+) -> Tensor:
+    """How much each element counts in the mean."""
+    if weight is None:
+        return cast(counted, here(logp).type.dtype)
+    chosen = where(hits, _per_class(weight, logp, axis), 0)
+    return where(counted, reduce("reduce_sum", chosen, (axis,), False), 0)
+
+
+def _soft_loss(
+    logp: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
+) -> Tensor:
+    shares = cast(target, here(logp).type.dtype)
+    if smoothing:
+        count = spelled(shape_of(logp)[axis])
+        shares = add(mul(shares, 1 - smoothing), true_divide(smoothing, count))
+    if weight is not None:
+        shares = mul(shares, _per_class(weight, logp, axis))
+    loss = neg(reduce("reduce_sum", mul(logp, shares), (axis,), False))
+    if reduction == "mean":
+        return true_divide(loss.sum(), count_of(loss, range(loss.ndim)))  # type: ignore[attr-defined]
+    return reduced(loss, reduction, "cross_entropy")
+
+
+# Two classes
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """-(t log(x) + (1 - t) log(1 - x)) of probabilities x; logarithms count as at least -100."""
+    _need_shape(target, shape_of(input), "binary_cross_entropy")
+    one, other = clamp(log(input), min=-100), clamp(log1p(neg(input)), min=-100)
+    loss = neg(add(mul(target, one), mul(sub(1, target), other)))
+    loss = loss if weight is None else mul(loss, weight)
+    return reduced(loss, reduction, "binary_cross_entropy")
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(input), without overflow; `pos_weight` scales the part of
+    the target."""
+    _need_shape(target, shape_of(input), "binary_cross_entropy_with_logits")
+    rest = mul(sub(1, target), input)
+    factor = 1 if pos_weight is None else add(mul(sub(pos_weight, 1), target), 1)
+    loss = sub(rest, mul(log_sigmoid(input), factor))
+    loss = loss if weight is None else mul(loss, weight)
+    return reduced(loss, reduction, "binary_cross_entropy_with_logits")
+
+
+def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """log(1 + exp(-target * input)), of targets 1 and -1."""
+    return reduced(neg(log_sigmoid(mul(target, input))), reduction, "soft_margin_loss")
+
+
+def kl_div(
+    input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """target * (log(target) - input), of log probabilities `input`; "batchmean" divides the sum by
+    the size of the batch."""
+    if log_target:
+        loss = mul(exp(target), sub(target, input))
+    else:
+        loss = sub(xlogy(target, target), mul(target, input))
+    if reduction == "batchmean":
+        return true_divide(loss.sum(), spelled(shape_of(input)[0]))  # type: ignore[attr-defined]
+    return reduced(loss, reduction, "kl_div")

@@ -1,0 +1,198 @@
+"""Lookups, paddings, attention, images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...apply import apply, elementwise
+from ...errors import ArgumentError, IndexingError, UnsupportedError
+from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
+from ...functions.creation import iota
+from ...functions.joining import cat, flip, repeat_interleave
+from ...functions.math import add, eq, mul, where
+from ...functions.matrix import matmul
+from ...functions.shape import constant_pad, permute, transpose
+from ...tensor import Tensor, here
+from ...viewing import expand_view, narrow_view
+from .activation import softmax
+from .arguments import per_axis
+from .normalization import dropout
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """The rows of `weight` [n, d] that the integers of `input` name: [..., d]. The row
+    `padding_idx` gets no gradient.
+
+    Raises:
+        IndexingError: a number is out of range (eager).
+    """
+    if here(input).type.dtype.kind not in ("int", "uint"):
+        raise IndexingError(f"embedding: indices are {here(input).type.dtype.public}")
+    rows = apply("gather", [weight, input], axis=0)
+    if padding_idx is None:
+        return rows
+    if padding_idx < 0:
+        padding_idx = spelled(shape_of(weight)[0]) + padding_idx
+    padded = with_ones(eq(input, padding_idx), (input.ndim,))
+    return where(padded, elementwise("stop_gradient", rows), rows)
+
+
+# Paddings
+
+
+def pad(input: Tensor, pad: Sequence[Any], mode: str = "constant", value: Any = None) -> Tensor:
+    """Elements before and after axes: `pad` is (before, after) of the last axis, then of the one
+    before it, and so on; negative numbers cut. `mode` says which: "constant" (`value`, 0),
+    "reflect", "replicate", "circular".
+
+    Raises:
+        ArgumentError: an odd number of sizes, too many, or another mode.
+    """
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise ArgumentError(f"pad: {len(pad)} sizes for a tensor with {input.ndim} axes")
+    pairs = [(pad[k], pad[k + 1]) for k in range(0, len(pad), 2)]
+    if mode == "constant":
+        rest = [0] * (input.ndim - len(pairs))
+        low = rest + [p for p, _ in reversed(pairs)]
+        high = rest + [p for _, p in reversed(pairs)]
+        return constant_pad(input, low, high, 0 if value is None else value)
+    if mode not in ("reflect", "replicate", "circular"):
+        raise ArgumentError(f"pad: mode={mode!r} is not constant, reflect, replicate or circular")
+    for k, (low_, high_) in enumerate(pairs):
+        input = _extended(input, input.ndim - 1 - k, low_, high_, mode)
+    return input
+
+
+def _extended(input: Tensor, axis: int, low: int, high: int, mode: str) -> Tensor:
+    size = spelled(shape_of(input)[axis])
+    reach = size - 1 if mode == "reflect" else size
+    if mode != "replicate" and not (low <= reach and high <= reach):
+        raise ArgumentError(f"pad: {mode} by {low}, {high} of an axis of size {size}")
+    parts = [input]
+    if low:
+        parts.insert(0, _edge(input, axis, size, low, mode, False))
+    if high:
+        parts.append(_edge(input, axis, size, high, mode, True))
+    return cat(parts, axis) if len(parts) > 1 else input
+
+
+def _edge(input: Tensor, axis: int, size: Any, count: int, mode: str, after: bool) -> Tensor:
+    """What stands before (or after) the axis."""
+    if mode == "replicate":
+        last = narrow_view(input, axis, size - 1 if after else 0, 1)
+        sizes = [spelled(n) for n in shape_of(last)]
+        sizes[axis] = count
+        return expand_view(last, sizes)
+    if mode == "circular":
+        return narrow_view(input, axis, 0 if after else size - count, count)
+    return flip(narrow_view(input, axis, size - 1 - count if after else 1, count), axis)
+
+
+# Attention
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(query @ key.T * scale + mask) @ value, of [..., L, E], [..., S, E], [..., S, V].
+
+    A bool mask says what takes part, another is added. `is_causal`: position i sees only j <= i.
+    `enable_gqa` repeats the heads (axis -3) of key and value.
+
+    Raises:
+        ArgumentError: both a mask and `is_causal`.
+    """
+    if attn_mask is not None and is_causal:
+        raise ArgumentError("scaled_dot_product_attention: attn_mask and is_causal")
+    width = spelled(shape_of(query)[-1])
+    factor = 1 / math.sqrt(width) if scale is None else scale
+    if enable_gqa:
+        heads = spelled(shape_of(query)[-3]) // spelled(shape_of(key)[-3])
+        key, value = repeat_interleave(key, heads, -3), repeat_interleave(value, heads, -3)
+    scores = mul(matmul(query, transpose(key, -2, -1)), factor)
+    sizes = [spelled(n) for n in shape_of(scores)[-2:]]
+    if is_causal:
+        attn_mask = elementwise("ge", iota(sizes, 0), iota(sizes, 1))
+    if attn_mask is not None:
+        if here(attn_mask).type.dtype.kind == "bool":
+            scores = where(attn_mask, scores, -math.inf)
+        else:
+            scores = add(scores, cast(attn_mask, here(scores).type.dtype))
+    shares = dropout(softmax(scores, -1), dropout_p, dropout_p > 0)
+    return matmul(shares, value)
+
+
+# Images
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """[..., C r r, H, W] as [..., C, H r, W r] (Shi et al., 2016)."""
+    *outer, channels, height, width = (spelled(n) for n in shape_of(input))
+    r = upscale_factor
+    split = reshaped(input, [*outer, channels // (r * r), r, r, height, width])
+    n = len(outer)
+    moved = permute(split, *range(n + 1), n + 3, n + 1, n + 4, n + 2)
+    return reshaped(moved, [*outer, channels // (r * r), height * r, width * r])
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """[..., C, H r, W r] as [..., C r r, H, W]."""
+    *outer, channels, height, width = (spelled(n) for n in shape_of(input))
+    r = downscale_factor
+    split = reshaped(input, [*outer, channels, height // r, r, width // r, r])
+    n = len(outer)
+    moved = permute(split, *range(n + 1), n + 2, n + 4, n + 1, n + 3)
+    return reshaped(moved, [*outer, channels * r * r, height // r, width // r])
+
+
+def unfold(
+    input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """The windows of images [N, C, H, W] as columns: [N, C KH KW, L]."""
+    sizes, dilations, pads, strides = (
+        per_axis(v, 2, n)
+        for v, n in ((kernel_size, "kernel_size"), (dilation, "dilation"), (padding, "padding"),
+                     (stride, "stride"))
+    )  # fmt: skip
+    padded = constant_pad(input, (0, 0, *pads), (0, 0, *pads), 0) if any(pads) else input
+    windows = apply(
+        "window", [padded], axes=(2, 3), sizes=sizes, strides=strides, dilations=dilations
+    )
+    batch, channels, height, width, *_ = (spelled(n) for n in shape_of(windows))
+    columns = permute(windows, 0, 1, 4, 5, 2, 3)
+    return reshaped(columns, [batch, channels * sizes[0] * sizes[1], height * width])
+
+
+def interpolate(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest"
+) -> Tensor:
+    """[N, C, ...] with axes enlarged by whole factors, each element repeated ("nearest").
+
+    Raises:
+        UnsupportedError: another mode, or a factor that is not whole.
+        ArgumentError: neither or both of size and scale_factor.
+    """
+    axes = input.ndim - 2
+    if (size is None) == (scale_factor is None):
+        raise ArgumentError("interpolate needs either size or scale_factor")
+    if mode != "nearest":
+        raise UnsupportedError(f"interpolate: mode={mode!r}", hint="mode='nearest' is there")
+    own = [spelled(n) for n in shape_of(input)[2:]]
+    if size is None:
+        factors = per_axis(scale_factor, axes, "scale_factor")
+    else:
+        factors = tuple(s / n for s, n in zip(per_axis(size, axes, "size"), own, strict=True))
+    for axis, factor in enumerate(factors, start=2):
+        if factor != int(factor) or factor < 1:
+            raise UnsupportedError(f"interpolate by the factor {factor}", hint="use a whole factor")
+        input = repeat_interleave(input, int(factor), axis)
+    return input

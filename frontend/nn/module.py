@@ -1,0 +1,517 @@
+"""`Module`: parameters, buffers and submodules by attribute, and what is done to all of them.
+
+Writes of attributes move the epoch and are noted by a trace, which can undo them; reads during a
+trace are noted, since its program depends on them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ...ir.dtypes import DType
+from ..context import ambient, setting
+from ..epoch import epoch
+from ..errors import ArgumentError, DTypeError
+from ..functions.arguments import device_checked
+from ..tensor import Tensor
+from ..trace import MISSING
+from .parameter import Buffer, Parameter
+
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
+class _Entry:
+    """A key of a dict as an attribute, so that a trace can put it back."""
+
+    def __init__(self, table: dict[str, Any], name: str) -> None:
+        self._table = table
+        self._name = name
+
+    @property
+    def value(self) -> Any:
+        return self._table[self._name]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._table[self._name] = value
+
+    @value.deleter
+    def value(self) -> None:
+        del self._table[self._name]
+
+
+class Handle:
+    """Of a registered hook; `remove()` takes it away again."""
+
+    def __init__(self, hooks: dict[int, Any]) -> None:
+        self._hooks = hooks
+        self.key = max(hooks, default=-1) + 1
+
+    def remove(self) -> None:
+        self._hooks.pop(self.key, None)
+        epoch.count += 1
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` did not find, and found without a place."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing={self.missing_keys}, unexpected={self.unexpected_keys})"
+
+
+class Module:
+    """Base of all layers and models. Subclasses call `super().__init__()`, set parameters and
+    submodules as attributes, and define `forward`.
+
+    Attributes:
+        training: whether `train()` was called last, and not `eval()`.
+    """
+
+    reports_reads = True  # to the trace: attributes need no other guard
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+
+    def __init__(self) -> None:
+        put = object.__setattr__
+        put(self, "training", True)
+        put(self, "_parameters", {})
+        put(self, "_buffers", {})
+        put(self, "_modules", {})
+        put(self, "_not_saved", set())
+        put(self, "_forward_hooks", OrderedDict())
+        put(self, "_forward_pre_hooks", OrderedDict())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; defined by each subclass."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._forward_hooks and not self._forward_pre_hooks:
+            return self.forward(*args, **kwargs)
+        for hook in list(self._forward_pre_hooks.values()):
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        result = self.forward(*args, **kwargs)
+        for hook in list(self._forward_hooks.values()):
+            changed = hook(self, args, result)
+            result = result if changed is None else changed
+        return result
+
+    # Attributes
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if ambient.trace is not None and name in object.__getattribute__(self, "__dict__"):
+            ambient.trace.record_read("attribute", self, name, value)
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
+        for table in _TABLES:
+            if table in own and name in own[table]:
+                value = own[table][name]
+                if ambient.trace is not None:
+                    ambient.trace.record_read("attribute", self, name, value)
+                return value
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        table = self._table_for(name, value)
+        if table is None:
+            _note_attribute(self, name)
+            object.__setattr__(self, name, value)
+            return
+        for other in (self.__dict__, *(self.__dict__[t] for t in _TABLES)):
+            if other is not table and name in other:
+                _drop(other, name)
+        if isinstance(value, Buffer) and not value.persistent:
+            self.__dict__["_not_saved"].add(name)
+        _put(table, name, value)
+
+    def _table_for(self, name: str, value: Any) -> dict[str, Any] | None:
+        """Where an attribute of this value belongs; None for an ordinary one.
+
+        Raises:
+            ArgumentError: `super().__init__()` was not called yet.
+            DTypeError: a parameter, buffer or module would be replaced by something else.
+        """
+        own = self.__dict__
+        kinds = {Parameter: "_parameters", Buffer: "_buffers", Module: "_modules"}
+        for kind, key in kinds.items():
+            if isinstance(value, kind):
+                if key not in own:
+                    raise ArgumentError(
+                        f"{type(self).__name__}.{name} is set before super().__init__() was called"
+                    )
+                return own[key]
+        for key in _TABLES:
+            if key not in own or name not in own[key]:
+                continue
+            if value is not None and not (key == "_buffers" and isinstance(value, Tensor)):
+                raise DTypeError(
+                    f"{type(self).__name__}.{name} is registered in {key[1:]}; a "
+                    f"{type(value).__name__} cannot replace it",
+                    hint="delete the attribute first",
+                )
+            return own[key]
+        return None
+
+    def __delattr__(self, name: str) -> None:
+        for key in _TABLES:
+            if name in self.__dict__[key]:
+                _drop(self.__dict__[key], name)
+                self.__dict__["_not_saved"].discard(name)
+                return
+        _note_attribute(self, name)
+        object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        names = [name for key in _TABLES for name in self.__dict__[key]]
+        return sorted({*object.__dir__(self), *names})
+
+    # Registering
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Add a parameter, or None for one that is left out."""
+        self._check_name(name, "_parameters")
+        if param is not None and not isinstance(param, Parameter):
+            raise DTypeError(f"parameter {name!r} is a {type(param).__name__}, not a Parameter")
+        _put(self._parameters, name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is state but no parameter; not saved unless `persistent`."""
+        self._check_name(name, "_buffers")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise DTypeError(f"buffer {name!r} is a {type(tensor).__name__}, not a Tensor")
+        if persistent:
+            self._not_saved.discard(name)
+        else:
+            self._not_saved.add(name)
+        _put(self._buffers, name, tensor)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule."""
+        self._check_name(name, "_modules")
+        if module is not None and not isinstance(module, Module):
+            raise DTypeError(f"{name!r} is a {type(module).__name__}, not a Module")
+        _put(self._modules, name, module)
+
+    add_module = register_module
+
+    def _check_name(self, name: str, table: str) -> None:
+        if table not in self.__dict__:
+            raise ArgumentError(f"{name!r} is registered before super().__init__() was called")
+        if not isinstance(name, str) or not name or "." in name:
+            raise ArgumentError(f"{name!r} cannot be the name of a parameter, buffer or module")
+        if name not in self.__dict__[table] and hasattr(self, name):
+            raise ArgumentError(f"{type(self).__name__} has an attribute {name!r} already")
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, args, output)` after `forward`; a result replaces the output."""
+        return _hooked(self._forward_hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, args)` before `forward`; a result replaces the arguments."""
+        return _hooked(self._forward_pre_hooks, hook)
+
+    # Walking
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their dotted names; each once."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in list(self._modules.items()):
+            if module is not None:
+                below = f"{prefix}.{name}" if prefix else name
+                yield from module.named_modules(memo, below, remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The submodules directly in this one, with their names; each once."""
+        seen: set[Module] = set()
+        for name, module in list(self._modules.items()):
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        """The submodules directly in this one, each once."""
+        for _, module in self.named_children():
+            yield module
+
+    def _named(
+        self, table: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        modules = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+            if recurse
+            else [(prefix, self)]
+        )
+        seen: set[int] = set()
+        for path, module in modules:
+            for name, value in list(getattr(module, table).items()):
+                if value is None or (remove_duplicate and id(value) in seen):
+                    continue
+                seen.add(id(value))
+                yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted names; each once."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once."""
+        for _, value in self.named_parameters(recurse=recurse):
+            yield value
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their dotted names; each once."""
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers, each once."""
+        for _, value in self.named_buffers(recurse=recurse):
+            yield value
+
+    def get_submodule(self, target: str) -> Module:
+        """The module with a dotted name; "" is this one.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        module: Any = self
+        for name in target.split(".") if target else ():
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"{name!r} of {target!r} is no Module")
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter with a dotted name."""
+        path, _, name = target.rpartition(".")
+        return self.get_submodule(path)._parameters[name]  # type: ignore[return-value]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with a dotted name."""
+        path, _, name = target.rpartition(".")
+        return self.get_submodule(path)._buffers[name]  # type: ignore[return-value]
+
+    # What is done to all
+
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Call `function` with every module below this one, then with this one."""
+        for module in self.children():
+            module.apply(function)
+        function(self)
+        return self
+
+    def train(self, mode: bool = True) -> Module:
+        """Set `training` here and below."""
+        self.training = mode
+        for module in self.children():
+            module.train(mode)
+        return self
+
+    def eval(self) -> Module:
+        """`train(False)`."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Ask for gradients of all parameters, or no longer."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        epoch.count += 1
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with 0."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                with setting(grad_enabled=False):
+                    parameter.grad.zero_()
+
+    def to(self, *args: Any, **kwargs: Any) -> Module:
+        """Floating point parameters and buffers as another dtype, in place; a device must be the
+        processor."""
+        dtype, device = kwargs.get("dtype"), kwargs.get("device")
+        for arg in args:
+            if isinstance(arg, DType):
+                dtype = arg
+            elif isinstance(arg, Tensor):
+                dtype = arg.dtype
+            elif not isinstance(arg, bool):
+                device = arg
+        device_checked(device)
+        if dtype is not None:
+            if not dtype.is_float:
+                raise DTypeError(f"a module's dtype is floating point, not {dtype.public}")
+            self._convert(dtype)
+        return self
+
+    def _convert(self, dtype: DType) -> None:
+        with setting(grad_enabled=False):
+            for module in self.modules():
+                for table in (module._parameters, module._buffers):
+                    for tensor in table.values():
+                        if tensor is None or not tensor.dtype.is_float or tensor.dtype is dtype:
+                            continue
+                        tensor.data = tensor.detach().to(dtype)
+                        if tensor.grad is not None:
+                            tensor.grad = tensor.grad.to(dtype)
+        epoch.count += 1
+
+    def float(self) -> Module:
+        """All floating point parameters and buffers as float32."""
+        return self._with_dtype("float32")
+
+    def double(self) -> Module:
+        """All floating point parameters and buffers as float64."""
+        return self._with_dtype("float64")
+
+    def half(self) -> Module:
+        """All floating point parameters and buffers as float16."""
+        return self._with_dtype("float16")
+
+    def bfloat16(self) -> Module:
+        """All floating point parameters and buffers as bfloat16."""
+        return self._with_dtype("bfloat16")
+
+    def _with_dtype(self, name: str) -> Module:
+        from ..functions.conversion import to_dtype
+
+        return self.to(to_dtype(name))
+
+    def cpu(self) -> Module:
+        """The module itself: it is in the processor's memory."""
+        return self
+
+    # Saving
+
+    def state_dict(
+        self, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
+        """Parameters and persistent buffers by their dotted names, detached unless `keep_vars`."""
+        found: dict[str, Any] = OrderedDict() if destination is None else destination
+        for name, value in (*self._parameters.items(), *self._buffers.items()):
+            if value is not None and name not in self._not_saved:
+                found[prefix + name] = value if keep_vars else value.detach()
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(found, f"{prefix}{name}.", keep_vars)
+        return found
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
+        """Write what `state_dict` holds into parameters and buffers, in place.
+
+        Raises:
+            ArgumentError: `strict` and names are missing or unexpected, or a shape differs.
+        """
+        own = self.state_dict(keep_vars=True)
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        problems = []
+        if strict and missing:
+            problems.append(f"missing: {', '.join(missing)}")
+        if strict and unexpected:
+            problems.append(f"unexpected: {', '.join(unexpected)}")
+        for name, tensor in own.items():
+            if name in state_dict and tuple(state_dict[name].shape) != tuple(tensor.shape):
+                given = list(state_dict[name].shape)
+                problems.append(f"{name} has the shape {given}, expected {list(tensor.shape)}")
+        if problems:
+            raise ArgumentError(f"load_state_dict of {type(self).__name__}: {'; '.join(problems)}")
+        with setting(grad_enabled=False):
+            for name, tensor in own.items():
+                if name in state_dict:
+                    _load(tensor, state_dict[name], assign)
+        return IncompatibleKeys(missing, unexpected)
+
+    # Text
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses of the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        parts = []
+        for name, module in self._modules.items():
+            text = repr(module).replace("\n", "\n  ")
+            parts.append(f"  ({name}): {text}")
+        extra = self.extra_repr()
+        if not parts:
+            return f"{type(self).__name__}({extra})"
+        lines = [f"  {extra}"] if extra else []
+        return "\n".join([f"{type(self).__name__}(", *lines, *parts, ")"])
+
+
+def _note_attribute(owner: Any, name: str) -> None:
+    """Before an ordinary attribute is set or deleted."""
+    epoch.count += 1
+    if ambient.trace is not None:
+        old = object.__getattribute__(owner, "__dict__").get(name, MISSING)
+        ambient.trace.record_attribute_write(owner, name, old)
+
+
+def _note_entry(table: dict[str, Any], name: str) -> None:
+    epoch.count += 1
+    if ambient.trace is not None:
+        old = table.get(name, MISSING)
+        ambient.trace.record_attribute_write(_Entry(table, name), "value", old)
+
+
+def _put(table: dict[str, Any], name: str, value: Any) -> None:
+    _note_entry(table, name)
+    table[name] = value
+
+
+def _drop(table: dict[str, Any], name: str) -> None:
+    _note_entry(table, name)
+    del table[name]
+
+
+def _hooked(hooks: dict[int, Any], hook: Callable[..., Any]) -> Handle:
+    handle = Handle(hooks)
+    hooks[handle.key] = hook
+    epoch.count += 1
+    return handle
+
+
+def _load(tensor: Tensor, source: Any, assign: bool) -> None:
+    from ..construct import as_tensor
+
+    given = as_tensor(source)
+    if assign:
+        tensor.data = given.detach()
+    else:
+        tensor.copy_(given)
+
+
+__all__ = ["Handle", "IncompatibleKeys", "Module"]

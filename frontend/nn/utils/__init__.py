@@ -1,0 +1,12 @@
+"""`sley.nn.utils`: gradients clipped, parameters as one vector."""
+
+from .clipping import clip_grad_norm_, clip_grad_value_, get_total_norm
+from .vectors import parameters_to_vector, vector_to_parameters
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "get_total_norm",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
