@@ -1,9 +1,24 @@
-"""Optimizers: how parameters follow their gradients."""
+"""`sley.optim`: optimizers, whose whole step is one compiled program."""
 
 from . import lr_scheduler
-from .adam import Adam, AdamW
-from .adaptive import Adagrad, RMSprop
+from .adam import Adam, Adamax, AdamW, NAdam, RAdam
+from .adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from .group import ParamGroup
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "Optimizer",
+    "ParamGroup",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+]

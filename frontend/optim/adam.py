@@ -2,110 +2,273 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from ..apply import elementwise
-from ..errors import ArgumentError
+from ...ir.dtypes import f64
+from ..functions.arguments import cast
+from ..functions.creation import ones
+from ..functions.math import abs, add, clamp, gt, maximum, mul, pow, sqrt, sub, true_divide, where
+from ..functions.reduction import wide
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, check_number, step_count, zeros_like
+from .group import ParamGroup
+from .optimizer import Optimizer, gradient, like, put
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba, ICLR 2015): averages of the gradient and its square, corrected for their
-    start at 0; `weight_decay` is added to the gradient.
+def powers(group: ParamGroup, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The count of steps in float64, and 1 - beta ** step for both betas."""
+    count = cast(step, f64)
+    first, second = (sub(1, pow(beta, count)) for beta in group.numbers("betas"))
+    return count, first, second
 
-    Args:
-        params: parameters or groups, see `Optimizer`.
-        lr: learning rate, >= 0.
-        betas: decay of the two averages, each in [0, 1).
-        eps: added to the root in the denominator.
-        weight_decay: of the parameters.
-        amsgrad: divide by the largest average so far (Reddi et al., ICLR 2018).
-        maximize: climb instead.
+
+class _Moments(Optimizer):
+    """With running means of the gradient ("exp_avg") and of its square ("exp_avg_sq")."""
+
+    _counts = True
+    _names: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
+
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        for name in self._names:
+            if name not in state:
+                state[name] = like(parameter)
+
+    def _moved(self, group: ParamGroup, parameter: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """The running means after this gradient, which are also written back."""
+        beta1, beta2 = group.numbers("betas")
+        state = self.state[parameter]
+        before, square = wide(state["exp_avg"]), wide(state["exp_avg_sq"])
+        mean = add(before, mul(sub(grad, before), sub(1, beta1)))
+        square = add(mul(square, beta2), mul(mul(grad, grad), sub(1, beta2)))
+        put(state["exp_avg"], mean)
+        put(state["exp_avg_sq"], square)
+        return mean, square
+
+
+class Adam(_Moments):
+    """p -= lr * m / (sqrt(v) + eps), with m and v the running means of the gradient and of its
+    square, corrected for their start at 0 (Kingma and Ba, 2015). `amsgrad` takes the largest v so
+    far (Reddi et al., 2018). `foreach`, `fused` and `capturable` are accepted and mean nothing.
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a number is out of its range.
     """
 
-    decoupled = False
+    _decoupled = False
 
     def __init__(
         self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
+        params: Any,
+        lr: Any = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0,
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
     ) -> None:
-        for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            check_number(name, value)
-        if len(betas) != 2:
-            raise ArgumentError(f"betas is a pair, got {betas}")
-        for beta in betas:
-            check_number("a beta", beta, 0.0, 1.0)
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": tuple(betas),
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-            },
-        )
+        defaults = {
+            "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
+            "amsgrad": amsgrad, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
 
-    def make_state(self, param: Tensor, group: ParamGroup) -> State:
-        state = {
-            "step": step_count(),
-            "exp_avg": zeros_like(param),
-            "exp_avg_sq": zeros_like(param),
-        }
-        if group["amsgrad"]:
-            state["max_exp_avg_sq"] = zeros_like(param)
-        return state
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        super()._fill_state(group, parameter, state)
+        if group.option("amsgrad") and "max_exp_avg_sq" not in state:
+            state["max_exp_avg_sq"] = like(parameter)
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: ParamGroup) -> None:
-        if group["maximize"]:
-            grad = -grad
-        lr, (beta1, beta2) = group["lr"], group["betas"]
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        lr, eps = group.number("lr"), group.number("eps")
+        for step, counted in self._counted(group, parameters):
+            _, first, second = powers(group, step)
+            size, root = true_divide(lr, first), sqrt(second)
+            for parameter in counted:
+                value, grad = self._decayed(group, parameter)
+                mean, square = self._moved(group, parameter, grad)
+                if group.option("amsgrad"):
+                    state = self.state[parameter]
+                    square = maximum(wide(state["max_exp_avg_sq"]), square)
+                    put(state["max_exp_avg_sq"], square)
+                scale = add(true_divide(sqrt(square), root), eps)
+                put(parameter, sub(value, mul(true_divide(mean, scale), size)))
+
+    def _decayed(self, group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameter and its gradient, with weight decay in one of them."""
+        value, grad = wide(parameter), gradient(parameter, group)
         if group.uses("weight_decay"):
-            if self.decoupled:
-                param.mul_(1.0 - lr * group["weight_decay"])
+            decay = group.number("weight_decay")
+            if self._decoupled:
+                value = mul(value, sub(1, mul(group.number("lr"), decay)))
             else:
-                grad = grad + param * group["weight_decay"]
-        step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        step.add_(1.0)
-        mean.copy_(mean * beta1 + grad * (1.0 - beta1))
-        square.copy_(square * beta2 + grad * grad * (1.0 - beta2))
-        if group["amsgrad"]:
-            state["max_exp_avg_sq"].copy_(elementwise("maximum", state["max_exp_avg_sq"], square))
-            square = state["max_exp_avg_sq"]
-        correction1 = 1.0 - beta1**step
-        correction2 = elementwise("sqrt", 1.0 - beta2**step)
-        root = elementwise("sqrt", square) / correction2 + group["eps"]
-        param.sub_(mean / root * (lr / correction1))
+                grad = add(grad, mul(value, decay))
+        return value, grad
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019):
-    p -= lr * weight_decay * p before the step. Arguments and errors as `Adam`."""
+    """Adam with the weight decay beside the gradient: p *= 1 - lr * weight_decay first
+    (Loshchilov and Hutter, 2019)."""
 
-    decoupled = True
+    _decoupled = True
 
     def __init__(
         self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
+        params: Any,
+        lr: Any = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        capturable: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+class Adamax(_Moments):
+    """Adam with the largest recent gradient in the place of the mean square (Kingma and Ba,
+    2015)."""
+
+    _names = ("exp_avg", "exp_inf")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
+            "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        beta1, beta2 = group.numbers("betas")
+        for step, counted in self._counted(group, parameters):
+            size = true_divide(group.number("lr"), powers(group, step)[1])
+            for parameter in counted:
+                state, value = self.state[parameter], wide(parameter)
+                grad = gradient(parameter, group)
+                if group.uses("weight_decay"):
+                    grad = add(grad, mul(value, group.number("weight_decay")))
+                before = wide(state["exp_avg"])
+                mean = add(before, mul(sub(grad, before), sub(1, beta1)))
+                top = maximum(
+                    mul(wide(state["exp_inf"]), beta2), add(abs(grad), group.number("eps"))
+                )
+                put(state["exp_avg"], mean)
+                put(state["exp_inf"], top)
+                put(parameter, sub(value, mul(true_divide(mean, top), size)))
+
+
+class NAdam(_Moments):
+    """Adam with Nesterov's momentum (Dozat, 2016)."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
+            "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        super()._fill_state(group, parameter, state)
+        if "mu_product" not in state:
+            state["mu_product"] = ones((), dtype=f64)
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        lr, eps, beta1 = group.number("lr"), group.number("eps"), group.numbers("betas")[0]
+        for step, counted in self._counted(group, parameters):
+            count, _, second = powers(group, step)
+            decay = group.number("momentum_decay")
+            now, later = (
+                mul(beta1, sub(1, mul(pow(0.96, mul(add(count, k), decay)), 0.5))) for k in (0, 1)
+            )
+            for parameter in counted:
+                state = self.state[parameter]
+                product = mul(state["mu_product"], now)
+                put(state["mu_product"], product)
+                value, grad = self._decayed(group, parameter)
+                mean, square = self._moved(group, parameter, grad)
+                scale = add(sqrt(true_divide(square, second)), eps)
+                by_grad = true_divide(mul(lr, sub(1, now)), sub(1, product))
+                by_mean = true_divide(mul(lr, later), sub(1, mul(product, later)))
+                change = add(mul(true_divide(grad, scale), by_grad),
+                             mul(true_divide(mean, scale), by_mean))  # fmt: skip
+                put(parameter, sub(value, change))
+
+    def _decayed(self, group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
+        value, grad = wide(parameter), gradient(parameter, group)
+        if group.uses("weight_decay"):
+            decay = group.number("weight_decay")
+            if group.option("decoupled_weight_decay"):
+                value = mul(value, sub(1, mul(group.number("lr"), decay)))
+            else:
+                grad = add(grad, mul(value, decay))
+        return value, grad
+
+
+class RAdam(_Moments):
+    """Adam that adapts only once the variance of its step sizes is bounded (Liu et al., 2020)."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    _decayed = NAdam._decayed
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        lr, eps, beta2 = group.number("lr"), group.number("eps"), group.numbers("betas")[1]
+        for step, counted in self._counted(group, parameters):
+            count, first, second = powers(group, step)
+            limit = sub(true_divide(2, sub(1, beta2)), 1)
+            rho = sub(limit, true_divide(mul(mul(count, 2), pow(beta2, count)), second))
+            adapts = gt(rho, 5)
+            safe = clamp(rho, min=5.0)
+            over = mul(mul(sub(safe, 4), sub(safe, 2)), limit)
+            under = mul(mul(sub(limit, 4), sub(limit, 2)), safe)
+            rectified = mul(sqrt(true_divide(over, under)), sqrt(second))
+            for parameter in counted:
+                value, grad = self._decayed(group, parameter)
+                mean, square = self._moved(group, parameter, grad)
+                size = mul(true_divide(mean, first), lr)
+                adapted = true_divide(mul(size, rectified), add(sqrt(square), eps))
+                put(parameter, sub(value, where(adapts, adapted, size)))

@@ -1,128 +1,197 @@
-"""Optimizers that scale by past squares of the gradient, without a corrected mean."""
+"""Optimizers with a step size for each element: RMSprop, Adagrad, Adadelta, Rprop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
+from ..functions.creation import full_like
+from ..functions.math import add, clamp, mul, ne, sign, sqrt, sub, true_divide, where
+from ..functions.reduction import wide
+from ..tensor import Tensor
+from .group import ParamGroup
+from .optimizer import Optimizer, gradient, like, put
 
-from ..apply import elementwise
-from ..tensor import Tensor, of_array
-from .optimizer import Optimizer, ParamGroup, State, check_number, step_count, zeros_like
+
+def _decayed(group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
+    """The parameter and its gradient plus weight_decay times the parameter."""
+    value, grad = wide(parameter), gradient(parameter, group)
+    if group.uses("weight_decay"):
+        grad = add(grad, mul(value, group.number("weight_decay")))
+    return value, grad
+
+
+def _mean(before: Tensor, new: Tensor, keep: Tensor) -> Tensor:
+    """keep * before + (1 - keep) * new."""
+    return add(mul(wide(before), keep), mul(new, sub(1, keep)))
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Hinton, lecture 6e of "Neural Networks for Machine Learning", 2012), optionally
-    centred (Graves, arXiv:1308.0850) and with momentum.
-
-    Args:
-        params: parameters or groups, see `Optimizer`.
-        lr, alpha, eps, weight_decay, momentum: numbers >= 0; `alpha` is the decay of the squares.
-        centered: subtract the square of the mean gradient.
-        maximize: climb instead.
-
-    Raises:
-        ArgumentError: a number out of range.
-    """
+    """p -= lr * gradient / (sqrt(v) + eps), with v the running mean of its square; `centered`
+    subtracts the square of the running mean; with momentum the steps are accumulated (Hinton,
+    2012; Graves, 2013)."""
 
     def __init__(
         self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
+        params: Any,
+        lr: Any = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
+        weight_decay: float = 0,
+        momentum: float = 0,
         centered: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
     ) -> None:
-        numbers = {
-            "lr": lr,
-            "alpha": alpha,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-        }
-        for name, value in numbers.items():
-            check_number(name, value)
-        super().__init__(params, {**numbers, "centered": centered, "maximize": maximize})
+        defaults = {
+            "lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
+            "momentum": momentum, "centered": centered, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
 
-    def make_state(self, param: Tensor, group: ParamGroup) -> State:
-        state = {"square_avg": zeros_like(param)}
-        if group.uses("momentum"):
-            state["momentum_buffer"] = zeros_like(param)
-        if group["centered"]:
-            state["grad_avg"] = zeros_like(param)
-        return state
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        names = ["square_avg"]
+        names += ["momentum_buffer"] if group.uses("momentum") else []
+        names += ["grad_avg"] if group.option("centered") else []
+        for name in names:
+            if name not in state:
+                state[name] = like(parameter)
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: ParamGroup) -> None:
-        if group["maximize"]:
-            grad = -grad
-        if group.uses("weight_decay"):
-            grad = grad + param * group["weight_decay"]
-        alpha, square = group["alpha"], state["square_avg"]
-        square.copy_(square * alpha + grad * grad * (1.0 - alpha))
-        spread = square
-        if group["centered"]:
-            mean = state["grad_avg"]
-            mean.copy_(mean * alpha + grad * (1.0 - alpha))
-            spread = square - mean * mean
-        scaled = grad / (elementwise("sqrt", spread) + group["eps"])
-        if "momentum_buffer" in state:
-            buffer = state["momentum_buffer"]
-            buffer.copy_(buffer * group["momentum"] + scaled)
-            scaled = buffer
-        param.sub_(scaled * group["lr"])
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        lr, alpha = group.number("lr"), group.number("alpha")
+        for parameter in parameters:
+            state = self.state[parameter]
+            value, grad = _decayed(group, parameter)
+            square = _mean(state["square_avg"], mul(grad, grad), alpha)
+            put(state["square_avg"], square)
+            if group.option("centered"):
+                centre = _mean(state["grad_avg"], grad, alpha)
+                put(state["grad_avg"], centre)
+                square = sub(square, mul(centre, centre))
+            change = true_divide(grad, add(sqrt(square), group.number("eps")))
+            if group.uses("momentum"):
+                change = add(mul(wide(state["momentum_buffer"]), group.number("momentum")), change)
+                put(state["momentum_buffer"], change)
+            put(parameter, sub(value, mul(change, lr)))
 
 
 class Adagrad(Optimizer):
-    """Adagrad (Duchi et al., JMLR 2011): divides by the root of the sum of all squares.
+    """p -= lr / (1 + (step - 1) * lr_decay) * gradient / (sqrt(sum of its squares) + eps) (Duchi et
+    al., 2011)."""
 
-    Args:
-        params: parameters or groups, see `Optimizer`.
-        lr, lr_decay, weight_decay, initial_accumulator_value, eps: numbers >= 0.
-        maximize: climb instead.
-
-    Raises:
-        ArgumentError: a number out of range.
-    """
+    _counts = True
 
     def __init__(
         self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        lr_decay: float = 0.0,
-        weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0,
+        params: Any,
+        lr: Any = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
     ) -> None:
-        numbers = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "eps": eps,
-        }
-        for name, value in numbers.items():
-            check_number(name, value)
-        super().__init__(params, {**numbers, "maximize": maximize})
+        defaults = {
+            "lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps,
+            "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
 
-    def make_state(self, param: Tensor, group: ParamGroup) -> State:
-        start = group["initial_accumulator_value"].item()
-        total = np.full(param.type.shape, start, param.type.dtype.numpy)
-        return {"step": step_count(), "sum": of_array(total)}
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        if "sum" not in state:
+            start = group["initial_accumulator_value"]
+            state["sum"] = full_like(parameter.detach(), start)
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: ParamGroup) -> None:
-        if group["maximize"]:
-            grad = -grad
-        if group.uses("weight_decay"):
-            grad = grad + param * group["weight_decay"]
-        rate = group["lr"] / (1.0 + state["step"] * group["lr_decay"])
-        state["step"].add_(1.0)
-        total = state["sum"]
-        total.add_(grad * grad)
-        param.sub_(grad / (elementwise("sqrt", total) + group["eps"]) * rate)
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        for step, counted in self._counted(group, parameters):
+            slowed = add(mul(sub(step, 1), group.number("lr_decay")), 1)
+            size = true_divide(group.number("lr"), slowed)
+            for parameter in counted:
+                state = self.state[parameter]
+                value, grad = _decayed(group, parameter)
+                total = add(wide(state["sum"]), mul(grad, grad))
+                put(state["sum"], total)
+                scale = add(sqrt(total), group.number("eps"))
+                put(parameter, sub(value, mul(true_divide(grad, scale), size)))
+
+
+class Adadelta(Optimizer):
+    """p -= lr * gradient * sqrt(d + eps) / sqrt(v + eps), with v and d the running means of the
+    squares of gradients and of changes (Zeiler, 2012)."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        for name in ("square_avg", "acc_delta"):
+            if name not in state:
+                state[name] = like(parameter)
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        lr, rho, eps = (group.number(name) for name in ("lr", "rho", "eps"))
+        for parameter in parameters:
+            state = self.state[parameter]
+            value, grad = _decayed(group, parameter)
+            square = _mean(state["square_avg"], mul(grad, grad), rho)
+            before = sqrt(add(wide(state["acc_delta"]), eps))
+            change = mul(true_divide(before, sqrt(add(square, eps))), grad)
+            put(state["acc_delta"], _mean(state["acc_delta"], mul(change, change), rho))
+            put(state["square_avg"], square)
+            put(parameter, sub(value, mul(change, lr)))
+
+
+class Rprop(Optimizer):
+    """Each element has a step size of its own, which grows by etas[1] while the sign of the
+    gradient stays, and shrinks by etas[0] when it turns; then the element rests for a step
+    (Riedmiller and Braun, 1993)."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "etas": tuple(etas), "step_sizes": tuple(step_sizes), "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        if "prev" not in state:
+            state["prev"] = like(parameter)
+            state["step_size"] = full_like(parameter.detach(), group["lr"])
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        (shrink, grow), (least, most) = group.numbers("etas"), group.numbers("step_sizes")
+        for parameter in parameters:
+            state, value = self.state[parameter], wide(parameter)
+            grad = gradient(parameter, group)
+            turn = sign(mul(grad, wide(state["prev"])))
+            factor = where(turn > 0, grow, where(turn < 0, shrink, 1.0))
+            size = clamp(mul(wide(state["step_size"]), factor), least, most)
+            kept = where(ne(turn, -1), grad, 0)
+            put(state["prev"], kept)
+            put(state["step_size"], size)
+            put(parameter, sub(value, mul(sign(kept), size)))

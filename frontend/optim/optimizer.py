@@ -1,248 +1,251 @@
-"""`Optimizer`: parameter groups, state made up front, numbers that are tensors.
-
-A compiled step reads every number (learning rate, betas, ...) as a 0-d tensor and finds all state
-in place from its first call on: a schedule never compiles anew, and the first step is the program
-of all the others.
-"""
+"""The base of all optimizers: groups, state, saving."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..context import ambient, no_grad
+from ..context import ambient, enable_grad, setting
 from ..epoch import epoch
-from ..errors import ArgumentError
-from ..tensor import Tensor, of_array
+from ..errors import ArgumentError, DTypeError, TraceError
+from ..functions.arguments import cast
+from ..functions.creation import zeros_like
+from ..functions.reduction import wide
+from ..tensor import Tensor, here, of_array
+from .group import ParamGroup
 
-State = dict[str, Tensor]
-
-
-class ParamGroup(dict):
-    """The parameters that share numbers: `group["params"]` and the numbers by name.
-
-    `group["lr"] = 0.1` writes into the tensor that holds the number.
-    """
-
-    reports_reads = True
-
-    def __init__(self, params: list[Tensor], numbers: Mapping[str, Any]) -> None:
-        super().__init__(params=params)
-        self._nonzero = SimpleNamespace()
-        for name, value in numbers.items():
-            super().__setitem__(name, _as_number(name, value))
-            self._note_zero(name, value)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        held = self.get(name)
-        if isinstance(held, Tensor) and not isinstance(value, Tensor):
-            with no_grad():
-                held.fill_(value)
-        elif isinstance(held, tuple) and isinstance(held[0], Tensor):
-            with no_grad():
-                for old, new in zip(held, value, strict=True):
-                    old.fill_(new)
-        else:
-            super().__setitem__(name, _as_number(name, value))
-            epoch.count += 1
-        self._note_zero(name, value)
-
-    def _note_zero(self, name: str, value: Any) -> None:
-        """A number that is exactly 0 leaves its term out of the program."""
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            nonzero = value != 0
-            if getattr(self._nonzero, name, None) is not nonzero:
-                setattr(self._nonzero, name, nonzero)
-                epoch.count += 1
-
-    def uses(self, name: str) -> bool:
-        """Whether the number is not 0, or may be another at each call."""
-        found = getattr(self._nonzero, name, True)
-        if ambient.trace is not None:
-            ambient.trace.record_read("attribute", self._nonzero, name, found)
-        return bool(found)
-
-    def plain(self) -> dict[str, Any]:
-        """The numbers as Python values, without the parameters."""
-        return {name: _as_python(value) for name, value in self.items() if name != "params"}
-
-
-def _as_number(name: str, value: Any) -> Any:
-    """A Python number as a 0-d float64 tensor: dtypes of parameters prevail over it."""
-    if name == "params" or isinstance(value, (bool, Tensor)) or value is None:
-        return value
-    if isinstance(value, (int, float)):
-        return of_array(np.array(value, np.float64))
-    if isinstance(value, (tuple, list)):
-        return tuple(_as_number(name, v) for v in value)
-    return value
-
-
-def _as_python(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.item()
-    return tuple(map(_as_python, value)) if isinstance(value, tuple) else value
+Closure = Callable[[], Any]
 
 
 class Optimizer:
-    """Base of all optimizers.
+    """Updates parameters in place by their gradients.
 
-    A subclass gives `make_state(param, group)`, the state of a parameter before the first step,
-    and `update(param, grad, state, group)`, which writes parameter and state in place.
+    All state is made when parameters are added: the first step is the same program as the others.
+    Subclasses define `_fill_state(group, parameter, state)` and `_update(group, parameters)`.
 
-    Args:
-        params: tensors, or dicts {"params": tensors, "lr": ...} that override the defaults.
-        defaults: the numbers and flags of a group.
+    Attributes:
+        param_groups: the `ParamGroup`s.
+        state: for each parameter its tensors by name.
+        defaults: what a group has unless it says otherwise.
 
     Raises:
-        ArgumentError: no parameters, one that is no leaf or occurs twice, an unknown key.
+        ArgumentError: no parameters, one twice, or a number out of its range.
+        DTypeError: a parameter is no tensor.
     """
 
-    reports_reads = True
+    reports_reads = True  # to the trace: attributes need no other guard
+    _counts = False  # whether each parameter has a "step"
 
-    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
-        self.defaults = dict(defaults)
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
         self.param_groups: list[ParamGroup] = []
-        self.state: dict[Tensor, State] = {}
-        groups = list(params) if not isinstance(params, Tensor) else [params]
-        if not groups:
-            raise ArgumentError("an optimizer needs parameters", hint="pass model.parameters()")
-        if not isinstance(groups[0], Mapping):
-            groups = [{"params": groups}]
-        for group in groups:
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        given = [params] if isinstance(params, Tensor) else list(params)
+        if not given:
+            raise ArgumentError(f"{type(self).__name__} got no parameters")
+        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
-    def make_state(self, param: Tensor, group: ParamGroup) -> State:
-        raise NotImplementedError
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: ParamGroup) -> None:
-        raise NotImplementedError
-
-    def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Adds parameters with numbers of their own; their state is made now."""
-        found = group["params"]
-        tensors = [found] if isinstance(found, Tensor) else list(found)
-        for name in group:
-            if name != "params" and name not in self.defaults:
-                known = ", ".join(self.defaults)
-                raise ArgumentError(f"{type(self).__name__} has no {name!r}; it has {known}")
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor):
-                raise ArgumentError(f"an optimizer takes tensors, got {type(tensor).__name__}")
-            if not tensor.is_leaf:
-                raise ArgumentError("an optimizer takes leaves, this tensor was computed")
-            if tensor in self.state:
-                raise ArgumentError(f"a parameter {tensor.type} is given twice")
-            self.state[tensor] = {}
-        numbers = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
-        made = ParamGroup(tensors, numbers)
-        self.param_groups.append(made)
-        for tensor in tensors:
-            self.state[tensor] = self.make_state(tensor, made)
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters with numbers of their own: {"params": [...], "lr": 0.1}."""
+        given = param_group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        if params and isinstance(params[0], tuple):  # named_parameters()
+            params = [parameter for _, parameter in params]
+        known = {p for group in self.param_groups for p in group.params}
+        for parameter in params:
+            if not isinstance(parameter, Tensor):
+                raise DTypeError(f"an optimizer takes tensors, not a {type(parameter).__name__}")
+            if not parameter.is_leaf:
+                raise ArgumentError("an optimizer takes leaves, not computed tensors")
+            if parameter in known:
+                raise ArgumentError("a parameter is given to an optimizer twice")
+            known.add(parameter)
+        values = {**self.defaults, **{k: v for k, v in param_group.items() if k != "params"}}
+        self._check(values)
+        group = ParamGroup(params, {name: values[name] for name in self.defaults})
+        for name in values.keys() - self.defaults.keys():
+            group[name] = values[name]
+        group.changed = lambda: self._complete(group)
+        self.param_groups.append(group)
+        self._complete(group)
         epoch.count += 1
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients (or fills them with zeros)."""
-        for param in self._params():
-            if set_to_none:
-                param.grad = None
-            elif param.grad is not None:
-                with no_grad():
-                    param.grad.zero_()
+    def _check(self, values: Mapping[str, Any]) -> None:
+        """Refuse numbers out of their range."""
+        for name in ("lr", "eps", "weight_decay", "momentum"):
+            value = values.get(name, 0)
+            if isinstance(value, (int, float)) and value < 0:
+                raise ArgumentError(f"{type(self).__name__}: {name}={value} is negative")
+        for beta in values.get("betas", ()):
+            if isinstance(beta, (int, float)) and not 0 <= beta < 1:
+                raise ArgumentError(f"{type(self).__name__}: a beta of {beta} is not in [0, 1)")
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Updates every parameter that has a gradient.
+    def _complete(self, group: ParamGroup) -> None:
+        """Make the state of parameters that do not have it yet."""
+        with setting(grad_enabled=False):
+            if self._counts and len(group.steps) < len(group.params):
+                group.steps = [of_array(np.array(0.0, np.float32))] * len(group.params)
+            for position, parameter in enumerate(group.params):
+                state = self.state.setdefault(parameter, {})
+                if self._counts:
+                    state.setdefault("step", group.steps[position])
+                self._fill_state(group, parameter, state)
 
-        Args:
-            closure: computes the loss and its gradients anew; its result is returned.
-        """
-        loss = closure() if closure is not None else None
-        with no_grad():
-            for group in self._groups():
-                for param in group["params"]:
-                    grad = param.grad
-                    if grad is not None:
-                        self.update(param, grad, self.state[param], group)
-        return loss
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        """Add the tensors that `group` asks for and `state` lacks."""
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        """Update the parameters of a group that have gradients."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _update()")
 
     def _groups(self) -> list[ParamGroup]:
         if ambient.trace is not None:
-            ambient.trace.record_read("attribute", self, "param_count", self.param_count)
+            ambient.trace.record_read("attribute", self, "param_groups", self.param_groups)
         return self.param_groups
 
-    @property
-    def param_count(self) -> int:
-        """How many parameters there are."""
-        return len(self.state)
+    def step(self, closure: Closure | None = None) -> Any:
+        """Update every parameter that has a gradient. `closure`, if given, computes the loss (and
+        the gradients) first; its result is returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with setting(grad_enabled=False):
+            for group in self._groups():
+                trained = group.trained()
+                if trained:
+                    self._update(group, trained)
+        return loss
 
-    def _params(self) -> Iterator[Tensor]:
-        return (param for group in self._groups() for param in group["params"])
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with 0."""
+        for group in self._groups():
+            for parameter in group.params:
+                if set_to_none:
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    with setting(grad_enabled=False):
+                        parameter.grad.zero_()
+
+    # Counts of steps
+
+    def _counted(
+        self, group: ParamGroup, trained: list[Tensor]
+    ) -> list[tuple[Tensor, list[Tensor]]]:
+        """The trained parameters by their count of steps, which has been raised by one.
+
+        All parameters of a group share one count, until one of them misses a step.
+        """
+        if ambient.trace is not None:
+            ambient.trace.record_read("attribute", group, "steps", group.steps)
+        if len(trained) < len(group.params):
+            self._separate(group, set(trained))
+        by_step: dict[Tensor, list[Tensor]] = {}
+        for parameter in trained:
+            by_step.setdefault(self.state[parameter]["step"], []).append(parameter)
+        for step in by_step:
+            step.add_(1)
+        return list(by_step.items())
+
+    def _separate(self, group: ParamGroup, trained: set[Tensor]) -> None:
+        """Give parameters that miss this step a count of their own, if they share one with others
+        that do not."""
+        moving = {self.state[p]["step"] for p in group.params if p in trained}
+        copies: dict[Tensor, Tensor] = {}
+        for position, parameter in enumerate(group.params):
+            step = self.state[parameter]["step"]
+            if parameter in trained or step not in moving:
+                continue
+            if step not in copies:
+                copies[step] = of_array(_present(step).copy())
+            self.state[parameter]["step"] = copies[step]
+            group.steps = [*group.steps[:position], copies[step], *group.steps[position + 1 :]]
+        if copies:
+            epoch.count += 1
+
+    # Saving
 
     def state_dict(self) -> dict[str, Any]:
-        """State by the number of the parameter, and groups, in PyTorch's layout. Tensors are not
-        copied."""
-        numbers = {param: number for number, param in enumerate(self._params())}
-        return {
-            "state": {numbers[p]: dict(s) for p, s in self.state.items() if s},
-            "param_groups": [
-                {**group.plain(), "params": [numbers[p] for p in group["params"]]}
-                for group in self.param_groups
-            ],
-        }
+        """{"state": {number: tensors by name}, "param_groups": [...]}, the parameters by number."""
+        numbers = {p: k for k, p in enumerate(p for g in self.param_groups for p in g.params)}
+        groups = []
+        for group in self.param_groups:
+            values = {name: group[name] for name in group if name != "params"}
+            groups.append({**values, "params": [numbers[p] for p in group.params]})
+        state = {numbers[p]: dict(tensors) for p, tensors in self.state.items() if tensors}
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over what `state_dict()` gave; everything is checked before anything is written.
+        """Write what `state_dict` holds into this optimizer's tensors and groups, in place.
 
         Raises:
-            ArgumentError: groups, parameters, names or shapes differ.
+            ArgumentError: the groups have other numbers of parameters.
         """
-        groups, params = state_dict["param_groups"], list(self._params())
-        if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
-            raise ArgumentError("the groups in the state have other numbers of parameters")
-        writes: list[tuple[Tensor, Any]] = []
-        for number, saved in state_dict["state"].items():
-            own = self.state[params[int(number)]]
-            if set(own) != set(saved):
-                raise ArgumentError(f"state {number} has {sorted(saved)}, expected {sorted(own)}")
-            for name, value in saved.items():
-                shape = tuple(np.shape(value.array if isinstance(value, Tensor) else value))
-                if shape != own[name].type.shape:
-                    raise ArgumentError(
-                        f"state {number}, {name!r}: shape {shape}, expected {own[name].type.shape}"
-                    )
-                writes.append((own[name], value))
-        with no_grad():
-            for target, value in writes:
-                target.copy_(value)
-        for group, saved in zip(self.param_groups, groups, strict=True):
-            for name, value in saved.items():
-                if name != "params":
-                    group[name] = value
+        saved = state_dict["param_groups"]
+        if [len(g["params"]) for g in saved] != [len(g.params) for g in self.param_groups]:
+            raise ArgumentError("load_state_dict: the groups have other numbers of parameters")
+        with setting(grad_enabled=False):
+            for group, values in zip(self.param_groups, saved, strict=True):
+                for name, value in values.items():
+                    if name != "params":
+                        group[name] = value
+                for position, number in enumerate(values["params"]):
+                    entries = state_dict["state"].get(number, {})
+                    self._load_entries(group, position, entries)
+
+    def _load_entries(self, group: ParamGroup, position: int, entries: Mapping[str, Any]) -> None:
+        own = self.state[group.params[position]]
+        for name, value in entries.items():
+            source = value.array if isinstance(value, Tensor) else np.asarray(value)
+            if name == "step" and self._counts:
+                # Counts may differ from here on: each parameter has its own.
+                own["step"] = of_array(np.array(source, np.float32).reshape(()))
+                group.steps = [self.state[p]["step"] for p in group.params]
+                epoch.count += 1
+            elif name in own:
+                own[name].copy_(source if not isinstance(value, Tensor) else value)
+            else:
+                raise ArgumentError(f"load_state_dict: no state {name!r} in {type(self).__name__}")
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {number}")
-            lines += [f"    {name}: {value}" for name, value in sorted(group.plain().items())]
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return "\n".join([*lines, ")"])
 
 
-def check_number(name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raises `ArgumentError` unless low <= value < high (or value == high == inf)."""
-    if isinstance(value, Tensor):
-        return
-    if not low <= value or (value >= high and high != float("inf")):
-        raise ArgumentError(f"{name} is {value}; it must be in [{low}, {high})")
+def _present(tensor: Tensor) -> np.ndarray:
+    """The data of a concrete tensor, as of the beginning of a trace.
+
+    Raises:
+        TraceError: the trace has written it.
+    """
+    if ambient.trace is not None and ambient.trace.written(tensor.storage):
+        raise TraceError(
+            "a parameter has no gradient in a later step of a compiled function than the first",
+            hint="compile one step, or call zero_grad(set_to_none=False)",
+        )
+    assert tensor._array is not None
+    return tensor._array
 
 
-def zeros_like(param: Tensor) -> Tensor:
-    """State of the shape of a parameter."""
-    return of_array(np.zeros(param.type.shape, param.type.dtype.numpy))
+def gradient(parameter: Tensor, group: ParamGroup) -> Tensor:
+    """The gradient in the dtype that updates are computed in, turned around to maximize."""
+    grad = parameter.grad
+    assert grad is not None
+    found = wide(grad)
+    return -found if group.option("maximize") else found
 
 
-def step_count() -> Tensor:
-    """The number of steps so far: a 0-d float32, as PyTorch keeps it."""
-    return of_array(np.array(0, np.float32))
+def put(target: Tensor, value: Tensor) -> None:
+    """Write a computed value back."""
+    target.copy_(cast(value, here(target).type.dtype))
+
+
+def like(parameter: Tensor) -> Tensor:
+    """Zeros of the shape and dtype of a parameter."""
+    return zeros_like(parameter.detach())

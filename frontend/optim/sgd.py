@@ -2,83 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from ..apply import elementwise
+import numpy as np
+
 from ..errors import ArgumentError
-from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, check_number, step_count, zeros_like
+from ..functions.math import add, eq, mul, sub, where
+from ..functions.reduction import wide
+from ..tensor import Tensor, of_array
+from .group import ParamGroup
+from .optimizer import Optimizer, gradient, like, put
 
 
 class SGD(Optimizer):
-    """p -= lr * g, with momentum (Sutskever et al., ICML 2013, in PyTorch's form):
-    b = momentum * b + (1 - dampening) * g (the first step: b = g), and g is replaced by b, or with
-    `nesterov` by g + momentum * b.
-
-    Args:
-        params: parameters or groups, see `Optimizer`.
-        lr: learning rate, >= 0.
-        momentum: 0 keeps no buffer.
-        dampening: of the gradient in the buffer.
-        weight_decay: added to the gradient times the parameter.
-        nesterov: needs a momentum, and no dampening.
-        maximize: climb instead.
+    """p -= lr * (gradient + weight_decay * p), with momentum:
+    buffer = momentum * buffer + (1 - dampening) * gradient, at the first step the gradient itself
+    (Sutskever et al., 2013, in PyTorch's form). `foreach` and `fused` are accepted without effect.
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a negative number, or nesterov without momentum or with dampening.
     """
 
     def __init__(
         self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
+        params: Any,
+        lr: Any = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
     ) -> None:
-        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-            check_number(name, value)
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ArgumentError("nesterov needs a momentum and no dampening")
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "maximize": maximize,
-            },
-        )
+            raise ArgumentError("SGD: nesterov needs a momentum and no dampening")
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
 
-    def make_state(self, param: Tensor, group: ParamGroup) -> State:
+    def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         if not group.uses("momentum"):
-            return {}
-        state = {"momentum_buffer": zeros_like(param)}
+            return
+        if group.uses("dampening") and "step" not in state:
+            # A buffer that is older than the count has had its first step.
+            first = 1.0 if "momentum_buffer" in state else 0.0
+            state["step"] = of_array(np.array(first, np.float32))
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = like(parameter)
+
+    def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
+        lr = group.number("lr")
+        for parameter in parameters:
+            value = wide(parameter)
+            change = gradient(parameter, group)
+            if group.uses("weight_decay"):
+                change = add(change, mul(value, group.number("weight_decay")))
+            if group.uses("momentum"):
+                change = self._with_momentum(group, parameter, change)
+            put(parameter, sub(value, mul(change, lr)))
+
+    def _with_momentum(self, group: ParamGroup, parameter: Tensor, change: Tensor) -> Tensor:
+        state, momentum = self.state[parameter], group.number("momentum")
+        kept = mul(wide(state["momentum_buffer"]), momentum)
         if group.uses("dampening"):
-            state["step"] = step_count()
-        return state
-
-    def update(self, param: Tensor, grad: Tensor, state: State, group: ParamGroup) -> None:
-        if group["maximize"]:
-            grad = -grad
-        if group.uses("weight_decay"):
-            grad = grad + param * group["weight_decay"]
-        if "momentum_buffer" in state:
-            grad = self._with_momentum(grad, state, group)
-        param.sub_(grad * group["lr"])
-
-    def _with_momentum(self, grad: Tensor, state: State, group: ParamGroup) -> Tensor:
-        buffer, momentum = state["momentum_buffer"], group["momentum"]
-        if "step" in state:
-            later = buffer * momentum + grad * (1.0 - group["dampening"])
-            buffer.copy_(elementwise("where", state["step"] == 0, grad, later))
-            state["step"].add_(1.0)
+            step = state["step"]
+            damped = add(kept, mul(change, sub(1, group.number("dampening"))))
+            buffer = where(eq(step, 0), change, damped)
+            step.add_(1)
         else:
-            buffer.copy_(buffer * momentum + grad)
-        return grad + buffer * momentum if group["nesterov"] else buffer
+            buffer = add(kept, change)
+        put(state["momentum_buffer"], buffer)
+        return add(change, mul(buffer, momentum)) if group.option("nesterov") else buffer
