@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ....ir.dtypes import DType, f32
 from ....ir.graph import Node
@@ -354,6 +353,6 @@ OTHER_FORMS = ("cast", "bitcast", "where")  # their operands have several types:
 NO_RULE: dict[str, str] = {}  # elementwise ops without a rule, and why
 
 
-def known_ops() -> set[Any]:
+def known_ops() -> set[str]:
     """Names of the elementwise ops that can be emitted."""
     return {*RULES, *OTHER_FORMS}

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ....ir.access import axes, coefficient, flat_offset
-from ....ir.builder import Recording, make_node
-from ....ir.dims import Atom, Dim, Expr, Slot, Var, atoms, of_atom, product, substitute
+from ....ir.dims import Atom, Dim, Slot, Var, atoms, of_atom, product, substitute
 from ....ir.dtypes import DType
 from ....ir.graph import Node, Region, Value
 from ....ir.literal import Literal
-from ....ir.ops import OPS, Kind
+from ....ir.ops import Kind
 from ....ir.ops.kernel import INDEX
 from ....ir.schedule import Nest
 from ....ir.target import Target
+from .emitter import Emitter
 
 REVERSIBLE = -1  # the stride of an access that is contiguous backwards
 
@@ -86,17 +85,15 @@ class Scope:
 Handler = Callable[["Expander", Scope, Node], None]
 
 
-class Expander:
+class Expander(Emitter):
     """Emits loop-level nodes for kernel-level ones. `handlers` expand the nodes with loops."""
 
     def __init__(
         self, target: Target, nests: dict[Node, Nest], handlers: dict[str, Handler]
     ) -> None:
-        self.target = target
+        super().__init__(target)
         self.nests = nests
         self.handlers = handlers
-        self.builder = Recording()
-        self.allocs: list[Node] = []
 
     # ------------------------------------------------------------------ regions
 
@@ -120,16 +117,13 @@ class Expander:
             scope.values[node.results[0]] = self._load(node, scope)
         elif name in ("store", "atomic"):
             self._store(node, scope)
-        elif node.op.kind is Kind.ELEMENTWISE or name == "random_bits":
+        elif node.op.kind is Kind.ELEMENTWISE:
             operands = self.same_lanes([self.value(v, scope) for v in node.operands])
             scope.values[node.results[0]] = self.emit(name, *operands, **node.attrs)
         elif name in self.handlers:
             self.handlers[name](self, scope, node)
         else:
             raise NotImplementedError(f"the CPU backend has no loops for the op {name}")
-
-    def emit(self, name: str, *operands: Value, **attrs: Any) -> Any:
-        return self.builder.emit(OPS[name], operands, attrs)
 
     # ------------------------------------------------------------------ values
 
@@ -161,27 +155,6 @@ class Expander:
 
         return substitute(dim, replace)
 
-    def integer(self, number: int) -> Value:
-        return self.emit("constant", value=Literal(np.int64(number)))
-
-    def materialise(self, dim: Dim) -> Value:
-        """The i64 (scalar or vector) that an expression over loop-level values has."""
-        if isinstance(dim, int):
-            return self.integer(dim)
-        (monomial, c), *more = dim.terms
-        if not more and c == 1 and len(monomial) == 1 and isinstance(monomial[0], Var):
-            return monomial[0].value
-        operands, (expr,) = slots((dim,), 0)
-        return self.builder.emit(OPS["index"], operands, {"expr": expr})
-
-    def same_lanes(self, values: Sequence[Value]) -> list[Value]:
-        """The values, scalars among vectors splatted."""
-        lanes = [v.type.shape[0] for v in values if v.type.shape]
-        return [self.widen(v, lanes[0]) for v in values] if lanes else list(values)
-
-    def widen(self, value: Value, lanes: Any) -> Value:
-        return value if value.type.shape else self.emit("splat", value, lanes=lanes)
-
     def all_widened(self, values: Sequence[Value], scope: Scope) -> list[Value]:
         """The values as vectors where the scope has a vector axis (for what loops carry)."""
         if scope.vector is None:
@@ -196,11 +169,6 @@ class Expander:
             scope.values[node.results[0]] = self.emit("constant", value=literal)
 
     # ------------------------------------------------------------------ memory
-
-    def alloc(self, shape: tuple[Dim, ...], dtype: DType) -> Value:
-        node = make_node(OPS["alloc"], (), {"shape": shape, "dtype": dtype})
-        self.allocs.append(node)
-        return node.results[0]
 
     def scratch(self, shape: tuple[Dim, ...], dtype: DType, scope: Scope) -> Scratch:
         """Memory for a row value of the scope's lanes."""
@@ -310,27 +278,6 @@ class Expander:
             value = self.emit(node.attrs["combine"], *self.same_lanes([before, value]))
         self.write(buffer, offset, value, scope, guard)
 
-    def access(
-        self,
-        name: str,
-        operands: tuple[Value, ...],
-        offset: Dim,
-        *,
-        lanes: int | None = None,
-        guard: Value | None = None,
-    ) -> Any:
-        """Emits a load or store at a flat offset."""
-        rank = len(operands[0].type.shape)
-        more, index = slots((0,) * (rank - 1) + (offset,) if rank else (), len(operands))
-        attrs: dict[str, Any] = {"index": index}
-        if lanes is not None:
-            attrs["lanes"] = lanes
-            guard = guard and self.widen(guard, lanes)
-        if guard is not None:
-            attrs["guarded"] = True
-            more = (*more, guard)
-        return self.builder.emit(OPS[name], (*operands, *more), attrs)
-
     def _masked(self, guard: Value | None, vector: Vector) -> Value | None:
         guard = guard and self.widen(guard, vector.lanes)
         if guard is None or vector.mask is None:
@@ -343,43 +290,7 @@ class Expander:
             return of_atom(Var(self.widen(self.materialise(offset), vector.lanes)))
         return offset
 
-    def reverse(self, value: Value) -> Value:
-        lanes = value.type.shape[0]
-        assert isinstance(lanes, int)
-        return self.emit("shuffle", value, value, lanes=tuple(reversed(range(lanes))))
-
-    # ------------------------------------------------------------------ loops
-
-    @contextmanager
-    def region(self, *types: Any) -> Iterator[Any]:
-        with self.builder.region(types) as opened:
-            yield opened
-            self.builder.nodes = without_dead(self.builder.nodes, opened.yields)
-
-    def loop(
-        self,
-        lo: Dim,
-        hi: Dim,
-        step: int,
-        carried: Sequence[Value],
-        body: Callable[[Value, list[Value]], Sequence[Value]],
-        *,
-        parallel: bool = False,
-        unroll: int | None = None,
-    ) -> list[Value]:
-        """`for i in lo, lo + step .. hi`: body(i, carried) -> carried. Gives the last carried.
-        `unroll=1`: the body stays there once."""
-        with self.region(INDEX, *(v.type for v in carried)) as opened:
-            variable, *inside = opened.params
-            opened.yield_(*body(variable, inside))
-        operands, (lo, hi) = slots((lo, hi), len(carried))
-        attrs = {"lo": lo, "hi": hi, "step": step, "carries": len(carried)}
-        if parallel:
-            attrs["parallel"] = True
-        if unroll is not None:
-            attrs["unroll"] = unroll
-        self.builder.emit(OPS["for"], (*carried, *operands), attrs, (opened.closed,))
-        return list(self.builder.nodes[-1].results)
+    # ------------------------------------------------------------------ partial results
 
     def combine(
         self, region: Region, left: Sequence[Value], right: Sequence[Value], scope: Scope
@@ -395,27 +306,6 @@ class Expander:
             name, operands = ("fma", factors) if factors else ("add", (element,))
             sums.append(self.emit(name, *self.same_lanes([*operands, total])))
         return sums
-
-
-def without_dead(nodes: Sequence[Node], yields: Sequence[Value]) -> list[Node]:
-    """The nodes of a region but for those that compute what nobody uses."""
-    used = set(yields)
-    kept: list[Node] = []
-    for node in reversed(nodes):
-        if node.regions or not node.results or any(v in used for v in node.results):
-            kept.append(node)
-            used.update(node.operands)
-            for region in node.regions:
-                used.update(v for inner in region.walk() for v in inner.operands)
-                used.update(_yields(region))
-    return kept[::-1]
-
-
-def _yields(region: Region) -> Iterator[Value]:
-    yield from region.yields
-    for node in region.walk():
-        for inner in node.regions:
-            yield from inner.yields
 
 
 def _is_sum(region: Region) -> bool:
@@ -435,22 +325,6 @@ def _factors(value: Value) -> tuple[Value, Value] | None:
     if made is None or made.op.name != "mul" or value.type.dtype.name not in ("f32", "f64"):
         return None
     return made.operands[0], made.operands[1]
-
-
-def slots(dims: Sequence[Dim], first: int) -> tuple[tuple[Value, ...], tuple[Dim, ...]]:
-    """Operands and expressions over `Slot`s from number `first` on, for expressions over `Var`s."""
-    position: dict[Value, int] = {}
-    for dim in dims:
-        for atom in atoms(dim):
-            if isinstance(atom, Var):
-                position.setdefault(atom.value, first + len(position))
-
-    def replace(atom: Atom) -> Expr:
-        if isinstance(atom, Var):
-            return of_atom(Slot(position[atom.value], atom.extent))
-        return of_atom(atom)
-
-    return tuple(position), tuple(substitute(dim, replace) for dim in dims)
 
 
 def row_offset(row: Scratch, index: Sequence[Dim]) -> Dim:

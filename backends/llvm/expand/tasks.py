@@ -10,6 +10,7 @@ from ....ir.schedule import Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
 from .contract import expand_contract
+from .emitter import without_dead
 from .loops import (
     Carried,
     axis_variable,
@@ -21,7 +22,7 @@ from .loops import (
 )
 from .reductions import expand_reduce
 from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
-from .scope import Expander, Handler, Scope, without_dead
+from .scope import Expander, Handler, Scope
 
 HANDLERS: dict[str, Handler] = {
     "parallel": expand_parallel,
