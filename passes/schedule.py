@@ -349,12 +349,7 @@ def _loads(node: Node, row: Node) -> bool:
 
 def _cost(region: Region) -> int:
     """Scalar instructions of one turn, nested loops counted once."""
-    kinds = (Kind.ELEMENTWISE, Kind.SOURCE)
-    return sum(
-        n.op.cost
-        for n in region.walk()
-        if n.op.name == "random_bits" or (n.op.kind in kinds and n.operands)
-    )
+    return sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
 
 
 def _rounds(combine: Region) -> bool:

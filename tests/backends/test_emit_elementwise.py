@@ -8,7 +8,7 @@ import pytest
 from kernel_building import load, op, store
 from kernel_running import Program
 
-from sley.backends.llvm.emit.elementwise import NO_RULE, known_ops
+from sley.backends.llvm.emit.elementwise import NO_RULE, OTHER_FORMS, known_ops
 from sley.ir import dtypes
 from sley.ir.dims import symbol
 from sley.ir.ops import OPS, Kind, TypeRuleError
@@ -16,7 +16,7 @@ from sley.ir.types import tensor_type
 
 N = symbol("N")
 ELEMENTWISE = [o for o in OPS.values() if o.kind is Kind.ELEMENTWISE]
-PLAIN = [o for o in ELEMENTWISE if o.name not in ("cast", "bitcast", "where")]
+PLAIN = [o for o in ELEMENTWISE if o.name not in OTHER_FORMS]
 EXACT = {
     "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "sqrt", "stop_gradient", "add", "sub",
     "mul", "div", "floor_div", "remainder", "maximum", "minimum", "eq", "ne", "lt", "le", "gt",

@@ -15,6 +15,7 @@ from ....ir.graph import Node
 from .. import vecmath
 from .casts import bitcast, cast
 from .floats import narrow, widen
+from .random import philox_bits
 from .writer import Writer, llvm_type, shaped
 
 
@@ -71,6 +72,8 @@ def emit_elementwise(w: Writer, node: Node, operands: list[str]) -> str:
     if name == "where":
         dtype = node.operands[1].type.dtype
         return w.select(operands[0], llvm_type(dtype), lanes, operands[1], operands[2])
+    if name == "random_bits":
+        return philox_bits(w, lanes, node.attrs["bits"], *operands)
     rule = RULES[name]
     if not dtype.is_low_precision or name in ON_BITS:
         return rule(At(w, dtype, lanes), *operands)
@@ -349,7 +352,7 @@ RULES: dict[str, Rule] = {
     "gt": _comparison("ogt", "sgt", "ugt"),
     "ge": _comparison("oge", "sge", "uge"),
 }
-OTHER_FORMS = ("cast", "bitcast", "where")  # their operands have several types: see above
+OTHER_FORMS = ("cast", "bitcast", "where", "random_bits")  # several types, attributes: see above
 NO_RULE: dict[str, str] = {}  # elementwise ops without a rule, and why
 
 

@@ -12,7 +12,6 @@ from ....ir.target import Target
 from .elementwise import emit_elementwise
 from .indices import Indices, splat
 from .memory import AliasScopes, Memory, scratch_layout
-from .random import philox_bits
 from .writer import Writer, literal, llvm_type, shaped
 
 
@@ -205,11 +204,6 @@ class _Function:
         return self.w.intrinsic(
             name, llvm_type(type_.dtype), lanes, *(self.names[v] for v in node.operands)
         )
-
-    def _emit_random_bits(self, node: Node) -> str:
-        lanes = _lanes(node.results[0]) if node.results[0].type.shape else None
-        seed, offset, element = (self.names[v] for v in node.operands)
-        return philox_bits(self.w, lanes, node.attrs["bits"], seed, offset, element)
 
     # ------------------------------------------------------------------ control
 
