@@ -154,11 +154,8 @@ def _methods() -> dict[str, Callable[..., Any]]:
 
 
 def attach() -> None:
-    """Give `Tensor` its operators and methods. Called once, by the frontend."""
+    """Give `Tensor` its operators and methods. Called once, when sley is imported."""
     for name, function in (OPERATORS | _methods()).items():
         setattr(Tensor, name, function)
     for name, getter in PROPERTIES.items():
         setattr(Tensor, name, property(getter))
-
-
-attach()

@@ -1,0 +1,110 @@
+"""Examples by number, or one after the other."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..errors import ArgumentError, ShapeError
+from ..functions.random import randperm
+from ..random_state import Generator
+from ..tensor import Tensor
+
+
+class Dataset:
+    """Examples by number: subclasses define `__getitem__` and `__len__`."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define __getitem__()")
+
+    def __add__(self, other: Dataset) -> ConcatDataset:
+        return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset):
+    """Examples one after the other: subclasses define `__iter__`."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
+
+
+class TensorDataset(Dataset):
+    """Example i is the tuple of row i of each tensor.
+
+    Raises:
+        ShapeError: the first axes differ.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        if len({t.shape[0] for t in tensors}) > 1:
+            raise ShapeError(f"TensorDataset: rows {[t.shape[0] for t in tensors]}")
+        self.tensors = tensors
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return tuple(t[index] for t in self.tensors)
+
+    def __len__(self) -> int:
+        return self.tensors[0].shape[0]
+
+
+class ConcatDataset(Dataset):
+    """Several datasets one after the other."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ArgumentError("ConcatDataset of no datasets")
+        self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: int) -> Any:
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"index {index} of {len(self)} examples")
+        number = bisect.bisect_right(self.cumulative_sizes, place)
+        before = self.cumulative_sizes[number - 1] if number else 0
+        return self.datasets[number][place - before]
+
+
+class Subset(Dataset):
+    """The examples of another dataset that `indices` names."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, list):
+            return self.dataset[[self.indices[i] for i in index]]
+        return self.dataset[self.indices[index]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def random_split(
+    dataset: Any, lengths: Sequence[float], generator: Generator | None = None
+) -> list[Subset]:
+    """The dataset divided at random into subsets of the given lengths, or of the given shares
+    (which add up to 1; what is left over goes to the first ones).
+
+    Raises:
+        ArgumentError: the lengths do not add up to that of the dataset.
+    """
+    size = len(dataset)
+    if any(isinstance(n, float) for n in lengths) and math.isclose(sum(lengths), 1):
+        counts = [math.floor(size * share) for share in lengths]
+        for k in range(size - sum(counts)):
+            counts[k % len(counts)] += 1
+    else:
+        counts = [int(n) for n in lengths]
+    if sum(counts) != size:
+        raise ArgumentError(f"random_split: lengths {list(lengths)} of {size} examples")
+    order = randperm(size, generator=generator).tolist()
+    ends = list(itertools.accumulate(counts))
+    return [Subset(dataset, order[end - n : end]) for end, n in zip(ends, counts, strict=True)]

@@ -1,0 +1,5 @@
+"""`sley.utils`: what trains and feeds models besides layers. `utils.data` is `sley.data`."""
+
+from .. import data
+
+__all__ = ["data"]
