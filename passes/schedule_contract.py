@@ -26,6 +26,7 @@ ROW_BYTES = 16 << 20  # of packed rows that stay for the whole batch
 TASK = 1 << 18  # multiply-adds that are worth a task
 DOT_ROWS = 4  # rows of a product that is computed as dot products
 DIRECT_DEEP = 32  # k of a block whose columns are read in place: whole pages of few rows
+UNROLLED = 32  # terms of a sum that are written out, so that k is a number
 UNKNOWN_PANELS = 8  # panels of a block where the extent is a symbol
 
 
@@ -98,9 +99,12 @@ class _Chooser:
             if columns == "along" and self._dots_fit():
                 assert isinstance(self.depth, int)
                 columns, nr, kc = "dots", self.lanes, max(1, self.depth)
-            elif columns == "across" and self._direct_fits(nr):
+            elif columns == "across" and self._direct_fits():
                 columns = "direct"
-                kc = min(kc, DIRECT_DEEP) if self._is_large() else kc
+                if max(self.columns.own_runs, self.columns.k_runs) > 1:
+                    nr = self.lanes  # each vector for itself: few cross the end of a run
+                elif self._is_large():
+                    kc = min(kc, DIRECT_DEEP)
         mc, nc = self._blocks(mr, nr, kc, columns)
         return ContractSchedule(mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns)
 
@@ -200,11 +204,12 @@ class _Chooser:
         """Whether one tile has all rows: each element of the columns is then used once."""
         return isinstance(self.rows.extent, int) and self.rows.extent <= mr
 
-    def _direct_fits(self, nr: int) -> bool:
-        """Whether columns can be read in the loop over k: nothing to divide there, and no masks
-        that cost."""
-        plain = self.columns.own_runs <= 1 and self.columns.k_runs <= 1
-        return plain and (self.target.masks or self.columns.extent % nr == 0)
+    def _direct_fits(self) -> bool:
+        """Whether nothing is divided where columns are read in the loop over k: that has one run,
+        or is written out."""
+        if self.columns.own_runs <= 1 and self.columns.k_runs <= 1:
+            return True
+        return isinstance(self.depth, int) and self.depth <= UNROLLED
 
     def _dots_fit(self) -> bool:
         few = isinstance(self.rows.extent, int) and self.rows.extent <= DOT_ROWS

@@ -12,15 +12,20 @@ Reader = Callable[[Dim], list[Value]]  # turn of k -> what the tile needs there
 
 
 def multiply(
-    expander: Expander, count: Dim, start: Sequence[Value], rows: Reader, columns: Reader
+    expander: Expander,
+    count: Dim,
+    start: Sequence[Value],
+    rows: Reader,
+    columns: Reader,
+    unrolled: bool = False,
 ) -> list[Value]:
     """The accumulators after `count` turns: tile[i][v] += rows(k)[i] * columns(k)[v].
 
-    `rows` gives scalars, `columns` vectors; `start` is row-major.
+    `rows` gives scalars, `columns` vectors; `start` is row-major. `unrolled` writes out every turn
+    (of a count that is known), with k a number.
     """
 
-    def turn(variable: Value, tile: list[Value]) -> list[Value]:
-        k = of_atom(Var(variable))
+    def add(k: Dim, tile: Sequence[Value]) -> list[Value]:
         vectors = columns(k)
         lanes = vectors[0].type.shape[0]
         scalars = [expander.widen(value, lanes) for value in rows(k)]
@@ -30,7 +35,15 @@ def multiply(
             for n, total in enumerate(tile)
         ]
 
-    return expander.loop(0, count, 1, list(start), turn)
+    if unrolled:
+        assert isinstance(count, int), "only a known number of turns is unrolled"
+        tile = list(start)
+        for k in range(count):
+            tile = add(k, tile)
+        return tile
+    return expander.loop(
+        0, count, 1, list(start), lambda variable, tile: add(of_atom(Var(variable)), tile)
+    )
 
 
 def multiply_add(expander: Expander, a: Value, b: Value, total: Value) -> Value:

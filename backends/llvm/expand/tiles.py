@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....ir.dims import Dim, Var, minimum, of_atom
+from ....ir.dims import Dim, minimum
 from ....ir.graph import Value
 from ....ir.literal import Literal
-from .blocks import compare, fixed, lane_places, loop_over, when
+from .blocks import Place, compare, fixed, lane_places, loop_over, when
 from .dots import Rows, dot
 from .microkernel import Reader, multiply
 from .product import Product, Scratch
@@ -85,9 +85,20 @@ class Tiles:
 
     def _multiply(self, scope: Scope, tile: Tile, height: int) -> None:
         """The first `height` rows of a tile."""
-        start = self._begin(tile, height)
-        rows, columns = self._rows(tile, height), self._columns(scope, tile)
-        sums = multiply(self.expander, tile.count, start, rows, columns)
+        if self.scratch.columns is not None:
+            self._sum(tile, height, self._columns(tile, self.scratch.columns), False)
+            return
+        operand, width = self.product.columns, self.schedule.nr
+        starts = [tile.n + v for v in range(0, width, self.lanes)]
+        unrolled = len(operand.k.runs) > 1
+        for places in lane_places(
+            self.expander, operand.own, starts, operand.total, self.lanes, width
+        ):
+            self._sum(tile, height, self._columns_in_place(scope, tile, places), unrolled)
+
+    def _sum(self, tile: Tile, height: int, columns: Reader, unrolled: bool) -> None:
+        start, rows = self._begin(tile, height), self._rows(tile, height)
+        sums = multiply(self.expander, tile.count, start, rows, columns, unrolled)
         for position, value in enumerate(sums):
             self._store(tile.base + position * self.lanes, value)
 
@@ -122,11 +133,9 @@ class Tiles:
 
         return read
 
-    def _columns(self, scope: Scope, tile: Tile) -> Reader:
-        """Vectors of a packed panel, or of the operand where it lies."""
-        expander, buffer, width = self.expander, self.scratch.columns, self.schedule.nr
-        if buffer is None:
-            return self._columns_in_place(scope, tile)
+    def _columns(self, tile: Tile, buffer: Value) -> Reader:
+        """Vectors of a packed panel."""
+        expander, width = self.expander, self.schedule.nr
         base = fixed(expander, tile.column_panel * (self.scratch.depth * width))
 
         def read(k: Dim) -> list[Value]:
@@ -135,25 +144,17 @@ class Tiles:
 
         return read
 
-    def _columns_in_place(self, scope: Scope, tile: Tile) -> Reader:
-        expander, operand, lanes = self.expander, self.product.columns, self.lanes
-        iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
-        vectors: list[tuple[Dim, Vector]] = []
-        for v in range(0, self.schedule.nr, lanes):
-            mask = None
-            if operand.total % self.schedule.nr != 0:
-                ends = expander.materialise(tile.n + v), expander.materialise(operand.total)
-                mask = expander.emit("mask", *ends, lanes=lanes)
-            place = tile.n + v + of_atom(Var(iota, lanes))
-            vectors.append((place, Vector(lanes, iota, mask)))
+    def _columns_in_place(self, scope: Scope, tile: Tile, places: list[Place]) -> Reader:
+        """Vectors of the operand where it lies."""
+        expander, operand = self.expander, self.product.columns
 
-        def element(k: Dim, place: Dim, vector: Vector) -> Value:
+        def element(k: Dim, positions: list[Dim], vector: Vector) -> Value:
             inner = scope.inner(vector)
-            operand.own.bind(inner, operand.own.split(place))
+            operand.own.bind(inner, positions)
             operand.k.bind(inner, operand.k.split(tile.k0 + k))
-            return expander.widen(operand.element(expander, inner), lanes)
+            return expander.widen(operand.element(expander, inner), self.lanes)
 
-        return lambda k: [element(k, place, vector) for place, vector in vectors]
+        return lambda k: [element(k, positions, vector) for positions, vector in places]
 
     # ------------------------------------------------------------------ results
 
