@@ -102,7 +102,7 @@ class _Kernel(Grid):
             method = METHODS.get(node.op.name)
             if method is not None:
                 method(self, node)
-            elif node.op.kind in (Kind.ELEMENTWISE, Kind.SOURCE) or node.op is OPS["random_bits"]:
+            elif node.op.kind in (Kind.ELEMENTWISE, Kind.SOURCE):
                 self.pointwise(node)
             else:
                 raise EvaluationError(f"{describe(node)} is no op of the kernel level")

@@ -57,7 +57,7 @@ class _Machine:
             method = METHODS.get(node.op.name)
             if method is not None:
                 results = method(self, node)
-            elif node.op.kind in (Kind.ELEMENTWISE, Kind.SOURCE) or node.op is OPS["random_bits"]:
+            elif node.op.kind in (Kind.ELEMENTWISE, Kind.SOURCE):
                 arrays = [self.values[v] for v in node.operands]
                 results = node.op.evaluate(arrays, concrete(node.attrs, self.sizes))
             else:

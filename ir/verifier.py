@@ -20,7 +20,7 @@ INDEX_ATTRIBUTES = ("index", "expr", "lo", "hi")
 WRITES = ("store", "atomic")
 ROWS = ("row", "cumulate")
 RESERVED = DTYPES | {"true", "false", "none", "literal"}
-LOOP_STRUCTURE = ("load", "store", "atomic", "index", "for", "random_bits")
+LOOP_STRUCTURE = ("load", "store", "atomic", "index", "for")
 # What a type rule may raise when an attribute has the wrong form.
 MALFORMED = (TypeError, ValueError, IndexError, KeyError, AttributeError)
 

@@ -363,6 +363,10 @@ def _sources() -> dict[str, list[Sample]]:
             Sample("rng_bits", words, {"shape": (3, 5), "bits": 32}, smooth=False),
             Sample("rng_bits", words, {"shape": (4,), "bits": 64}, label="wide", smooth=False),
         ],
+        "random_bits": [
+            Sample("random_bits", (*words, words[1]), {"bits": 32}, smooth=False),
+            Sample("random_bits", (*words, words[1]), {"bits": 64}, label="wide", smooth=False),
+        ],
     }  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from ..data.digits import load_digits, split
 from ..tensor import Tensor, of_array
 from .model import Net, make_training
 
-BATCH = 64
-EPOCHS = 12
+BATCH = 32
+EPOCHS = 20
 HELD_OUT = 0.2
 
 

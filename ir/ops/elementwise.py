@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_
+from ..dtypes import DType, bool_, i64, u32, u64
 from ..types import TensorType
 from .base import Attrs, Kind, Op, define, need
+from .source import philox_bits
 from .special import erf, rsqrt, sigmoid
 
 FLOAT = ("float",)
@@ -205,4 +206,19 @@ BITCAST = define(
     "bitcast", Kind.ELEMENTWISE, _infer_bitcast,
     lambda arrays, attrs: [np.asarray(arrays[0]).view(attrs["dtype"].numpy)],
     "the bits of x read as `dtype` of the same width", arity=1, attributes=("dtype",),
+)  # fmt: skip
+
+
+def _random_bits(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    need(all(t.dtype is i64 for t in types), f"random_bits takes three i64, got {list(types)}")
+    need(types[0] is types[1] is types[2], f"random_bits takes equal types, got {list(types)}")
+    need(attrs["bits"] in (32, 64), f"bits={attrs['bits']} is not 32 or 64")
+    return (types[0].with_dtype(u32 if attrs["bits"] == 32 else u64),)
+
+
+RANDOM_BITS = define(
+    "random_bits", Kind.ELEMENTWISE, _random_bits,
+    lambda arrays, attrs: [np.asarray(philox_bits(*arrays, attrs["bits"]))],
+    "One element of `rng_bits`, from its seed, offset and element number.",
+    arity=3, attributes=("bits",), cost=80,
 )  # fmt: skip

@@ -4,7 +4,7 @@ Scalar arithmetic inside the regions is done by the elementwise ops, on values o
 Axis variables are i64 scalars that run over [0, extent). An index attribute is a tuple of integer
 expressions over the node's operands: `Slot(k)` stands for the value of operand number k.
 
-All but `random_bits` have no numpy function of their own: `ir.evaluate_kernel` walks the regions.
+None of these ops has a numpy function of its own: `ir.evaluate_kernel` walks the regions.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim, Slot, atoms
-from ..dtypes import bool_, i64, u32, u64
+from ..dtypes import bool_, i64
 from ..types import TensorType, tensor_type
 from .base import Attrs, Kind, define, need
-from .source import philox_bits
 
 INDEX = tensor_type(i64, ())
 
@@ -152,23 +151,6 @@ def _for(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     return carried
 
 
-def _random_bits(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
-    need(all(t.dtype is i64 for t in types), f"random_bits takes three i64, got {list(types)}")
-    need(types[0] is types[1] is types[2], f"random_bits takes equal types, got {list(types)}")
-    need(attrs["bits"] in (32, 64), f"bits={attrs['bits']} is not 32 or 64")
-    return (types[0].with_dtype(u32 if attrs["bits"] == 32 else u64),)
-
-
-RANDOM_BITS = define(
-    "random_bits",
-    Kind.KERNEL,
-    _random_bits,
-    lambda arrays, attrs: [philox_bits(arrays[0], arrays[1], arrays[2], attrs["bits"])],
-    """One element of `rng_bits`, from its seed, offset and element number.""",
-    arity=3,
-    attributes=("bits",),
-    cost=80,
-)
 LOAD = define(
     "load",
     Kind.KERNEL,

@@ -24,5 +24,6 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     "iota": _SOURCE,
     "size": _SOURCE,
     "rng_bits": NotDifferentiable("random bits are integers"),
+    "random_bits": NotDifferentiable("random bits are integers"),
     "launch": NotDifferentiable("a kernel is made after gradients are taken"),
 }

@@ -13,7 +13,7 @@ REPEAT = 4
 REPEAT_CONTRACT = 64  # ... while the operand of a product is packed
 REPEAT_SCALAR = 200  # ... where it is one element, computed once a kernel call
 ROW_VALUE = 8  # a value of a row that costs as much is kept rather than computed again
-MAX_MEMBERS = 400
+MAX_MEMBERS = 128  # of a kernel: what compiles quickly and lives in registers
 
 
 def work(nodes: Iterable[Node]) -> int:

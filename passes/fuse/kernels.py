@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ...ir.dims import Dim, Var, atoms, of_atom
+from ...ir.dims import Dim, atoms
 from ...ir.graph import Graph, Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.types import tensor_type
-from .cost import ROW_VALUE
 from .groups import Form, Group, Index, folded_axes, rename
+from .rows import buffer_rows, computed_rows
 from .writer import Writer, wide_dtype
 
-THROUGH = (Kind.VIEW, Kind.SOURCE)  # kernels compute these wherever they are read
 Rows = Mapping[Value, tuple[int, ...]]
 
 
@@ -30,14 +29,10 @@ def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
         for node in group.members
         if node.op.kind is Kind.CUMULATIVE
     }
-    rows: dict[Value, tuple[int, ...]] = dict(prefixes)
-    while True:
-        draft = Writer(set(group.members), rows)
-        _loops(draft, group, _outs(group))
-        more = choose_rows(draft)
-        if not more:
-            break
-        rows |= more
+    rows = {**computed_rows(group), **prefixes}
+    draft = Writer(set(group.members), rows)
+    _loops(draft, group, _outs(group))
+    rows |= buffer_rows(draft)
     return _write(group, name, rows, _loops)
 
 
@@ -97,85 +92,6 @@ def _interleave(outer: Index, inner: Index, positions: Sequence[int]) -> Index:
 def _depends_on(place: Index, axes: Sequence[Dim]) -> bool:
     inner = {atom for axis in axes for atom in atoms(axis)}
     return any(atom in inner for dim in place for atom in atoms(dim))
-
-
-def choose_rows(draft: Writer) -> dict[Value, tuple[int, ...]]:
-    """Values that several loops over a row read, and that nothing else of this kind is made of:
-    each is read or computed once for the row.
-
-    A buffer is kept as a row always (the schedule may read it again in place), a computed value
-    where computing it again is dear.
-    """
-    rows: dict[Value, tuple[int, ...]] = {}
-    for value, found in draft.reads.items():
-        if value in draft.rows or (value.node is not None and value.node.op.kind in THROUGH):
-            continue
-        within = [(serial, index) for serial, index, depth, _ in found if depth > 1]
-        if len({serial for serial, _ in within}) < 2 or any(guarded for *_, guarded in found):
-            continue
-        axes = {_row_axes(draft, value, index) for _, index in within}
-        only = axes.pop() if len(axes) == 1 else None
-        if not only:
-            continue
-        if value.node in draft.members and _chain_cost(value, draft) < ROW_VALUE:
-            continue
-        rows[value] = only
-    inner = _made_of(rows, draft)
-    return {value: axes for value, axes in rows.items() if value not in inner}
-
-
-def _made_of(values: Iterable[Value], draft: Writer) -> set[Value]:
-    """Everything that `values` are computed from in the kernel, short of reductions."""
-    found: set[Value] = set()
-    pending = [v for v in values if v.node is not None]
-    while pending:
-        node = pending.pop().node
-        assert node is not None
-        if node.op.kind is Kind.REDUCTION or (
-            node not in draft.members and node.op.kind is not Kind.VIEW
-        ):
-            continue
-        for operand in node.operands:
-            if operand not in found:
-                found.add(operand)
-                if operand.node is not None and operand not in draft.rows:
-                    pending.append(operand)
-    return found
-
-
-def _row_axes(draft: Writer, value: Value, index: Index) -> tuple[int, ...] | None:
-    """The axes of `value` that run over a whole row at `index`; None where it is not that plain."""
-    axes: list[int] = []
-    on_row = False
-    for axis, dim in enumerate(index):
-        depth = draft.depth_of((dim,))
-        if depth <= 1:
-            on_row = on_row or depth == 1
-            continue
-        atom = next(atoms(dim))
-        if not isinstance(atom, Var) or dim != of_atom(atom):
-            return None
-        if atom.extent != value.type.shape[axis]:
-            return None
-        axes.append(axis)
-    return tuple(axes) if on_row else None
-
-
-def _chain_cost(value: Value, draft: Writer) -> int:
-    """Scalar instructions of computing an element of `value` again from buffers and rows."""
-    total, pending, seen = 0, [value], set()
-    while pending:
-        node = pending.pop().node
-        if node is None or node in seen or node.op.kind is Kind.REDUCTION:
-            continue
-        if node.results[0] in draft.rows:
-            continue
-        seen.add(node)
-        if node in draft.members:
-            total += node.op.cost
-        if node in draft.members or node.op.kind is Kind.VIEW:
-            pending.extend(node.operands)
-    return total
 
 
 # Products ------------------------------------------------------------------------------------

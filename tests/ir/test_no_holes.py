@@ -53,7 +53,7 @@ def test_elementwise_ops_have_a_fixed_arity(op: Op) -> None:
 @pytest.mark.parametrize("op", of(*STRUCTURE), ids=repr)
 def test_structure_is_evaluated(op: Op) -> None:
     methods = KERNEL_METHODS if op.kind is Kind.KERNEL else LOOP_METHODS
-    assert op.name in methods or op.name in ("random_bits", "prefetch")
+    assert op.name in methods or op.name == "prefetch"
 
 
 def test_methods_name_ops() -> None:

@@ -241,3 +241,21 @@ def test_nothing_to_compute(types: list[TensorType]) -> None:
 
     graph = record(program, types)
     same_results(graph, fuse(graph), {"N": 3})
+
+
+def test_long_chains_are_cut_and_quick() -> None:
+    """Neither the number of reductions in a row nor the length of a chain blows up the pass."""
+
+    def program(values: Sequence[Value]) -> list[Value]:
+        (x,) = values
+        for _ in range(60):
+            x = softmax(x)
+        for _ in range(300):
+            x = OPS["tanh"](x)
+        return [x]
+
+    graph = record(program, [tensor_type(f32, (N, 5))])
+    fused = fuse(graph)
+    nodes = sum(len(list(k.walk())) for k in kernels(fused))
+    assert nodes < 6 * len(graph.nodes)
+    same_results(graph, fused, {"N": 3})
