@@ -6,7 +6,12 @@ A command imports what it needs when it is called, so that one command does not 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import inspect
+import os
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import SleyError
@@ -14,8 +19,9 @@ from .errors import SleyError
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..ir.graph import Graph
+    from ..ir.graph import Graph, Value
     from ..ir.types import TensorType
+    from .compile import Lowered
 
 
 class UsageError(Exception):
@@ -39,13 +45,17 @@ def run(args: argparse.Namespace) -> int:
     return _guarded(_run, args)
 
 
-def _guarded(command: Any, args: argparse.Namespace) -> int:
+def _guarded(command: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     """The command's status; what is wrong with the user's input goes to stderr, without frames."""
-    from ..ir.lexer import ParseError
+    from ..ir.evaluate import EvaluationError
+    from ..ir.verifier import VerifyError
 
     try:
         command(args)
-    except (UsageError, SleyError, ParseError, OSError) as error:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `sley dump ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (UsageError, SleyError, VerifyError, EvaluationError, OSError) as error:
         print(f"sley: {error}", file=sys.stderr)
         return 1
     return 0
@@ -61,41 +71,77 @@ def _dump(args: argparse.Namespace) -> None:
 
     function = _load_function(args.target)
     types = [_parse_type(text) for text in args.inputs]
+    _check_count(function, args.target, types)
     sizes = _example_sizes(types)
     tensors = [of_array(_random(t, sizes, number)) for number, t in enumerate(types)]
-    if not isinstance(function, CompiledFunction):
-        names = _symbolic_axes(function, types)
-        function = compile_function(function, dynamic=names or None)
+    names = _symbolic_axes(function, types)
+    if names or not isinstance(function, CompiledFunction):
+        function = compile_function(inspect.unwrap(function), dynamic=names or None)
     lowered = function.lower(*tensors)
-    if args.level not in (None, "tensor"):
-        print(lowered.text(level=args.level))
-        return
-    for name in [args.after] if args.after else lowered.passes:
-        if not args.after:
-            print(f"// ---- after {name}")
-        print(lowered.text(after=name))
+    if args.after is not None or args.level != "tensor":
+        print(lowered.text(after=args.after, level=args.level), end="")
+    else:
+        _print_passes(lowered)
+
+
+def _print_passes(lowered: Lowered) -> None:
+    """The program after each pass; where a pass changed nothing, only that."""
+    before = None
+    for name in lowered.passes:
+        text = lowered.text(after=name)
+        if text == before:
+            print(f"// ---- after {name}: the same\n")
+        else:
+            print(f"// ---- after {name}\n{text}")
+        before = text
 
 
 def _load_function(target: str) -> Any:
     """The function that FILE.py:NAME names (NAME may have dots); the file is executed."""
-    import runpy
-
     path, colon, name = target.rpartition(":")
     if not colon or not path.endswith(".py"):
         raise UsageError(f"{target!r} is not FILE.py:FUNCTION")
-    found: Any = runpy.run_path(path, run_name="__sley_dump__")
-    first, *rest = name.split(".")
-    if first not in found:
-        known = ", ".join(k for k, v in found.items() if callable(v) and not k.startswith("_"))
-        raise UsageError(f"{path} defines no {first!r}; it defines {known}")
-    found = found[first]
-    for part in rest:
+    found: Any = _load_module(Path(path))
+    for number, part in enumerate(name.split(".")):
         if not hasattr(found, part):
-            raise UsageError(f"{target!r}: there is no attribute {part!r}")
+            owner = path if number == 0 else f"{part!r} of {target!r}: its owner"
+            raise UsageError(f"{owner} has no {part!r}; it has {_callables(found)}")
         found = getattr(found, part)
     if not callable(found):
         raise UsageError(f"{target!r} is a {type(found).__name__}, not a function")
     return found
+
+
+def _load_module(path: Path) -> Any:
+    """What the file defines; it finds its neighbours as when Python runs it."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location("__sley_dump__", path)
+    assert spec is not None and spec.loader is not None, "the name ends with .py"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    spec.loader.exec_module(module)
+    return module
+
+
+def _callables(owner: Any) -> str:
+    names = [k for k, v in vars(owner).items() if callable(v) and not k.startswith("_")]
+    return ", ".join(names) or "no functions"
+
+
+def _check_count(function: Any, target: str, types: list[TensorType]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin tells none
+        return
+    try:
+        signature.bind(*types)
+    except TypeError as error:
+        name = target.rpartition(":")[2]
+        raise UsageError(
+            f"{name}{signature}: {error}; give one --input TYPE for each argument"
+        ) from None
 
 
 def _parse_type(text: str) -> TensorType:
@@ -133,8 +179,6 @@ def _example_sizes(types: list[TensorType]) -> dict[str, int]:
 
 def _symbolic_axes(function: Any, types: list[TensorType]) -> dict[str, dict[int, str]]:
     """What `sley.compile(dynamic=...)` takes for the symbols in the types of the arguments."""
-    import inspect
-
     from ..ir.dims import Expr
 
     found: dict[str, dict[int, str]] = {}
@@ -162,23 +206,73 @@ def _random(type: TensorType, sizes: dict[str, int], seed: int) -> np.ndarray:
 
 
 def _run(args: argparse.Namespace) -> None:
-    import numpy as np
+    from ..ir.verifier import verify
 
-    from ..ir.parser import load
-
-    graph = load(args.program)
-    sizes = _example_sizes([p.type for p in graph.inputs])
-    arrays = [np.load(path) for path in args.inputs]
-    if len(arrays) > len(graph.inputs):
-        raise UsageError(f"@{graph.name} takes {len(graph.inputs)} inputs, got {len(arrays)}")
-    for number, param in enumerate(graph.inputs[len(arrays) :], start=len(arrays)):
-        arrays.append(_random(param.type, sizes, args.seed + number))
-    try:
-        results = _execute(graph, arrays)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    graph = _load_program(Path(args.program))
+    verify(graph)
+    given = [_load_array(path) for path in args.inputs]
+    if len(given) > len(graph.inputs):
+        raise UsageError(f"@{graph.name} takes {len(graph.inputs)} inputs, got {len(given)}")
+    arrays = _complete(graph.inputs, given, _kept_inputs(Path(args.program)), args.seed)
+    results = _execute(graph, arrays)
     for number, (array, type) in enumerate(zip(results, _result_types(graph), strict=True)):
         print(f"result {number}: {type}\n{array}")
+
+
+def _load_program(path: Path) -> Graph:
+    from ..ir.lexer import ParseError
+    from ..ir.parser import load
+
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text") from None
+    if text.startswith("plan "):
+        raise UsageError(
+            f"{path} is a plan of memory, which tells where values lie; the program that it "
+            "belongs to is in the file of the pass before"
+        )
+    try:
+        return load(path)
+    except ParseError as error:
+        raise UsageError(f"{path}:{error}") from None
+
+
+def _load_array(path: str) -> np.ndarray:
+    import numpy as np
+
+    try:
+        return np.load(path)
+    except ValueError as error:
+        raise UsageError(f"{path} is no array of numpy: {error}") from None
+
+
+def _kept_inputs(program: Path) -> dict[int, np.ndarray]:
+    """Inputs that the compiler itself added to a program, by position (`Lowered.write`)."""
+    import numpy as np
+
+    beside = Path(f"{program}.inputs.npz")
+    if not beside.exists():
+        return {}
+    with np.load(beside) as file:
+        return {int(name): array for name, array in file.items()}
+
+
+def _complete(
+    params: Sequence[Value], given: list[np.ndarray], kept: dict[int, np.ndarray], seed: int
+) -> list[np.ndarray]:
+    """An array for each parameter: given, kept beside the program, or random."""
+    sizes = _example_sizes([p.type for p in params])
+    for param, array in zip(params, given, strict=False):
+        if len(param.type.shape) == array.ndim:  # what does not fit is told when it is bound
+            sizes |= {str(d): n for d, n in zip(param.type.shape, array.shape) if str(d) in sizes}
+    arrays = list(given)
+    for number, param in enumerate(params[len(given) :], start=len(given)):
+        if number in kept:
+            arrays.append(kept[number].view(param.type.dtype.numpy))
+        else:
+            arrays.append(_random(param.type, sizes, seed + number))
+    return arrays
 
 
 def _result_types(graph: Graph) -> list[TensorType]:

@@ -24,7 +24,8 @@ from .log import log_compilation
 from .lowered import Lowered, dump
 from .program import Outcome, Program
 from .reads import Guards, Watch, check_no_hidden_writes
-from .signature import call_key, family_key, flatten, flatten_results
+from .reasons import argument_names, new_family, new_sizes
+from .signature import Static, call_key, family_key, flatten, flatten_results
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -54,6 +55,7 @@ class Family:
         fixed: (leaf, axis) that must be numbers, though they may vary.
         numbers: leaves whose Python number is part of the signature.
         whole: leaves that share memory with another and are seen as views of it.
+        exact: whether the sizes of the call at hand decide what the trace compares.
     """
 
     def __init__(self) -> None:
@@ -63,6 +65,7 @@ class Family:
         self.fixed: set[tuple[int, int]] = set()
         self.numbers: set[int] = set()
         self.whole: set[int] = set()
+        self.exact = False
         self.warned = False
 
 
@@ -125,8 +128,13 @@ class CompiledFunction:
         self, key: Hashable, leaves: list[Any], structure: Hashable
     ) -> tuple[Program, tuple[int, ...]]:
         with self._lock:
-            family = self._families.setdefault(family_key(leaves, structure), Family())
-            reason = "first call"
+            names = argument_names(self._function, structure)
+            kinds = family_key(leaves, structure)
+            reason = new_family(kinds, self._families, names)
+            family = self._families.setdefault(kinds, Family())
+            if family.programs:
+                numbers = family.programs[-1].numbers
+                reason = new_sizes(leaves, names, family.seen, numbers)
             for program in reversed(family.programs):
                 sizes = program.bind(leaves)
                 if sizes is None:
@@ -136,8 +144,6 @@ class CompiledFunction:
                     self._known.setdefault(key, []).insert(0, (program, sizes))
                     return program, sizes
                 reason = failing
-            if family.programs and reason == "first call":
-                reason = self._new_sizes(family, leaves)
             self._learn_sizes(family, leaves, structure)
             program = self._make(family, leaves, structure, reason)
             sizes = program.bind(leaves)
@@ -186,19 +192,6 @@ class CompiledFunction:
                         found[position, axis % rank] = text
         return found
 
-    def _new_sizes(self, family: Family, leaves: list[Any]) -> str:
-        changes = []
-        for position, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor):
-                for axis, size in enumerate(_shape(leaf)):
-                    seen = family.seen.get((position, axis), {size})
-                    if size not in seen:
-                        was = ", ".join(map(str, sorted(seen)))
-                        changes.append(f"argument {position} axis {axis} was {was}, is {size}")
-            elif position in family.numbers:
-                changes.append(f"argument {position} is the number {leaf!r}")
-        return "; ".join(changes) or "another context or sharing of memory"
-
     def _warn(self, family: Family, reason: str) -> None:
         if len(family.programs) < _MANY_PROGRAMS or family.warned:
             return
@@ -213,6 +206,7 @@ class CompiledFunction:
 
     def _make(self, family: Family, leaves: list[Any], structure: Hashable, reason: str) -> Program:
         """Traces until no assumption is broken any more, and compiles."""
+        family.exact = False
         for _ in range(_MAX_RETRACES):
             try:
                 return self._attempt(family, leaves, structure, reason)
@@ -254,6 +248,8 @@ class CompiledFunction:
             positions = {int(name.removeprefix("number")) for name in retrace.subject}
             family.numbers |= positions
             self._numbers |= positions
+        elif retrace.kind == "sizes":
+            family.exact = True
         else:
             (storage,) = retrace.subject
             for position, leaf in enumerate(leaves):
@@ -272,6 +268,7 @@ class CompiledFunction:
                 with watch:
                     results = self._function(*args, **kwargs)
                 check_no_hidden_writes(watch, trace)
+                self._check_guards(trace, family, leaves)
                 flat, tree = flatten_results(results)
                 outcome = Outcome(trace, positions, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
@@ -281,7 +278,8 @@ class CompiledFunction:
             trace.undo_attribute_writes()
             raise
         dump(self.__name__, executable)
-        extra = {f"{i}": x.value for i, x in enumerate(leaves) if hasattr(x, "value")}
+        names = argument_names(self._function, structure)
+        extra = {n: x.value for n, x in zip(names, leaves) if isinstance(x, Static)}
         numbers = {p: leaves[p] for p in family.numbers if not isinstance(leaves[p], Tensor)}
         whole = {p: leaves[p] for p in family.whole}
         return Program(
@@ -289,11 +287,23 @@ class CompiledFunction:
         )  # fmt: skip
 
     def _hints(self, family: Family, leaves: list[Any]) -> dict[str, int]:
-        """Sizes to decide comparisons by: the largest seen, as 0 and 1 are special."""
+        """Sizes to decide comparisons by: at first the largest seen, as 0 and 1 are special."""
         return {
-            name: max(family.seen[position, axis])
+            name: leaves[position].type.shape[axis]
+            if family.exact
+            else max(family.seen[position, axis])
             for (position, axis), name in family.symbols.items()
         }
+
+    def _check_guards(self, trace: Trace, family: Family, leaves: list[Any]) -> None:
+        """Raises Retrace where a comparison has another outcome for the call at hand."""
+        sizes = {
+            name: leaves[position].type.shape[axis]
+            for (position, axis), name in family.symbols.items()
+        }
+        for guard in trace.guards:
+            if not guard.holds(sizes):
+                raise Retrace("sizes", tuple(sizes), f"{guard} does not hold for this call")
 
     def _shadow(
         self, trace: Trace, family: Family, leaves: list[Any]

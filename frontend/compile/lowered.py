@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...ir.graph import Graph
 from ...ir.printer import save
 from ...runtime.config import config
@@ -45,23 +47,29 @@ class Lowered:
         return self.executable.kernels
 
     def text(self, after: str | None = None, level: str | None = None) -> str:
-        """The program after the pass `after` (the first by default), or its kernels at `level`:
-        "kernel", "loop", "llvm" or "asm".
+        """The program after the pass `after` (as recorded by default), or its distinct kernels.
+
+        Args:
+            after: a name of `passes`.
+            level: "tensor" for the program (the default); for the kernels "kernel" (each with its
+                schedule), "loop", "llvm" or "asm".
 
         Raises:
-            ArgumentError: there is no such pass or level.
+            ArgumentError: there is no such pass or level, or both `after` and a level of kernels.
         """
         if level in (None, "tensor"):
-            return str(self._stage(after or "trace"))
+            return _with_newline(str(self._stage(after or "trace")))
+        if level not in LEVELS:
+            raise ArgumentError(f"level is one of {', '.join(LEVELS)}, not {level!r}")
+        if after is not None:
+            raise ArgumentError(f"level {level!r} shows the finished kernels, after no single pass")
         if level == "kernel":
-            return "\n".join(f"{k.graph}// {k.schedule}\n" for k in self.kernels)
+            return "\n".join(f"{k.graph}\nschedule @{k.name}: {k.schedule}\n" for k in self.kernels)
         if level == "loop":
             return "\n".join(map(str, self.executable.loops()))
         if level == "llvm":
             return self.executable.llvm()
-        if level == "asm":
-            return self.executable.assembly()
-        raise ArgumentError(f"level is one of {', '.join(LEVELS)}, not {level!r}")
+        return self.executable.assembly()
 
     def _stage(self, name: str) -> Any:
         for known, program in self.executable.stages:
@@ -73,24 +81,43 @@ class Lowered:
         return f"<lowered @{self.graph.name}: {len(self.kernels)} distinct kernels>"
 
     def write(self, folder: Path) -> list[Path]:
-        """Writes the text of every pass and of every level; the paths written."""
+        """Writes the text of every pass and of every level; the paths written.
+
+        Large constants lie beside a program in FILE.npz, inputs that the passes have added in
+        FILE.inputs.npz; `sley run FILE` reads both.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for number, (name, program) in enumerate(self.executable.stages):
-            file = f"{number:02d}-{re.sub('[^a-z0-9]+', '-', name)}.ir"
+            path = folder / f"{number:02d}-{re.sub('[^a-z0-9]+', '-', name)}.ir"
             if isinstance(program, Graph):
-                save(program, folder / file)
-                written.append(folder / file)
+                save(program, path)
+                self._save_inputs(program, path)
             else:
-                written.append(_write(folder / file, str(program)))
+                path.write_text(_with_newline(str(program)))
+            written.append(path)
         for level, ending in (("kernel", "ir"), ("loop", "ir"), ("llvm", "ll"), ("asm", "s")):
-            written.append(_write(folder / f"kernels-{level}.{ending}", self.text(level=level)))
+            path = folder / f"kernels-{level}.{ending}"
+            path.write_text(self.text(level=level))
+            written.append(path)
         return written
 
+    def _save_inputs(self, program: Graph, path: Path) -> None:
+        """Writes the arrays of inputs that the recorded program has not, by their position."""
+        first = len(self.graph.inputs)
+        arrays = self.executable.constants[: len(program.inputs) - first]
+        if arrays:
+            named = {str(first + number): _plain(array) for number, array in enumerate(arrays)}
+            np.savez(f"{path}.inputs.npz", **named)  # type: ignore[arg-type]
 
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The array, or its bytes where numpy's files do not know its dtype (bfloat16)."""
+    return array.view(np.uint8) if array.dtype.kind == "V" else array
+
+
+def _with_newline(text: str) -> str:
+    return text if text.endswith("\n") else f"{text}\n"
 
 
 def dump(name: str, executable: Executable) -> None:

@@ -163,6 +163,7 @@ class Program:
         executable: the machine code.
         guards: Python state under which it is valid.
         captures: storages that it reads or writes, with the line that captured each.
+        numbers: by position, the Python numbers that are part of its signature.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class Program:
         self.captures = [(c.storage, c.line) for c in trace.captures.values()]
         self.size_guards = tuple(trace.guards)
         self._shapes = tuple(shapes)
-        self._numbers = numbers
+        self.numbers = numbers
         self._whole = whole
         self._structure = structure
         self._results = outcome.results
@@ -222,7 +223,7 @@ class Program:
                         return None
                 elif expected != actual:
                     return None
-        if any(repr(leaves[p]) != repr(n) for p, n in self._numbers.items()):
+        if any(repr(leaves[p]) != repr(n) for p, n in self.numbers.items()):
             return None
         if not all(guard.holds(sizes) for guard in self.size_guards):
             return None
