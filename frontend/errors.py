@@ -91,8 +91,9 @@ class Retrace(BaseException):
 
     Attributes:
         kind: "unify" (two symbols are one), "specialize" (symbols become numbers), "number" (a
-            weak Python number becomes part of the signature) or "alias" (two inputs that share
-            memory must be seen as views of one storage).
+            weak Python number becomes part of the signature), "sizes" (those of the call at hand
+            must decide comparisons) or "alias" (two inputs that share memory must be seen as views
+            of one storage).
         subject: the symbol names, or the storage, or the number's name.
         location: the user's line that made it necessary.
     """
