@@ -26,9 +26,10 @@ BINARY = (
     "minimum({}, {} * 0.93)", "where({} > 0.1371, {}, 0.25)", "{}.lerp({}, 0.3)",
 )  # fmt: skip
 WRITES = (
-    "{}[..., 1:] = {scalar}", "{}[..., 0].mul_(1.5)", "{}[..., ::2] += {scalar}", "{}.add_({scalar})",
-    "{}[..., -1] -= {}[..., 0].clone()", "{}.flatten().clone().mul_(2.0)",
-    "{}.unsqueeze(0)[0, ..., 1].sub_({scalar})", "{}[{} > 0.2173] = {scalar}", "{}[...] = {}.clone().sin()",
+    "{}[..., 1:] = {scalar}", "{}[..., 0].mul_(1.5)", "{}[..., ::2] += {scalar}",
+    "{}.add_({scalar})", "{}[..., -1] -= {}[..., 0].clone()", "{}.flatten().clone().mul_(2.0)",
+    "{}.unsqueeze(0)[0, ..., 1].sub_({scalar})", "{}[{} > 0.2173] = {scalar}",
+    "{}[...] = {}.clone().sin()",
 )  # fmt: skip
 
 
