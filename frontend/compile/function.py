@@ -128,13 +128,8 @@ class CompiledFunction:
         self, key: Hashable, leaves: list[Any], structure: Hashable
     ) -> tuple[Program, tuple[int, ...]]:
         with self._lock:
-            names = argument_names(self._function, structure)
-            kinds = family_key(leaves, structure)
-            reason = new_family(kinds, self._families, names)
-            family = self._families.setdefault(kinds, Family())
-            if family.programs:
-                numbers = family.programs[-1].numbers
-                reason = new_sizes(leaves, names, family.seen, numbers)
+            family = self._families.setdefault(family_key(leaves, structure), Family())
+            reason = None
             for program in reversed(family.programs):
                 sizes = program.bind(leaves)
                 if sizes is None:
@@ -143,7 +138,8 @@ class CompiledFunction:
                 if failing is None:
                     self._known.setdefault(key, []).insert(0, (program, sizes))
                     return program, sizes
-                reason = failing
+                reason = reason or failing
+            reason = reason or self._new_arguments(family, leaves, structure)
             self._learn_sizes(family, leaves, structure)
             program = self._make(family, leaves, structure, reason)
             sizes = program.bind(leaves)
@@ -153,6 +149,14 @@ class CompiledFunction:
             self._known.setdefault(key, []).insert(0, (program, sizes))
             self._warn(family, reason)
             return program, sizes
+
+    def _new_arguments(self, family: Family, leaves: list[Any], structure: Hashable) -> str:
+        """How the arguments differ from those that there are programs for."""
+        names = argument_names(self._function, structure)
+        if family.programs:
+            return new_sizes(leaves, names, family.seen, family.programs[-1].numbers)
+        others = [key for key, known in self._families.items() if known.programs]
+        return new_family(family_key(leaves, structure), others, names)
 
     def _learn_sizes(self, family: Family, leaves: list[Any], structure: Hashable) -> None:
         """Axes whose size has changed become symbols."""

@@ -83,6 +83,23 @@ class Snapshot:
             return all(part.same(part.value) for part in self.nested)
         return all(part.same(value) for part, value in zip(self.parts, now, strict=True))
 
+    def change(self, name: str, value: Any) -> str:
+        """The first difference between what was seen and `value`, which is another now."""
+        if value is not self.value:
+            return _tell(name, self.value, value)
+        if self.length and len(value) != self.length:
+            return f"{name} had {self.length} elements, has {len(value)}"
+        held = _held(value)
+        assert self.parts is not None and held is not None, "what has no parts is not changed"
+        if isinstance(held, dict) and tuple(held) != self.keys:
+            return f"the names in {name} were {self.keys}, are {tuple(held)}"
+        now = held.values() if isinstance(held, dict) else held
+        steps = self.keys or range(len(self.parts))
+        for step, part, new in zip(steps, self.parts, now):
+            if not part.same(new):
+                return part.change(_member(name, value, step), new)
+        return f"{name} has other elements"
+
     def restore(self) -> None:
         """Puts back the elements of a changed list or dict."""
         if self.parts is None:
@@ -93,6 +110,11 @@ class Snapshot:
             assert self.keys is not None
             self.value.clear()
             self.value.update(zip(self.keys, self.values, strict=True))
+
+
+def _member(name: str, owner: Any, step: Any) -> str:
+    is_container = isinstance(owner, (dict, list, tuple, set, frozenset))
+    return f"{name}[{step!r}]" if is_container else f"{name}.{step}"
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -228,14 +250,14 @@ class Guards:
         for scope, name, seen in self._names:
             now = scope.get(name, MISSING)
             if not seen.same(now):
-                return _tell(f"the global {name}", seen.value, now)
+                return seen.change(f"the global {name}", now)
         for name, cell, seen in self._cells:
             now = _contents(cell)
             if not seen.same(now):
-                return _tell(f"the closure's {name}", seen.value, now)
+                return seen.change(f"the closure's {name}", now)
         for name, value, seen in self._objects:
             if not seen.same(value):
-                return f"the argument {name} has changed inside"
+                return seen.change(f"the argument {name}", value)
         for owner, value in self._grads:
             if owner._grad is not value:
                 return _tell(f".grad of a tensor {owner.type}", value, owner._grad)
@@ -245,7 +267,7 @@ class Guards:
             now = read_again(read)
             if not seen.same(now):
                 owner = type(read.owner).__name__
-                return _tell(f"{owner}.{read.name}", seen.value, now)
+                return seen.change(f"{owner}.{read.name}", now)
         self._epoch = epoch.count
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ..tensor import Tensor
@@ -38,11 +38,11 @@ def _positional(names: Sequence[str], rest: str, number: int) -> str:
     return names[number] if number < len(names) else f"{rest}[{number - len(names)}]"
 
 
-def new_family(key: tuple, others: Iterable[Hashable], names: Sequence[str]) -> str:
+def new_family(key: tuple, others: Sequence[Hashable], names: Sequence[str]) -> str:
     """How the kinds of arguments differ from those of the last call that was compiled."""
-    *_, last = [None, *others]
-    if last is None:
+    if not others:
         return "first call"
+    last = others[-1]
     assert isinstance(last, tuple)
     if last[0] != key[0]:
         return "first call with arguments of this structure"
@@ -91,8 +91,8 @@ def new_sizes(
     for position, (name, leaf) in enumerate(zip(names, leaves, strict=True)):
         if isinstance(leaf, Tensor):
             for axis, size in enumerate(leaf.type.shape):
-                sizes = seen.get((position, axis), {size})
-                if size not in sizes:
+                sizes = seen.get((position, axis), set())
+                if sizes and size not in sizes:
                     was = ", ".join(map(str, sorted(sizes)))
                     changes.append(f"{name} axis {axis} was {was}, is {size}")
         elif position in numbers and repr(numbers[position]) != repr(leaf):

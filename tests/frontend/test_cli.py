@@ -328,19 +328,22 @@ def test_sley_dump_writes_all_of_every_compilation(environment, tmp_path) -> Non
 class Settings:
     """A global that a compiled function reads."""
 
-    slope = 0.5
+    def __init__(self) -> None:
+        self.slope = 0.5
 
 
+TABLE = {"rows": [1, 2]}
 SETTINGS = Settings()
 
 
+@pytest.mark.filterwarnings("ignore:forward was compiled")
 def test_sley_log_tells_each_compilation_and_why(environment, capsys) -> None:
     environment(SLEY_LOG="compile")
     model = sley.nn.Sequential(sley.nn.Linear(8, 4), sley.nn.Dropout(0.5))
 
     @sley.compile
     def forward(x):
-        return model(x) * SETTINGS.slope
+        return model(x) * (SETTINGS.slope + len(TABLE["rows"]))
 
     def told(rows: int) -> str:
         forward(sley.tensor(array(rows, 8)))
@@ -353,10 +356,13 @@ def test_sley_log_tells_each_compilation_and_why(environment, capsys) -> None:
     model.eval()
     assert told(6) == "sley: compile forward: Dropout.training was True, is False\n"
     SETTINGS.slope = 0.25
-    try:
-        assert "SETTINGS.slope was 0.5, is 0.25" in told(6)
-    finally:
-        SETTINGS.slope = 0.5
+    assert told(6).endswith("forward: the global SETTINGS.slope was 0.5, is 0.25\n")
+    TABLE["rows"][0] = 3
+    assert told(6).endswith("forward: the global TABLE['rows'][0] was 1, is 3\n")
+    TABLE["rows"].append(4)
+    assert told(6).endswith("forward: the global TABLE['rows'] had 2 elements, has 3\n")
+    TABLE["columns"] = []
+    assert told(6).endswith("forward: the global TABLE had 1 elements, has 2\n")
 
 
 def test_sley_log_tells_of_numbers_and_of_other_types(environment, capsys) -> None:
