@@ -41,7 +41,8 @@ def hypot(input: Any, other: Any) -> Tensor:
     plain = logical_or(eq(larger, 0), isinf(larger))
     scale = elementwise("stop_gradient", where(plain, 1, larger))
     x, y = true_divide(input, scale), true_divide(other, scale)
-    return mul(sqrt(add(mul(x, x), mul(y, y))), scale)
+    length = mul(sqrt(add(mul(x, x), mul(y, y))), scale)
+    return where(logical_or(isinf(input), isinf(other)), _INF, length)
 
 
 def log_sigmoid(input: Any) -> Tensor:
@@ -161,5 +162,5 @@ def erfinv(input: Any) -> Tensor:
         for _ in range(2):
             slope = mul(exp(neg(mul(result, result))), 2 / math.sqrt(math.pi))
             result = sub(result, true_divide(sub(erf(result), inside), slope))
-    at_edge = where(eq(abs(x), 1), mul(x, _INF), math.nan)
+    at_edge = where(eq(x, 1), _INF, where(eq(x, -1), -_INF, math.nan))
     return where(edge, at_edge, result)
