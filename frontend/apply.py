@@ -309,11 +309,19 @@ def expanded(arg: Any, type: TensorType) -> Value:
 
 
 def as_type(arg: Any, type: TensorType) -> Tensor:
-    """A tensor or number, cast and broadcast to `type`."""
-    if isinstance(arg, Tensor) and here(arg).type is type:
+    """A tensor or number, cast and broadcast to `type`.
+
+    Raises:
+        ShapeError: the tensor does not broadcast to it.
+    """
+    if not isinstance(arg, Tensor):
+        return wrap(expanded(arg, type), ())
+    own = here(arg).type
+    if own is type:
         return arg
-    value = expanded(arg, type)
-    return wrap(value, [value_of(arg)] if isinstance(arg, Tensor) else ())
+    if broadcast_shapes([type.shape, own.shape]) != type.shape:
+        raise ShapeError(f"{own} does not broadcast to {type}")
+    return wrap(expanded(arg, type), [value_of(arg)])
 
 
 def broadcast_value(value: Value, type: TensorType, build: Builder) -> Value:

@@ -25,7 +25,7 @@ NAMES = {
     "maximum": maximum, "minimum": minimum, "where": where,
 }  # fmt: skip
 SIZES = ((5, 1, 0), (1, 7, 0), (0, 3, 1), (4, 0, 9))
-SEEDS = range(100)
+SEEDS = (*range(98), 163, 187)  # the last two have sizes that a write makes equal
 
 
 class Instance:
