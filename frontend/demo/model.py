@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .. import nn, optim
 from ..nn import functional as F
@@ -29,17 +30,25 @@ class Net(nn.Module):
         return self.fc2(x)
 
 
-def make_training(seed: int) -> tuple[Net, Step]:
-    """A net with weights drawn from `seed`, and the function that trains it by one batch."""
+class Training(NamedTuple):
+    """A net, the function that trains it by one batch, and the schedule of its learning rate."""
+
+    model: Net
+    step: Step
+    schedule: optim.lr_scheduler.LRScheduler
+
+
+def make_training(seed: int, epochs: int) -> Training:
+    """A net with weights drawn from `seed`, to be trained for `epochs`."""
     manual_seed(seed)
     model = Net()
     opt = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
     def train_step(x: Tensor, y: Tensor) -> Tensor:
         opt.zero_grad()
-        loss = F.cross_entropy(model(x), y)
+        loss = F.cross_entropy(model(x), y, label_smoothing=0.1)
         loss.backward()
         opt.step()
         return loss
 
-    return model, train_step
+    return Training(model, train_step, optim.lr_scheduler.CosineAnnealingLR(opt, epochs))

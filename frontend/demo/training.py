@@ -72,7 +72,7 @@ def load_data(seed: int) -> Digits:
 
 def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool = True) -> Run:
     """Trains from the weights and in the order that `seed` gives."""
-    model, step = make_training(seed)
+    model, step, schedule = make_training(seed, epochs)
     name = "compiled" if compiled else "eager"
     fast: CompiledFunction | None = compile_function(step) if compiled else None
     call = fast or step
@@ -90,6 +90,7 @@ def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool =
                 seconds.append(time.perf_counter() - began)
                 losses.append(loss.item())
                 bar.update()
+            schedule.step()
             bar.set_postfix(loss=f"{losses[-1]:.4f}")
     accuracy = evaluate(model, data)
     return Run(name, accuracy, losses, seconds, fast)
