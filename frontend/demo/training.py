@@ -39,6 +39,7 @@ class Run:
         accuracy: on the held-out images, from 0 to 1.
         losses: of each step.
         seconds: that each step took.
+        epoch_steps: steps of one epoch.
         step: the compiled function, if it was.
     """
 
@@ -46,6 +47,7 @@ class Run:
     accuracy: float
     losses: list[float] = field(repr=False)
     seconds: list[float] = field(repr=False)
+    epoch_steps: int
     step: CompiledFunction | None = None
 
     @property
@@ -93,7 +95,7 @@ def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool =
             schedule.step()
             bar.set_postfix(loss=f"{losses[-1]:.4f}")
     accuracy = evaluate(model, data)
-    return Run(name, accuracy, losses, seconds, fast)
+    return Run(name, accuracy, losses, seconds, -(-count // BATCH), fast)
 
 
 @no_grad()
