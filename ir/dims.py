@@ -136,6 +136,8 @@ class Expr:
     def __add__(self, other: Dim) -> Dim:
         if not isinstance(other, (int, Expr)):
             return NotImplemented
+        if other == 0:
+            return self
         return _sum(((self, 1), (other, 1)))
 
     __radd__ = __add__
@@ -156,6 +158,8 @@ class Expr:
     def __mul__(self, other: Dim) -> Dim:
         if not isinstance(other, (int, Expr)):
             return NotImplemented
+        if isinstance(other, int):
+            return _scaled(self, other)
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in terms_of(other):
@@ -201,12 +205,20 @@ def terms_of(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
 
 
 def _make(terms: dict[Monomial, int]) -> Dim:
-    kept = sorted((m, c) for m, c in terms.items() if c)
+    kept = [term for term in terms.items() if term[1]]
     if not kept:
         return 0
-    if len(kept) == 1 and not kept[0][0]:
+    if len(kept) > 1:
+        kept.sort()
+    elif not kept[0][0]:
         return kept[0][1]
     return Expr(tuple(kept))
+
+
+def _scaled(dim: Expr, factor: int) -> Dim:
+    if factor == 1:
+        return dim
+    return Expr(tuple((m, c * factor) for m, c in dim.terms)) if factor else 0
 
 
 def _sum(parts: Iterable[tuple[Dim, int]]) -> Dim:
