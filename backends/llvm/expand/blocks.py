@@ -133,9 +133,8 @@ def lane_places(
         return positions, Vector(lanes, iota, mask)
 
     def anywhere(start: Dim) -> Place:
-        flat = fixed(expander, start + step)
-        positions = [fixed(expander, p) for p in axes.split(flat)]
-        return positions, Vector(lanes, iota, _mask(expander, start, total, lanes))
+        mask = _mask(expander, start, total, lanes)
+        return _across_runs(expander, axes, start, iota, lanes), Vector(lanes, iota, mask)
 
     if together and (exact or expander.target.masks):
         yield [side_by_side(start, not exact) for start in starts]
@@ -151,6 +150,38 @@ def lane_places(
             yield [side_by_side(start, True) for start in starts]
         else:
             yield [anywhere(start) for start in starts]
+
+
+def _across_runs(expander: Expander, axes: Axes, start: Dim, iota: Value, lanes: int) -> list[Dim]:
+    """The positions of each lane at start + lane, as vectors. A position that runs past the end
+    of its run goes on in the run outside: that is counted, not divided, where sizes are known."""
+    if not all(isinstance(size, int) for size in axes.sizes[1:]):
+        flat = fixed(expander, start + of_atom(Var(iota, lanes)))
+        return [fixed(expander, p) for p in axes.split(flat)]
+    positions = [fixed(expander, p) for p in axes.split(start)]
+    moved, most = iota, lanes - 1  # by how much the lanes are ahead, and at most
+    for run in reversed(range(1, len(positions))):
+        size = axes.sizes[run]
+        assert isinstance(size, int)
+        place = expander.widen(expander.materialise(positions[run]), lanes)
+        place = expander.emit("add", place, moved)
+        most = (size - 1 + most) // size
+        wraps = [_at_least(expander, place, turn * size, lanes) for turn in range(1, most + 1)]
+        moved = expander.widen(expander.integer(0), lanes)
+        for wrap in wraps:
+            moved = expander.emit("add", moved, wrap)
+        back = expander.widen(expander.integer(size), lanes)
+        place = expander.emit("sub", place, expander.emit("mul", moved, back))
+        positions[run] = of_atom(Var(place))
+    first = expander.widen(expander.materialise(positions[0]), lanes)
+    positions[0] = of_atom(Var(expander.emit("add", first, moved)))
+    return positions
+
+
+def _at_least(expander: Expander, values: Value, bound: int, lanes: int) -> Value:
+    """1 in the lanes with values >= bound, else 0."""
+    one, zero, limit = (expander.widen(expander.integer(n), lanes) for n in (1, 0, bound))
+    return expander.emit("where", expander.emit("ge", values, limit), one, zero)
 
 
 def always_together(axes: Axes, lanes: int, aligned: int) -> bool:
