@@ -1,207 +1,44 @@
 """Writes the body of a kernel: any element of any tensor value, where its index is known.
 
 `Writer.at(value, index)` emits the scalar that stands at `index` of a tensor value. It reads only
-kinds and index maps, so that a new op of a known kind needs nothing here. Each scalar is emitted in
-the outermost scope that defines what its index is made of, and once: what does not depend on an
-inner axis leaves the inner loop by construction.
+kinds and index maps, so that a new op of a known kind needs nothing here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...ir.builder import Recording
-from ...ir.dims import Dim, Expr, Slot, Var, atoms, lower, nonnegative, of_atom, substitute, upper
+from ...ir.dims import Dim, Var, lower, nonnegative, of_atom, upper
 from ...ir.dtypes import DType, f32, i64
 from ...ir.graph import Node, Region, Value
-from ...ir.literal import Literal
-from ...ir.ops import OPS
-from ...ir.ops.base import IndexedMap, Kind, Op, Piece
+from ...ir.ops.base import IndexedMap, Kind, Piece
 from ...ir.ops.reduction import kept_axes
-from ...ir.types import TensorType, tensor_type
-
-Index = tuple[Dim, ...]
-INDEX = tensor_type(i64, ())
+from ...ir.types import TensorType
+from .scopes import Index, Scopes
 
 
-class Scope:
-    """A region under construction, with what was emitted there."""
-
-    __slots__ = ("depth", "memo", "nodes", "serial")
-
-    def __init__(self, depth: int, serial: int) -> None:
-        self.depth = depth
-        self.serial = serial
-        self.nodes: list[Node] = []
-        self.memo: dict[tuple, Value] = {}
-
-
-class Writer:
-    """One kernel under construction.
+class Writer(Scopes):
+    """The elements of one kernel.
 
     Args:
         members: the nodes that the kernel computes; every other value is read from a buffer, but
             views and counting sources, which are read through.
         rows: values to keep row-local: (value) -> its axes that run within a row.
+
+    Attributes:
+        given: what a product hands to its `out` region.
+        reads: for each value (serial number of the scope, index, depth, guarded) of each read.
     """
 
     def __init__(self, members: set[Node], rows: Mapping[Value, tuple[int, ...]]) -> None:
+        super().__init__()
         self.members = members
         self.rows = rows
-        self.builder = Recording()
-        self.buffers: dict[Value, Value] = {}
-        self._serials = count()
-        self.scopes = [Scope(0, next(self._serials))]
-        self.depths: dict[Value, int] = {}
-        # What a product hands to its `out` region.
         self.given: dict[tuple[Value, Index], Value] = {}
-        # value -> (serial number of the scope, index, depth, guarded) of each read, for
-        # `choose_rows`.
         self.reads: dict[Value, list[tuple[int, Index, int, bool]]] = {}
         self._writing_row: set[Value] = set()
-
-    # Emission ------------------------------------------------------------------------------
-
-    def emit(
-        self,
-        op: str | Op,
-        operands: Sequence[Value] = (),
-        attrs: Mapping | None = None,
-        regions: tuple[Region, ...] = (),
-        depth: int | None = None,
-    ):
-        """A node in the scope at `depth` (the innermost by default)."""
-        scope = self.scopes[-1] if depth is None else self.scopes[depth]
-        self.builder.nodes = scope.nodes
-        op = OPS[op] if isinstance(op, str) else op
-        result = self.builder.emit(op, operands, attrs or {}, regions)
-        for value in (result,) if isinstance(result, Value) else result:
-            self.depths[value] = scope.depth
-        return result
-
-    def depth_of(self, index: Sequence[Dim], *values: Value | None) -> int:
-        """The outermost scope that knows the axes in `index` and the values."""
-        depth = max((self.depths.get(v, 0) for v in values if v is not None), default=0)
-        for dim in index:
-            for atom in atoms(dim):
-                if isinstance(atom, Var):
-                    depth = max(depth, self.depths[atom.value])
-        return depth
-
-    @contextmanager
-    def scope(
-        self, depth: int, extents: Sequence[Dim]
-    ) -> Iterator[tuple[Scope, tuple[Value, ...], Index]]:
-        """A new region inside the scope at `depth`, with an axis for each extent."""
-        outer = self.scopes
-        inner = Scope(depth + 1, next(self._serials))
-        self.scopes = [*outer[: depth + 1], inner]
-        params = tuple(Value(INDEX) for _ in extents)
-        for param in params:
-            self.depths[param] = inner.depth
-        axes = tuple(
-            0 if isinstance(n, int) and n == 1 else of_atom(Var(p, n))
-            for p, n in zip(params, extents, strict=True)
-        )
-        try:
-            yield inner, params, axes
-        finally:
-            self.scopes = outer
-
-    def slots(self, dims: Sequence[Dim], first: int) -> tuple[list[Value], Index]:
-        """`dims` over slots numbered from `first`, and the values that these stand for."""
-        values: list[Value] = []
-
-        def replace(atom):
-            if not isinstance(atom, Var):
-                return of_atom(atom)
-            if atom.value not in values:
-                values.append(atom.value)
-            return of_atom(Slot(first + values.index(atom.value), atom.extent))
-
-        return values, tuple(substitute(d, replace) for d in dims)
-
-    # Memory --------------------------------------------------------------------------------
-
-    def buffer(self, value: Value) -> Value:
-        """The parameter through which the kernel reads `value`."""
-        if value not in self.buffers:
-            name = value.name or f"in{len(self.buffers)}"
-            self.buffers[value] = Value(value.type, name=name)
-        return self.buffers[value]
-
-    def load(self, source: Value, index: Index, guard: Value | None = None) -> Value:
-        operands, slotted = self.slots(index, 1)
-        attrs: dict = {"index": slotted}
-        depth = max(self.depth_of(index, guard), self.depths.get(source, 0))
-        operands = [source, *operands]
-        if guard is not None:
-            operands.append(guard)
-            attrs["guarded"] = True
-        return self.emit("load", operands, attrs, depth=depth)
-
-    def store(self, target: Value, index: Index, value: Value) -> None:
-        operands, slotted = self.slots(index, 2)
-        self.emit("store", [target, value, *operands], {"index": slotted})
-
-    def integer(self, expr: Dim, depth: int | None = None) -> Value:
-        """An index expression as an i64 scalar."""
-        operands, (slotted,) = self.slots((expr,), 0)
-        place = self.depth_of((expr,)) if depth is None else depth
-        return self.emit("index", operands, {"expr": slotted}, depth=place)
-
-    def constant(self, number: object, dtype: DType, depth: int) -> Value:
-        literal = Literal(np.asarray(number).astype(dtype.numpy))
-        return self.cached(
-            ("constant", literal), depth,
-            lambda: self.emit("constant", (), {"value": literal}, depth=depth),
-        )  # fmt: skip
-
-    def cached(self, key: tuple, depth: int, make) -> Value:
-        """What `make()` emitted under `key` in a scope that is still open, or emits now."""
-        memo = self.scopes[depth].memo
-        if key not in memo:
-            memo[key] = make()
-        return memo[key]
-
-    # Conditions ----------------------------------------------------------------------------
-
-    def condition(self, relation: str, expr: Dim) -> Value | bool:
-        """expr >= 0 ("ge") or expr == 0 ("eq") as a bool scalar, or as a bool where it is known."""
-        if isinstance(expr, int):
-            return expr >= 0 if relation == "ge" else expr == 0
-        depth = self.depth_of((expr,))
-
-        def make() -> Value:
-            zero = self.constant(0, i64, depth)
-            return self.emit(relation, (self.integer(expr, depth), zero), depth=depth)
-
-        return self.cached((relation, expr), depth, make)
-
-    def both(self, a: Value | None, b: Value | None) -> Value | None:
-        """The conjunction of two guards, None being true."""
-        if a is None or b is None or a is b:
-            return a if b is None else b
-        depth = self.depth_of((), a, b)
-        return self.cached(("and", a, b), depth, lambda: self.emit("bit_and", (a, b), depth=depth))
-
-    def inside(self, position: Expr, size: Dim, guard: Value | None) -> Value:
-        """Whether 0 <= position < size, and `guard`."""
-        low, high = self.condition("ge", position), self.condition("ge", size - 1 - position)
-        assert isinstance(low, Value) and isinstance(high, Value), "the position is data"
-        both = self.both(self.both(guard, low), high)
-        assert both is not None
-        return both
-
-    def negation(self, guard: Value) -> Value:
-        depth = self.depth_of((), guard)
-        return self.cached(
-            ("not", guard), depth, lambda: self.emit("bit_not", (guard,), depth=depth)
-        )
 
     # Elements ------------------------------------------------------------------------------
 
@@ -319,24 +156,6 @@ class Writer:
 
     # Scattering ----------------------------------------------------------------------------
 
-    @contextmanager
-    def sequential(self, extents: Sequence[Dim]) -> Iterator[Index]:
-        """Nested sequential loops over `extents`; what is emitted inside is their body."""
-        outer, axes, opened = self.scopes, [], []
-        for extent in extents:
-            scope = Scope(len(self.scopes), next(self._serials))
-            self.scopes = [*self.scopes, scope]
-            param = Value(INDEX)
-            self.depths[param] = scope.depth
-            axes.append(of_atom(Var(param, extent)))
-            opened.append((scope, param, extent))
-        yield tuple(axes)
-        for scope, param, extent in reversed(opened):
-            body = Region((param,), tuple(scope.nodes))
-            self.scopes = self.scopes[:-1]
-            self.emit("for", (), {"lo": 0, "hi": extent, "step": 1, "carries": 0}, (body,))
-        self.scopes = outer
-
     def scatter(self, out: Value, node: Node, where: IndexedMap, element: Value) -> None:
         """Sets or adds `element` at the place that the index operand names, if it is inside."""
         found = self.cast(self.at(node.operands[where.indices[0]], where.indices[1]), i64)
@@ -348,11 +167,6 @@ class Writer:
         operands, slotted = self.slots(place, 2)
         attrs = {"index": slotted, "guarded": True}
         self.emit("store", [out, element, *operands, inside], attrs)
-
-    def fresh_load(self, source: Value, index: Index, guard: Value) -> Value:
-        """A load in the innermost scope, of what earlier turns may have written."""
-        operands, slotted = self.slots(index, 1)
-        return self.emit("load", [source, *operands, guard], {"index": slotted, "guarded": True})
 
     # Reductions ----------------------------------------------------------------------------
 
@@ -387,12 +201,6 @@ class Writer:
         self.builder.line = node.line
         result = self.emit("reduce", inits, {"extents": extents}, (body, combine), depth=depth)
         return result[1] if monoid.arg else self.cast(result, node.results[0].type.dtype)
-
-    def cast(self, value: Value, dtype: DType) -> Value:
-        if value.type.dtype is dtype:
-            return value
-        depth = self.depth_of((), value)
-        return self.emit("cast", (value,), {"dtype": dtype}, depth=depth)
 
     def combine(self, name: str, types: Sequence[TensorType]) -> Region:
         """The region (a, b) -> name(a, b)."""
