@@ -6,14 +6,15 @@ depend on an inner axis leaves the inner loop by construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import numpy as np
 
 from ...ir.builder import Recording
-from ...ir.dims import Dim, Expr, Slot, Var, atoms, of_atom, substitute
+from ...ir.dims import Atom, Dim, Expr, Slot, Var, atoms, of_atom, substitute
 from ...ir.dtypes import DType, i64
 from ...ir.graph import Node, Region, Value
 from ...ir.literal import Literal
