@@ -6,10 +6,10 @@ A command imports what it needs when it is called, so that one command does not 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import inspect
 import os
 import sys
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,12 +116,11 @@ def _load_module(path: Path) -> Any:
     """What the file defines; it finds its neighbours as when Python runs it."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location("__sley_dump__", path)
-    assert spec is not None and spec.loader is not None, "the name ends with .py"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    module = types.ModuleType("__sley_dump__")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
     sys.path.insert(0, str(path.resolve().parent))
-    spec.loader.exec_module(module)
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # lines as it was given
     return module
 
 

@@ -46,6 +46,10 @@ class CapturedTensor(NamedTuple):
     tensor: Tensor
     line: Location | None
 
+    def __repr__(self) -> str:
+        where = "" if self.line is None else f" at {self.line}"
+        return f"<captured {self.tensor.type}{where}>"
+
 
 class Family:
     """Calls that differ in sizes and numbers only, and the programs that serve them.
