@@ -32,7 +32,7 @@ lint: $(VENV)/installed-test
 	    --cache-dir ../../.mypy_cache -p sley
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/run.py $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 bench-extras: $(VENV)/installed
 	$(PIP) install --editable '.[bench]'

@@ -66,9 +66,9 @@ class Torch:
 
     def __init__(self) -> None:
         import torch
-        import torch.nn.functional
 
-        self.module, self.functional = torch, torch.nn.functional
+        self.module: Any = torch
+        self.functional: Any = torch.nn.functional
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
@@ -80,9 +80,9 @@ class Torch:
 class Sley:
     def __init__(self) -> None:
         import sley
-        import sley.nn.functional
 
-        self.module, self.functional = sley, sley.nn.functional
+        self.module: Any = sley
+        self.functional: Any = sley.nn.functional
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = self.module.compile(function)
