@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -159,3 +160,55 @@ def attach() -> None:
         setattr(Tensor, name, function)
     for name, getter in PROPERTIES.items():
         setattr(Tensor, name, property(getter))
+
+
+def declarations() -> str:
+    """The text of `method_types.py`: every attached method, for type checkers and readers."""
+    lines = [_DECLARED]
+    for name, function in sorted((OPERATORS | _methods()).items()):
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        listed = ", ".join(["self", *_parameters(parameters)])
+        result = "Tensor" if name in OPERATORS else _result(function)
+        lines.append(f"    def {name}({listed}) -> {result}: ...")
+    for name in PROPERTIES:
+        result = "Tensor" if name != "grad_fn" else "Any"
+        lines += ["    @property", f"    def {name}(self) -> {result}: ..."]
+    return "\n".join(lines) + "\n"
+
+
+_DECLARED = '''"""What `methods.py` attaches to `Tensor`, declared. Made by `methods.declarations()`."""
+
+# fmt: off
+# ruff: noqa: E501
+# mypy: disable-error-code="override, misc, empty-body"
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+class Methods:'''
+
+
+def _parameters(parameters: list[inspect.Parameter]) -> list[str]:
+    """Parameters as text, without the types: what is taken is told in each docstring."""
+    texts: list[str] = []
+    for number, p in enumerate(parameters):
+        if p.kind is p.KEYWORD_ONLY and not any(t.startswith("*") for t in texts):
+            texts.append("*")
+        star = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
+        default = "" if p.default is p.empty else " = ..."
+        texts.append(f"{star}{p.name}: Any{default}")
+        last = number + 1 == len(parameters)
+        after = None if last else parameters[number + 1].kind
+        if p.kind is p.POSITIONAL_ONLY and after is not p.POSITIONAL_ONLY:
+            texts.append("/")
+    return texts
+
+
+def _result(function: Callable[..., Any]) -> str:
+    found = str(function.__annotations__.get("return", "Any"))
+    return found if found in ("Tensor", "bool", "int", "None") else "Any"

@@ -76,7 +76,7 @@ def trunc_normal_(
     low, high = 2 * below(a) - 1, 2 * below(b) - 1
     with setting(grad_enabled=False):
         drawn = random.uniform_(creation.zeros_like(tensor), low, high, generator=generator)
-        return tensor.copy_((erfinv(drawn) * (std * math.sqrt(2)) + mean).clamp(a, b))  # type: ignore[attr-defined]
+        return tensor.copy_((erfinv(drawn) * (std * math.sqrt(2)) + mean).clamp(a, b))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -108,7 +108,7 @@ def _dtype(x: np.ndarray) -> DType:
     return found
 
 
-def _evaluate_arg(function: str):  # type: ignore[no-untyped-def]
+def _evaluate_arg(function: str):
     def evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
         (x,), axes = arrays, tuple(attrs["axes"])
         kept = kept_axes(x.ndim, axes)
@@ -165,7 +165,7 @@ def _infer_cumulative(types: Sequence[TensorType], attrs: Attrs) -> Sequence[Ten
     return (x,)
 
 
-def _evaluate_cumulative(function: np.ufunc):  # type: ignore[no-untyped-def]
+def _evaluate_cumulative(function: np.ufunc):
     def evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
         (x,) = arrays
         axis = attrs["axis"]
@@ -177,7 +177,7 @@ def _evaluate_cumulative(function: np.ufunc):  # type: ignore[no-untyped-def]
     return evaluate
 
 
-def _cumulative(name: str, function: np.ufunc, monoid: Monoid, doc: str):  # type: ignore[no-untyped-def]
+def _cumulative(name: str, function: np.ufunc, monoid: Monoid, doc: str):
     return define(
         name, Kind.CUMULATIVE, _infer_cumulative, _evaluate_cumulative(function), doc,
         arity=1, attributes=("axis", "reverse"), monoid=monoid,

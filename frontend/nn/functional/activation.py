@@ -68,7 +68,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x above 0, weight * x below; one weight, or one for each channel (axis 1)."""
     if weight.numel() != 1 and input.ndim > 1:
-        weight = weight.reshape([-1] + [1] * (input.ndim - 2))  # type: ignore[attr-defined]
+        weight = weight.reshape([-1] + [1] * (input.ndim - 2))
     return where(gt(input, 0), input, mul(input, weight))
 
 
@@ -178,8 +178,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     size = spelled(shape_of(input)[axis])
     if isinstance(size, int) and size % 2:
         raise ArgumentError(f"glu: the axis {dim} has the odd size {size}")
-    first = input.narrow(axis, 0, size // 2)  # type: ignore[attr-defined]
-    second = input.narrow(axis, size // 2, size // 2)  # type: ignore[attr-defined]
+    first = input.narrow(axis, 0, size // 2)
+    second = input.narrow(axis, size // 2, size // 2)
     return mul(first, sigmoid(second))
 
 

@@ -97,7 +97,7 @@ def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: 
     wrong = (target.array < 0) | (target.array >= shape[axis])
     if wrong.any() and (wrong & (target.array != ignore)).any():
         bad = target.array[wrong & (target.array != ignore)].flat[0]
-        raise IndexingError(f"{name}: class {bad} is not in 0 .. {shape[axis] - 1}")  # type: ignore[operator]
+        raise IndexingError(f"{name}: class {bad} is not in 0 .. {shape[axis] - 1}")
 
 
 def _hard_loss(
@@ -117,7 +117,7 @@ def _hard_loss(
         part = true_divide(smoothing, sizes[axis])
         loss = add(mul(loss, 1 - smoothing), mul(smooth, part))
     if reduction == "mean":
-        return true_divide(loss.sum(), share.sum())  # type: ignore[attr-defined]
+        return true_divide(loss.sum(), share.sum())
     return reduced(loss, reduction, "cross_entropy")
 
 
@@ -148,7 +148,7 @@ def _soft_loss(
         shares = mul(shares, _per_class(weight, logp, axis))
     loss = neg(reduce("reduce_sum", mul(logp, shares), (axis,), False))
     if reduction == "mean":
-        return true_divide(loss.sum(), count_of(loss, range(loss.ndim)))  # type: ignore[attr-defined]
+        return true_divide(loss.sum(), count_of(loss, range(loss.ndim)))
     return reduced(loss, reduction, "cross_entropy")
 
 
@@ -198,5 +198,5 @@ def kl_div(
     else:
         loss = sub(xlogy(target, target), mul(target, input))
     if reduction == "batchmean":
-        return true_divide(loss.sum(), spelled(shape_of(input)[0]))  # type: ignore[attr-defined]
+        return true_divide(loss.sum(), spelled(shape_of(input)[0]))
     return reduced(loss, reduction, "kl_div")

@@ -177,5 +177,5 @@ def conv_transpose3d(
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 @ weight[o] @ input2 for each o, of [..., a], [..., b], [out, a, b] and [out]."""
     left = dot_general(input1, weight, ((input1.ndim - 1,), (1,)), name="bilinear")
-    result = elementwise("mul", left, unsqueeze(input2, -2)).sum(-1)  # type: ignore[attr-defined]
+    result = elementwise("mul", left, unsqueeze(input2, -2)).sum(-1)
     return result if bias is None else elementwise("add", result, bias)

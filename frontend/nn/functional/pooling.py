@@ -246,7 +246,7 @@ def _adaptive_max(input: Tensor, output_size: Any, axes: int) -> Tensor:
             input = amax(input, axis, True)
             continue
         parts = [
-            amax(input.narrow(axis, begin, end - begin), axis)  # type: ignore[attr-defined]
+            amax(input.narrow(axis, begin, end - begin), axis)
             for begin, end in _edges(size, wanted)
         ]
         input = stack(parts, axis)
