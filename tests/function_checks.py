@@ -32,9 +32,7 @@ def agree(
     assert len(found) == len(expected)
     for x, y in zip(found, expected, strict=True):
         assert x.shape == y.shape
-        np.testing.assert_allclose(
-            x.astype(np.float64), y.astype(np.float64), rtol=rtol, atol=atol
-        )
+        np.testing.assert_allclose(x.astype(np.float64), y.astype(np.float64), rtol=rtol, atol=atol)
     check(function, *arrays)
 
 
@@ -68,10 +66,13 @@ def differentiates(
     expected = (value(moved(1)) - value(moved(-1))) / (2 * step)
     tensors = [sley.tensor(a, requires_grad=k in moving) for k, a in enumerate(given)]
     found = function(*tensors)
-    parts = [p for p in (found if isinstance(found, (list, tuple)) else [found]) if p.dtype.is_float]
+    parts = list(found) if isinstance(found, (list, tuple)) else [found]
+    parts = [p for p in parts if p.dtype.is_float]
     total = sum((p * sley.tensor(s)).sum() for p, s in zip(parts, seeds, strict=True))
     total.backward()
-    slopes = [(tensors[k].grad.array * directions[k]).sum() for k in moving if tensors[k].grad is not None]
+    slopes = [
+        (tensors[k].grad.array * directions[k]).sum() for k in moving if tensors[k].grad is not None
+    ]
     np.testing.assert_allclose(sum(slopes), expected, rtol=rtol, atol=atol)
 
     def with_gradients(*inputs: Tensor) -> Tensor:

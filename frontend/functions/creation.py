@@ -18,6 +18,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
 from ..promotion import number_dtype
 from ..symint import SymInt
 from ..tensor import Tensor, dims_of, here
+from ..viewing import expand_view
 from .arguments import (
     as_input,
     cast,
@@ -322,18 +323,16 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     Raises:
         ArgumentError: `indexing` is neither "ij" nor "xy".
     """
-    from .shape import expand, transpose
-
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f"meshgrid: indexing={indexing!r} is neither 'ij' nor 'xy'")
     given = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else None
     parts = [as_input(t) for t in (given if given is not None else tensors)]
     if indexing == "xy" and len(parts) > 1:
         grids = meshgrid(parts[1], parts[0], *parts[2:])
-        return tuple(transpose(g, 0, 1) for g in (grids[1], grids[0], *grids[2:]))  # type: ignore[misc]
+        return (grids[1], grids[0], *grids[2:])
     shape = [spelled(shape_of(p)[0]) if p.ndim else 1 for p in parts]
     return tuple(
-        expand(reshaped(p, [-1 if a == k else 1 for a in range(len(parts))]), shape)
+        expand_view(reshaped(p, [-1 if a == k else 1 for a in range(len(parts))]), shape)
         for k, p in enumerate(parts)
     )
 

@@ -24,7 +24,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise ArgumentError("a schedule that goes on needs 'initial_lr' in every group")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]

@@ -1,0 +1,87 @@
+"""Datasets, samplers and loaders; the public names of modules."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import sley
+import sley.nn.functional as F
+from sley import ArgumentError, nn, optim
+from sley.utils import data
+
+ROWS = data.TensorDataset(sley.arange(10), sley.arange(10) * 2.0)
+
+
+def test_batches():
+    batches = list(data.DataLoader(ROWS, 4))
+    assert [b[0].tolist() for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert batches[1][1].tolist() == [8, 10, 12, 14]
+    assert len(data.DataLoader(ROWS, 4, drop_last=True)) == 2
+    assert len(list(data.DataLoader(ROWS, 4, drop_last=True))) == 2
+    single = next(iter(data.DataLoader(ROWS, batch_size=None)))
+    assert single[0].item() == 0
+    sley.manual_seed(0)
+    loader = data.DataLoader(ROWS, 3, shuffle=True)
+    first, second = ([n for b in loader for n in b[0].tolist()] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(10)) and first != second
+
+
+def test_collate():
+    batch = data.default_collate(
+        [{"a": 1, "b": (np.ones(2), "x")}, {"a": 2, "b": (np.ones(2), "y")}]
+    )
+    assert batch["a"].tolist() == [1, 2] and batch["b"][0].shape == (2, 2)
+    assert batch["b"][1] == ["x", "y"]
+    with pytest.raises(sley.DTypeError):
+        data.default_collate([object()])
+    loader = data.DataLoader([3, 1], 2, collate_fn=sum)
+    assert list(loader) == [4]
+
+
+def test_datasets():
+    sley.manual_seed(0)
+    parts = data.random_split(ROWS, [0.75, 0.25])
+    assert [len(p) for p in parts] == [8, 2]
+    assert sorted(int(p[i][0]) for p in parts for i in range(len(p))) == list(range(10))
+    joined = parts[0] + parts[1]
+    assert len(joined) == 10 and joined[-1][0].item() == parts[1][1][0].item()
+    with pytest.raises(ArgumentError):
+        data.random_split(ROWS, [3, 3])
+    with pytest.raises(sley.ShapeError):
+        data.TensorDataset(sley.ones(2), sley.ones(3))
+
+    class Stream(data.IterableDataset):
+        def __iter__(self):
+            return iter(range(5))
+
+    assert [b.tolist() for b in data.DataLoader(Stream(), 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_samplers():
+    sley.manual_seed(0)
+    drawn = list(data.WeightedRandomSampler([0.0, 1.0, 3.0], 200))
+    assert set(drawn) == {1, 2} and 100 < drawn.count(2) < 190
+    assert sorted(data.SubsetRandomSampler([4, 7])) == [4, 7]
+    assert len(list(data.RandomSampler(ROWS, True, 25))) == 25
+    batches = data.BatchSampler(data.SequentialSampler(ROWS), 4, False)
+    assert len(batches) == 3 and len(list(data.DataLoader(ROWS, batch_sampler=batches))) == 3
+
+
+def test_what_is_not_there_is_said():
+    with pytest.raises(sley.UnsupportedError, match="num_workers=0"):
+        data.DataLoader(ROWS, num_workers=2)
+    with pytest.raises(ArgumentError):
+        data.DataLoader(ROWS, shuffle=True, sampler=data.SequentialSampler(ROWS))
+
+
+def test_modules_have_one_object_under_both_names():
+    import sley.nn as public
+    import sley.optim.lr_scheduler as schedulers
+
+    assert public is nn is sys.modules["sley.frontend.nn"] and F is nn.functional
+    assert sley.data is data and schedulers is optim.lr_scheduler
+    missing = [name for name in sley.__all__ if not hasattr(sley, name)]
+    assert not missing
