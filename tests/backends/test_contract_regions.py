@@ -144,3 +144,12 @@ def test_a_schedule_is_text_and_back():
     for kernel in (matmul(64, 64, 64), matmul(1, 50, 40, tb=True), matmul(40, 50, 60, tc=True)):
         chosen = decide(kernel, target)
         assert parse_schedule(str(chosen)) == chosen
+
+
+@pytest.mark.parametrize("cpu", ["aarch64", "x86-64-v4"])
+def test_code_for_other_processors(cpu):
+    target = host_target(cpu)
+    for kernel in (matmul(1, 50, 40, tb=True), matmul(3, 50, 40), matmul(20, 30, 40, tc=True)):
+        text = compile_kernel(kernel, decide(kernel, target), target, "kernel")[0]
+        code = assembly(text, cpu=target.cpu, features=target.features, triple=target.triple)
+        assert "kernel:" in code
