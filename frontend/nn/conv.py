@@ -100,7 +100,7 @@ class _Conv(_ConvBase):
                      bias, padding_mode, device, dtype)  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._edges(), _PADDINGS[self.padding_mode])
             padding = 0

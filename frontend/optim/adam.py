@@ -172,7 +172,22 @@ class Adamax(_Moments):
                 put(parameter, sub(value, mul(true_divide(mean, top), size)))
 
 
-class NAdam(_Moments):
+class _Decaying(_Moments):
+    """With the option "decoupled_weight_decay"."""
+
+    def _decayed(self, group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameter and its gradient, with weight decay in one of them."""
+        value, grad = wide(parameter), gradient(parameter, group)
+        if group.uses("weight_decay"):
+            decay = group.number("weight_decay")
+            if group.option("decoupled_weight_decay"):
+                value = mul(value, sub(1, mul(group.number("lr"), decay)))
+            else:
+                grad = add(grad, mul(value, decay))
+        return value, grad
+
+
+class NAdam(_Decaying):
     """Adam with Nesterov's momentum (Dozat, 2016)."""
 
     def __init__(
@@ -221,18 +236,8 @@ class NAdam(_Moments):
                              mul(true_divide(mean, scale), by_mean))  # fmt: skip
                 put(parameter, sub(value, change))
 
-    def _decayed(self, group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad = wide(parameter), gradient(parameter, group)
-        if group.uses("weight_decay"):
-            decay = group.number("weight_decay")
-            if group.option("decoupled_weight_decay"):
-                value = mul(value, sub(1, mul(group.number("lr"), decay)))
-            else:
-                grad = add(grad, mul(value, decay))
-        return value, grad
 
-
-class RAdam(_Moments):
+class RAdam(_Decaying):
     """Adam that adapts only once the variance of its step sizes is bounded (Liu et al., 2020)."""
 
     def __init__(
@@ -252,8 +257,6 @@ class RAdam(_Moments):
             "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize,
         }  # fmt: skip
         super().__init__(params, defaults)
-
-    _decayed = NAdam._decayed
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         lr, eps, beta2 = group.number("lr"), group.number("eps"), group.numbers("betas")[1]

@@ -13,16 +13,19 @@ from ..errors import DTypeError
 from ..tensor import Tensor, of_array
 
 
+_SCHEDULED = ("lr",)  # numbers that may pass through 0 and decide nothing
+
+
 class ParamGroup(MutableMapping[str, Any]):
     """A dict of "params", numbers and options.
 
     Each number (or tuple of numbers) lives in 0-d float64 tensors. `group["lr"]` gives the number,
     or in a trace the tensor; `group["lr"] = 0.01` writes into the tensor. Options (bools, strings,
-    None), and whether a number is 0, decide what a step computes, so compiled steps depend on them.
+    None), and whether a number but "lr" is 0, decide what a step computes, so compiled steps depend on them.
 
     Attributes:
         params: the parameters, in order.
-        options: options, and for each number `name` under "name != 0" whether it is not 0.
+        options: options, and for numbers (not for "lr") under "name != 0" whether they are not.
         steps: for each parameter its count of steps, where the optimizer counts.
     """
 
@@ -47,7 +50,8 @@ class ParamGroup(MutableMapping[str, Any]):
         self._numbers[name] = tuple(_as_number(v) for v in parts)
         if isinstance(value, (tuple, list)):
             self._is_tuple.add(name)
-        self.options[_flag(name)] = any(float(v) != 0 for v in parts)
+        if name not in _SCHEDULED:
+            self.options[_flag(name)] = any(float(v) != 0 for v in parts)
 
     def number(self, name: str) -> Tensor:
         """The tensor that holds a number."""
@@ -101,7 +105,7 @@ class ParamGroup(MutableMapping[str, Any]):
             for tensor, value in zip(tensors, values, strict=True):
                 if tensor is not value:
                     tensor.copy_(value)
-        if ambient.trace is None:
+        if ambient.trace is None and name not in _SCHEDULED:
             self._set_option(_flag(name), any(t.item() != 0 for t in tensors))
 
     def _set_option(self, name: str, value: Any) -> None:

@@ -45,7 +45,8 @@ class Optimizer:
         given = [params] if isinstance(params, Tensor) else list(params)
         if not given:
             raise ArgumentError(f"{type(self).__name__} got no parameters")
-        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
+        groups: list[Any] = given if isinstance(given[0], Mapping) else [{"params": given}]
+        for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:

@@ -249,6 +249,7 @@ def test_max_pool():
     np.testing.assert_array_equal(x.reshape(1, 2, -1)[0, 1][places.array[0, 1]], values.array[0, 1])
     assert F.max_pool2d(sley.tensor(x), 2, ceil_mode=True).shape == (1, 2, 3, 3)
     assert F.max_pool1d(sley.tensor(x[0]), 2, 1, 1).shape == (2, 5, 7)
+    assert F.max_pool1d(sley.ones(1, 3), 2, 4, ceil_mode=True).shape == (1, 1)
     assert F.max_pool3d(sley.tensor(x[None]), 2).shape == (1, 1, 1, 2, 3)
     differentiates(lambda x: F.max_pool2d(x, 3, 2, 1), x)
     tie = sley.ones(1, 1, 2, 2, requires_grad=True)

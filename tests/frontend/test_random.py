@@ -61,6 +61,8 @@ def test_distributions():
     assert abs(u.mean() - 0.5) < 0.01 and abs(u.var() - 1 / 12) < 0.003
     assert abs(z.mean()) < 0.03 and abs(z.std() - 1) < 0.02 and abs((z**3).mean()) < 0.1
     assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 0.03
+    wide = sley.randn(n, dtype=sley.float64).array
+    assert abs(wide.mean()) < 0.03 and abs(wide.std() - 1) < 0.02
     counts = np.bincount(sley.randint(5, (n,)).array)
     assert counts.size == 5 and abs(counts / n - 0.2).max() < 0.02
     assert abs(sley.bernoulli(sley.full((n,), 0.3)).mean().item() - 0.3) < 0.02

@@ -18,7 +18,7 @@ class LRScheduler:
         base_lrs: the lr of each group at the beginning.
     """
 
-    unsaved = ("optimizer",)
+    unsaved: tuple[str, ...] = ("optimizer",)
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = optimizer
