@@ -61,6 +61,8 @@ def emit(op: Op, values: Sequence[Value], attrs: dict[str, Any] | None = None) -
     try:
         result = builder().emit(op, values, attrs)
     except TypeRuleError as error:
+        if ambient.trace is not None:
+            ambient.trace.reconcile(op, [v.type for v in values], attrs or {})
         raise _failure(op, values, error) from None
     except IndexError as error:
         raise IndexingError(str(error)) from None

@@ -9,13 +9,15 @@ compile driver carries them out after each call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, NoReturn
 
 from ..ir import dims
 from ..ir.dims import Dim, Expr
 from ..ir.graph import Graph, Value
 from ..ir.ops import OPS
-from ..ir.types import tensor_type
+from ..ir.ops.base import Op, TypeRuleError
+from ..ir.types import TensorType, tensor_type
 from .context import ambient
 from .errors import Retrace, TraceError, user_location
 from .records import MISSING, AttributeWrite, Capture, Input, Read, SizeGuard, compare
@@ -284,6 +286,27 @@ class Trace:
         """Make the sizes in `dim` numbers: that takes another trace."""
         raise Retrace("specialize", tuple(dims.symbols((dim,))), reason)
 
+    def reconcile(self, op: Op, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> None:
+        """Where an op does not take operands with symbolic sizes, but does in the example: end the
+        trace for one with two sizes made equal, or with as few of them numbers as will do.
+
+        Raises:
+            Retrace: under which assumption to trace again.
+        """
+        names = dims.symbols(d for t in types for d in t.shape)
+        for keep, other in combinations(names, 2):
+            if self.hints[keep] == self.hints[other]:
+                if _fits(op, types, attrs, {other: dims.symbol(keep)}):
+                    raise Retrace("unify", (keep, other), f"{op.name} needs {keep} == {other}")
+        chosen: dict[str, Dim] = {name: self.hints[name] for name in names}
+        if not _fits(op, types, attrs, chosen):
+            return
+        for name in names:
+            fewer = {n: size for n, size in chosen.items() if n != name}
+            if _fits(op, types, attrs, fewer):
+                chosen = fewer
+        raise Retrace("specialize", tuple(chosen), f"{op.name} needs these sizes")
+
     def specialize_number(self, tensor: Tensor, reason: str) -> None:
         """Make the Python numbers that a weak tensor was computed from part of the signature."""
         names: dict[str, None] = {}
@@ -315,6 +338,26 @@ def _check_history(tensor: Tensor) -> None:
             f"a tensor {tensor.type} has a history from outside the compiled function",
             hint="pass it through detach() first, or compute it inside",
         )
+
+
+def _fits(
+    op: Op, types: Sequence[TensorType], attrs: Mapping[str, Any], sizes: Mapping[str, Dim]
+) -> bool:
+    """Whether an op takes these operands once some size symbols are replaced."""
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(replaced, value))
+        if not isinstance(value, Expr):
+            return value
+        return dims.substitute(value, lambda atom: sizes.get(str(atom), dims.of_atom(atom)))
+
+    shapes = [tensor_type(t.dtype, replaced(t.shape)) for t in types]
+    try:
+        op.infer(shapes, {name: replaced(value) for name, value in attrs.items()})
+    except TypeRuleError:
+        return False
+    return True
 
 
 def _is_symbol(dim: Dim) -> bool:

@@ -10,13 +10,14 @@ import optree
 
 from ...ir import dims
 from ...ir.dims import Dim, Expr
-from ...ir.graph import Graph, Value
+from ...ir.graph import Graph, Location, Value
 from ..apply import value_of
 from ..errors import ArgumentError
 from ..storage import Storage
 from ..symint import SymInt
 from ..tensor import Tensor, here, make_view, of_array
 from ..trace import Trace
+from .captures import Captures, Holder
 from .reads import Guards
 
 if TYPE_CHECKING:
@@ -43,10 +44,16 @@ class Same(NamedTuple):
     value: Any
 
 
+class GradOf(NamedTuple):
+    """The `.grad` that a tensor had when the call began."""
+
+    holder: Leaf | Same
+
+
 class ViewOf(NamedTuple):
     """A view of what `base` describes."""
 
-    base: Leaf | Same
+    base: Leaf | Same | GradOf
     steps: tuple
 
     def of(self, base: Tensor) -> Tensor:
@@ -61,7 +68,7 @@ class Size(NamedTuple):
     expr: Dim
 
 
-Spec = Fresh | Leaf | Same | ViewOf | Size
+Spec = Fresh | Leaf | Same | GradOf | ViewOf | Size
 
 
 class Outcome:
@@ -76,12 +83,15 @@ class Outcome:
         self.yields: list[Value] = []
         self.donated: dict[int, int] = {}
         params = {p: i for i, p in enumerate(trace.builder.params)}
-        self.written_captures: list[Storage] = []
+        self.written_captures: list[int] = []
+        self._had_grads = {
+            r.value: r.owner for r in trace.reads if r.kind == "grad" and r.value is not None
+        }
         self.written_leaves: list[int] = []
-        for capture in trace.captures.values():
+        for number, capture in enumerate(trace.captures.values()):
             if capture.is_written:
                 self._donate(capture.shadow.value, params[capture.param])
-                self.written_captures.append(capture.storage)
+                self.written_captures.append(number)
         for item in trace.inputs:
             if item.is_written:
                 self._donate(item.shadow.storage.value, params[item.param])
@@ -110,6 +120,14 @@ class Outcome:
         position = self.positions.get(id(shadow))
         return Same(tensor) if position is None else Leaf(position)
 
+    def finder(self, tensor: Tensor) -> Holder:
+        """As `holder`, for `Captures`."""
+        spec = self.holder(tensor)
+        if type(spec) is Same:
+            return lambda leaves: tensor
+        position = spec[0]
+        return lambda leaves: leaves[position]
+
     def spec(self, value: Any) -> Spec:
         """How a call makes `value`, seen at the end of the trace."""
         if isinstance(value, SymInt):
@@ -132,11 +150,13 @@ class Outcome:
             base = base.base
         return self._make_fresh(shadow)
 
-    def _concrete(self, shadow: Tensor) -> Leaf | Same | None:
+    def _concrete(self, shadow: Tensor) -> Leaf | Same | GradOf | None:
         position = self.positions.get(id(shadow))
         if position is not None:
             return None if shadow._weak else Leaf(position)
         concrete = self.trace._concrete.get(shadow)
+        if concrete in self._had_grads:
+            return GradOf(self.holder(self._had_grads[concrete]))
         return None if concrete is None else Same(concrete)
 
     def _make_fresh(self, shadow: Tensor) -> Fresh:
@@ -162,7 +182,6 @@ class Program:
         graph: as it was traced.
         executable: the machine code.
         guards: Python state under which it is valid.
-        captures: storages that it reads or writes, with the line that captured each.
         numbers: by position, the Python numbers that are part of its signature.
     """
 
@@ -181,7 +200,7 @@ class Program:
         self.graph = graph
         self.executable = executable
         self.guards = guards
-        self.captures = [(c.storage, c.line) for c in trace.captures.values()]
+        self._captured = Captures(trace, outcome.finder)
         self.size_guards = tuple(trace.guards)
         self._shapes = tuple(shapes)
         self.numbers = numbers
@@ -194,18 +213,30 @@ class Program:
         self._attributes = outcome.attributes
         self._written = tuple(outcome.written_captures)
         self._written_leaves = frozenset(outcome.written_leaves)
-        self._captured = frozenset(s for s, _ in self.captures)
         leaf_of = {id(item.param): outcome.positions[id(item.shadow)] for item in trace.inputs}
-        storage_of = {id(c.param): c.storage for c in trace.captures.values()}
-        self._sources: list[int | Storage] = [
-            leaf_of[id(p)] if id(p) in leaf_of else storage_of[id(p)] for p in trace.builder.params
-        ]
-        self._odd = any(
-            isinstance(s, Storage) and s.array is not None and not s.array.flags.c_contiguous
-            for s in self._sources
-        )
-        self._pointers = [0 if isinstance(s, int) else s.pointer for s in self._sources]
-        self._leaf_slots = [(i, s) for i, s in enumerate(self._sources) if isinstance(s, int)]
+        slots = {id(p): slot for slot, p in enumerate(trace.builder.params)}
+        # Slots of parameters: of each captured memory, and of each leaf.
+        self._capture_slots = [slots[id(c.param)] for c in trace.captures.values()]
+        self._leaf_slots = [(slots[p], position) for p, position in leaf_of.items()]
+        self._pointers = [0] * len(slots)
+        self._find_captures()
+
+    @property
+    def captures(self) -> list[tuple[Storage, Location | None]]:
+        """Storages that it reads or writes, with the line that captured each."""
+        return list(zip(self._captured.storages, self._captured.lines, strict=True))
+
+    def _find_captures(self) -> None:
+        """Looks up where captured memory is."""
+        self._placed = list(self._captured.storages)
+        self._storages = frozenset(self._placed)
+        self._odd = []  # captured memory that is not dense
+        for number, (slot, storage) in enumerate(
+            zip(self._capture_slots, self._placed, strict=True)
+        ):
+            self._pointers[slot] = storage.pointer
+            if not _array(storage).flags.c_contiguous:
+                self._odd.append(number)
 
     # Whether it may serve a call ---------------------------------------------------------------
 
@@ -230,7 +261,15 @@ class Program:
         return tuple(sizes[name] for name in self.executable.symbols)
 
     def failing(self, leaves: Sequence[Any]) -> str | None:
-        """The guard that does not hold for this call, told for a reader; None if all do."""
+        """The guard that does not hold for this call, told for a reader; None if all do.
+
+        Captured memory that has moved is found again.
+        """
+        lost = self._captured.follow(leaves)
+        if lost is not None:
+            return lost
+        if self._captured.storages != self._placed:
+            self._find_captures()
         for position, tensor in self._whole.items():
             leaf = leaves[position]
             if leaf.storage is not tensor.storage or leaf.path != tensor.path:
@@ -240,7 +279,7 @@ class Program:
         return self.guards.failing()
 
     def _aliased(self, leaves: Sequence[Any]) -> bool:
-        captured = self._captured
+        captured = self._storages
         for position, leaf in enumerate(leaves):
             if (
                 isinstance(leaf, Tensor)
@@ -262,7 +301,7 @@ class Program:
     def run(self, leaves: Sequence[Any], sizes: tuple[int, ...]) -> Any:
         """One call: nothing can fail after the program has begun to write."""
         pointers = self._pointers.copy()
-        held: list[Any] = []
+        held: list[tuple[int, np.ndarray]] = []
         for slot, position in self._leaf_slots:
             leaf = leaves[position]
             if isinstance(leaf, Tensor) and position not in self._written_leaves:
@@ -278,20 +317,25 @@ class Program:
             array = self._memory(leaf, position)
             held.append((position, array))
             pointers[slot] = array.ctypes.data
-        if self._odd:
-            self._copy_odd(pointers, held)
+        copies = self._copy_odd(pointers) if self._odd else ()
         arrays = self.executable.run(pointers, sizes)
         for position, array in held:
-            if position in self._written_leaves or isinstance(position, Storage):
-                self._put_back(leaves, position, array)
-        for storage in self._written:
-            storage.touch(None)
+            if position in self._written_leaves:
+                self._put_back(leaves[position], array)
+        for number, array in copies:
+            if number in self._written:
+                _array(self._placed[number])[...] = array
+        for number in self._written:
+            self._placed[number].touch(None)
         fresh = [of_array(array) for array in arrays]
+        if self._plain:
+            if self._grads or self._attributes:
+                self._set_state(leaves, fresh, sizes)
+            return fresh[0]
+        # Results first: one may be a `.grad` that is set now.
+        results = [self._make(s, leaves, fresh, sizes) for s in self._results]
         if self._grads or self._attributes:
             self._set_state(leaves, fresh, sizes)
-        if self._plain:
-            return fresh[0]
-        results = [self._make(s, leaves, fresh, sizes) for s in self._results]
         return optree.tree_unflatten(self._structure, results)
 
     def _memory(self, leaf: Any, position: int) -> np.ndarray:
@@ -303,21 +347,15 @@ class Program:
             raise ArgumentError(f"argument {position} is written to, but its array is read-only")
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
-    def _copy_odd(self, pointers: list[int], held: list[Any]) -> None:
-        """Captured memory that is not dense goes through a copy."""
-        for slot, source in enumerate(self._sources):
-            if isinstance(source, Storage) and source.array is not None:
-                if not source.array.flags.c_contiguous:
-                    copy = np.ascontiguousarray(source.array)
-                    held.append((source, copy))
-                    pointers[slot] = copy.ctypes.data
+    def _copy_odd(self, pointers: list[int]) -> list[tuple[int, np.ndarray]]:
+        """Captured memory that is not dense goes through a copy; the copies, by number."""
+        copies = [(n, np.ascontiguousarray(_array(self._placed[n]))) for n in self._odd]
+        for number, copy in copies:
+            pointers[self._capture_slots[number]] = copy.ctypes.data
+        return copies
 
-    def _put_back(self, leaves: Sequence[Any], target: Any, array: np.ndarray) -> None:
-        if isinstance(target, Storage):
-            if target in self._written and target.array is not None:
-                target.array[...] = array
-            return
-        leaf = leaves[target]
+    def _put_back(self, leaf: Tensor, array: np.ndarray) -> None:
+        assert leaf._array is not None
         if array is not leaf._array:
             leaf._array[...] = array
         leaf.storage.touch(None)
@@ -325,9 +363,15 @@ class Program:
     def _set_state(
         self, leaves: Sequence[Any], fresh: list[Tensor], sizes: tuple[int, ...]
     ) -> None:
-        for holder, spec in self._grads:
-            tensor = self._make(holder, leaves, fresh, sizes)
-            tensor._grad = None if spec is None else self._make(spec, leaves, fresh, sizes)
+        grads = [
+            (
+                self._make(holder, leaves, fresh, sizes),
+                None if spec is None else self._make(spec, leaves, fresh, sizes),
+            )
+            for holder, spec in self._grads
+        ]
+        for tensor, grad in grads:
+            tensor._grad = grad
         for owner, name, spec in self._attributes:
             object.__setattr__(owner, name, self._make(spec, leaves, fresh, sizes))
 
@@ -340,7 +384,15 @@ class Program:
             return leaves[spec.position]
         if type(spec) is Same:
             return spec.value
+        if type(spec) is GradOf:
+            return self._make(spec.holder, leaves, fresh, sizes)._grad
         if type(spec) is ViewOf:
             return spec.of(self._make(spec.base, leaves, fresh, sizes))
         assert type(spec) is Size
         return dims.evaluate(spec.expr, dict(zip(self.executable.symbols, sizes, strict=True)))
+
+
+def _array(storage: Storage) -> np.ndarray:
+    """The buffer of a concrete storage."""
+    assert storage.array is not None
+    return storage.array

@@ -86,7 +86,7 @@ class Snapshot:
     def change(self, name: str, value: Any) -> str:
         """The first difference between what was seen and `value`, which is another now."""
         if value is not self.value:
-            return _tell(name, self.value, value)
+            return told(name, self.value, value)
         if self.length and len(value) != self.length:
             return f"{name} had {self.length} elements, has {len(value)}"
         held = _held(value)
@@ -238,7 +238,6 @@ class Guards:
 
     def __init__(self, watch: Watch, trace: Trace, extra: dict[str, Any]) -> None:
         self._state = [(read, Snapshot(read.value)) for read in trace.reads if read.kind != "grad"]
-        self._grads = [(r.owner, r.value) for r in trace.reads if r.kind == "grad"]
         names = [(scope, name, seen) for scope, name, seen in watch.names.values()]
         cells = [(name, cell, seen) for name, cell, seen in watch.cells.values()]
         self._names, self._cells = tuple(names), tuple(cells)
@@ -258,9 +257,6 @@ class Guards:
         for name, value, seen in self._objects:
             if not seen.same(value):
                 return seen.change(f"the argument {name}", value)
-        for owner, value in self._grads:
-            if owner._grad is not value:
-                return _tell(f".grad of a tensor {owner.type}", value, owner._grad)
         if epoch.count == self._epoch:
             return None
         for read, seen in self._state:
@@ -277,7 +273,8 @@ def read_again(read: Read) -> Any:
     return getattr(read.owner, read.name, MISSING)
 
 
-def _tell(what: str, old: Any, new: Any) -> str:
+def told(what: str, old: Any, new: Any) -> str:
+    """A change, for a reader."""
     return f"{what} was {_short(old)}, is {_short(new)}"
 
 

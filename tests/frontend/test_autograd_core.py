@@ -366,11 +366,11 @@ def test_what_compiled_programs_have_read_moves_the_epoch():
     before = epoch.count
     w.grad = None
     w[0:1].detach().zero_()
+    w.grad = tensor(ONES)  # compared at each call
     assert epoch.count == before
-    w.grad = tensor(ONES)
     w.requires_grad_(False)
     w.data = tensor(ONES)
-    assert epoch.count == before + 3
+    assert epoch.count == before + 2
 
     def program(t):
         with pytest.raises(TraceError, match="before the call"):
