@@ -57,6 +57,7 @@ class Handle:
         self._key = key
 
     def remove(self) -> None:
+        """The hook is called no more; a second call does nothing."""
         self._hooks.pop(self._key, None)
         epoch.count += 1
 

@@ -7,7 +7,7 @@ functions, attached in `methods.py`.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -110,10 +110,12 @@ class Tensor(_Attached):
 
     @property
     def dtype(self) -> DType:
+        """The element type."""
         return self.type.dtype
 
     @property
     def shape(self) -> Size:
+        """The sizes of the axes; in a trace those that vary are symbolic."""
         shape = self.type.shape
         if self.storage.trace is None:
             return Size(shape)
@@ -122,6 +124,7 @@ class Tensor(_Attached):
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.type.shape)
 
     def dim(self) -> int:
@@ -146,14 +149,17 @@ class Tensor(_Attached):
 
     @property
     def itemsize(self) -> int:
+        """Bytes of one element."""
         return self.type.dtype.itemsize
 
     @property
     def nbytes(self) -> Any:
+        """Bytes of all elements."""
         return self.numel() * self.itemsize
 
     @property
     def device(self) -> str:
+        """Where the elements lie: the CPU."""
         return "cpu"
 
     def is_floating_point(self) -> bool:
@@ -213,6 +219,7 @@ class Tensor(_Attached):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether `backward()` computes a gradient through this tensor."""
         if self._requires:
             return True
         root = here(self).root()
@@ -258,6 +265,7 @@ class Tensor(_Attached):
 
     @property
     def retains_grad(self) -> bool:
+        """Whether a computed tensor keeps its gradient (`retain_grad()`)."""
         return here(self)._retains
 
     @property

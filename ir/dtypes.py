@@ -30,6 +30,7 @@ class DType:
 
     @property
     def is_float(self) -> bool:
+        """Whether it is a floating-point type."""
         return self.kind == "float"
 
     @property
@@ -44,6 +45,7 @@ class DType:
 
     @property
     def bits(self) -> int:
+        """Bits of one element."""
         return 8 * self.itemsize
 
     def __repr__(self) -> str:

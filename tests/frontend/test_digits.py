@@ -1,3 +1,5 @@
+"""The handwritten digits: their bytes and their split."""
+
 import hashlib
 
 import numpy as np
