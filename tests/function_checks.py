@@ -25,15 +25,21 @@ def agree(
     rtol: float = 2e-6,
     atol: float = 1e-7,
 ) -> None:
-    """`function` of tensors gives what `reference` of arrays does (in values and shapes), eager
-    and recorded."""
+    """`function` of tensors gives what `reference` of arrays does (in values and shapes), eager,
+    recorded and compiled."""
     expected = arrays_of(reference(*(np.array(a) for a in arrays)))
-    found = arrays_of(function(*(sley.tensor(np.array(a)) for a in arrays)))
+    tensors = [sley.tensor(np.array(a)) for a in arrays]
+    found = arrays_of(function(*tensors))
     assert len(found) == len(expected)
     for x, y in zip(found, expected, strict=True):
         assert x.shape == y.shape
         np.testing.assert_allclose(x.astype(np.float64), y.astype(np.float64), rtol=rtol, atol=atol)
     check(function, *arrays)
+    for x, y in zip(arrays_of(sley.compile(function)(*tensors)), found, strict=True):
+        assert x.shape == y.shape and x.dtype == y.dtype
+        np.testing.assert_allclose(
+            x.astype(np.float64), y.astype(np.float64), rtol=5 * rtol, atol=max(atol, 1e-6)
+        )
 
 
 def differentiates(
