@@ -12,7 +12,6 @@ from ..epoch import epoch
 from ..errors import DTypeError
 from ..tensor import Tensor, of_array
 
-
 _SCHEDULED = ("lr",)  # numbers that may pass through 0 and decide nothing
 
 
@@ -21,7 +20,8 @@ class ParamGroup(MutableMapping[str, Any]):
 
     Each number (or tuple of numbers) lives in 0-d float64 tensors. `group["lr"]` gives the number,
     or in a trace the tensor; `group["lr"] = 0.01` writes into the tensor. Options (bools, strings,
-    None), and whether a number but "lr" is 0, decide what a step computes, so compiled steps depend on them.
+    None), and whether a number but "lr" is 0, decide what a step computes, so compiled steps depend
+    on them.
 
     Attributes:
         params: the parameters, in order.
