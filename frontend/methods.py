@@ -22,6 +22,7 @@ from .functions import (
     special,
     statistics,
 )
+from .nn.functional import activation
 from .operators import OPERATORS
 from .tensor import Tensor
 
@@ -110,6 +111,7 @@ FUNCTIONS: dict[ModuleType, str] = {
         matmul mm bmm mv dot vdot inner outer addmm addmv addr baddbmm trace kron
     """,
     creation: "tril triu",
+    activation: "relu softmax log_softmax",
     random: "bernoulli multinomial",
 }
 
@@ -123,7 +125,7 @@ INPLACE = """
     lt le gt ge not_equal less less_equal greater greater_equal logical_and logical_or
     logical_xor logical_not nan_to_num hypot asinh acosh atanh arcsinh arccosh arctanh logit
     sinc xlogy deg2rad rad2deg erfinv cumsum cumprod tril triu scatter scatter_add index_add
-    index_copy index_fill index_put masked_fill addmm addmv baddbmm
+    index_copy index_fill index_put masked_fill addmm addmv baddbmm relu
 """
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
@@ -176,7 +178,7 @@ def declarations() -> str:
     return "\n".join(lines) + "\n"
 
 
-_DECLARED = '''"""What `methods.py` attaches to `Tensor`, declared. Made by `methods.declarations()`."""
+_DECLARED = '''"""What `methods.py` attaches to `Tensor`. Made by `methods.declarations()`."""
 
 # fmt: off
 # ruff: noqa: E501
@@ -184,6 +186,7 @@ _DECLARED = '''"""What `methods.py` attaches to `Tensor`, declared. Made by `met
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -211,4 +214,6 @@ def _parameters(parameters: list[inspect.Parameter]) -> list[str]:
 
 def _result(function: Callable[..., Any]) -> str:
     found = str(function.__annotations__.get("return", "Any"))
-    return found if found in ("Tensor", "bool", "int", "None") else "Any"
+    if found in ("bool", "int"):  # in the class these are names of methods
+        return f"builtins.{found}"
+    return found if found in ("Tensor", "None") else "Any"
