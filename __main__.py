@@ -58,7 +58,7 @@ def _add_dump(commands: argparse._SubParsersAction) -> None:
         default=[],
         dest="inputs",
         metavar="TYPE",
-        help="type of one argument, such as f32[64,1,8,8] or f32[N,10]; once per argument, in order",
+        help="type of one argument, such as f32[64,1,8,8] or f32[N,10]; once per argument",
     )
     dump.add_argument("--after", metavar="PASS", help="only the program after this pass")
     dump.add_argument(

@@ -14,7 +14,7 @@ from .dims import evaluate as evaluate_dim
 from .evaluate import EvaluationError, bind_sizes, concrete, describe
 from .evaluate_grid import Grid, Local
 from .graph import Graph, Node, Region, Value
-from .ops.base import OPS, Kind
+from .ops.base import Kind
 from .sugar import NEUTRAL, combine_ops
 
 CHUNK = 1 << 21  # points of a grid that are computed at once

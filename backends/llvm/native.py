@@ -38,6 +38,7 @@ class LLVMError(RuntimeError):
 
 # ---------------------------------------------------------------------------- the processor
 
+
 @dataclass(frozen=True)
 class HostInfo:
     """The processor that code is emitted for; cache sizes and cores are always this machine's."""
@@ -91,8 +92,17 @@ def host(cpu: str = "host") -> HostInfo:
 
 
 def _info(cpu: str, features: str, triple: str, width: int, runnable: bool) -> HostInfo:
-    return HostInfo(cpu, features, triple, width, cache_bytes(1), cache_bytes(2), cache_bytes(3),
-                    _cores(), runnable)
+    return HostInfo(
+        cpu,
+        features,
+        triple,
+        width,
+        cache_bytes(1),
+        cache_bytes(2),
+        cache_bytes(3),
+        _cores(),
+        runnable,
+    )
 
 
 def _x86_vector_bytes(has: Mapping[str, bool]) -> int:
@@ -142,8 +152,16 @@ def _cores() -> int:
 
 # ---------------------------------------------------------------------------- text to code
 
-def compile_object(text: str, *, cpu: str, features: str, opt_level: int = 2,
-                   triple: str | None = None, vectorize: bool = False) -> bytes:
+
+def compile_object(
+    text: str,
+    *,
+    cpu: str,
+    features: str,
+    opt_level: int = 2,
+    triple: str | None = None,
+    vectorize: bool = False,
+) -> bytes:
     """Compile LLVM text to an object file. Safe from several threads, which run in parallel.
 
     `vectorize` turns on LLVM's own loop and SLP vectorisers; kernels are explicit SIMD already.
@@ -152,15 +170,29 @@ def compile_object(text: str, *, cpu: str, features: str, opt_level: int = 2,
         return _emit(machine, module, as_object=True)
 
 
-def assembly(text: str, *, cpu: str, features: str, opt_level: int = 2,
-             triple: str | None = None, vectorize: bool = False) -> str:
+def assembly(
+    text: str,
+    *,
+    cpu: str,
+    features: str,
+    opt_level: int = 2,
+    triple: str | None = None,
+    vectorize: bool = False,
+) -> str:
     """Compile LLVM text to assembly text, for reading and for tests."""
     with _optimized(text, cpu, features, opt_level, triple, vectorize) as (machine, module):
         return _emit(machine, module, as_object=False).decode()
 
 
-def optimized(text: str, *, cpu: str, features: str, opt_level: int = 2,
-              triple: str | None = None, vectorize: bool = False) -> str:
+def optimized(
+    text: str,
+    *,
+    cpu: str,
+    features: str,
+    opt_level: int = 2,
+    triple: str | None = None,
+    vectorize: bool = False,
+) -> str:
     """The LLVM text after the optimiser, before instruction selection."""
     with _optimized(text, cpu, features, opt_level, triple, vectorize) as (_machine, module):
         return str(module)
@@ -181,16 +213,21 @@ def _unlocked(name: str) -> Any:
 
 
 @contextmanager
-def _optimized(text: str, cpu: str, features: str, opt_level: int, triple: str | None,
-               vectorize: bool) -> Iterator[tuple[llvm.TargetMachine, llvm.ModuleRef]]:
+def _optimized(
+    text: str, cpu: str, features: str, opt_level: int, triple: str | None, vectorize: bool
+) -> Iterator[tuple[llvm.TargetMachine, llvm.ModuleRef]]:
     """Parse, verify and run the pass pipeline. Everything is closed at the end, in order: were it
     left to the garbage collector, a context could go before its module, which crashes."""
     _initialize()
     target = llvm.Target.from_triple(triple or llvm.get_process_triple())
     # Position independent code of the small model: the linker reaches what is far by stubs.
-    with target.create_target_machine(cpu=cpu, features=features, opt=opt_level, reloc="pic",
-                                      codemodel="small") as machine, \
-            llvm.create_context() as context, _parse(text, context) as module:
+    with (
+        target.create_target_machine(
+            cpu=cpu, features=features, opt=opt_level, reloc="pic", codemodel="small"
+        ) as machine,
+        llvm.create_context() as context,
+        _parse(text, context) as module,
+    ):
         module.triple = target.triple
         with machine.target_data as layout:
             module.data_layout = str(layout)
@@ -202,14 +239,17 @@ def _optimized(text: str, cpu: str, features: str, opt_level: int, triple: str |
         yield machine, module
 
 
-def _run_passes(machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int,
-                vectorize: bool) -> None:
+def _run_passes(
+    machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int, vectorize: bool
+) -> None:
     with llvm.create_pipeline_tuning_options(opt_level) as options:
         options.loop_vectorization = vectorize
         options.loop_interleaving = vectorize
         options.slp_vectorization = vectorize
-        with llvm.create_pass_builder(machine, options) as builder, \
-                builder.getModulePassManager() as passes:
+        with (
+            llvm.create_pass_builder(machine, options) as builder,
+            builder.getModulePassManager() as passes,
+        ):
             _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
 
 
@@ -224,7 +264,8 @@ def _parse(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
 def _emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, as_object: bool) -> bytes:
     with ffi.OutputString() as message:
         buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(
-            machine, module, int(as_object), message)
+            machine, module, int(as_object), message
+        )
         if not buffer:
             raise LLVMError(f"LLVM cannot emit the program: {message}", _keep(str(module)))
     try:
@@ -242,6 +283,7 @@ def _keep(text: str) -> str:
 
 
 # ---------------------------------------------------------------------------- code in memory
+
 
 class Library:
     """Object files linked together in memory; unloaded when the last reference goes.

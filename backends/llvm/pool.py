@@ -30,19 +30,19 @@ from __future__ import annotations
 # a cache line of its own (two, since processors fetch lines in pairs).
 LAYOUT = {
     # written once, by Python
-    "threads": 0,         # i64
-    "spin": 8,            # i64, pauses of an idle worker before it sleeps
-    "wait_spin": 16,      # i64, pauses of the caller at the join before it sleeps
-    "stop": 24,           # i32, 1: workers return
-    "avoid": 28,          # i32, 1: workers leave the caller's core (there are enough cores)
+    "threads": 0,  # i64
+    "spin": 8,  # i64, pauses of an idle worker before it sleeps
+    "wait_spin": 16,  # i64, pauses of the caller at the join before it sleeps
+    "stop": 24,  # i32, 1: workers return
+    "avoid": 28,  # i32, 1: workers leave the caller's core (there are enough cores)
     # the caller's own
-    "busy": 128,          # i32, 1: a region runs
-    "waiting": 132,       # i32, 1: the caller may be asleep on `pending`
-    "caller_core": 136,   # i32, where the caller was when it last woke a worker
+    "busy": 128,  # i32, 1: a region runs
+    "waiting": 132,  # i32, 1: the caller may be asleep on `pending`
+    "caller_core": 136,  # i32, where the caller was when it last woke a worker
     # the hand-over
-    "ticket": 256,        # i64, generation << 32 | chunks << 16 | next chunk
-    "signal": 264,        # i32, futex of the workers
-    "sleepers": 268,      # i32, workers that sleep or are about to
+    "ticket": 256,  # i64, generation << 32 | chunks << 16 | next chunk
+    "signal": 264,  # i32, futex of the workers
+    "sleepers": 268,  # i32, workers that sleep or are about to
     # the description of the region, one line, next to the ticket
     "kernel": 320,
     "args": 328,
@@ -50,10 +50,10 @@ LAYOUT = {
     "grain": 344,
     "scratch": 352,
     "stride": 360,
-    "quotient": 368,      # grains a chunk has at least
-    "remainder": 376,     # the first so many chunks have one more
+    "quotient": 368,  # grains a chunk has at least
+    "remainder": 376,  # the first so many chunks have one more
     # the join
-    "pending": 512,       # i32, chunks not yet finished; futex of the caller
+    "pending": 512,  # i32, chunks not yet finished; futex of the caller
     # written once, by Python: the cores the process may use, one bit each (a cpu_set_t)
     "cores": 640,
 }
@@ -81,7 +81,9 @@ def _fields() -> str:
         f"define internal ptr @at_{name}(ptr %pool) alwaysinline {{\n"
         f"  %at = getelementptr i8, ptr %pool, i64 {offset}\n"
         f"  ret ptr %at\n"
-        f"}}" for name, offset in LAYOUT.items())
+        f"}}"
+        for name, offset in LAYOUT.items()
+    )
 
 
 def _pause_text(machine: str) -> str:

@@ -218,7 +218,7 @@ def _random_bits(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorTy
 
 RANDOM_BITS = define(
     "random_bits", Kind.ELEMENTWISE, _random_bits,
-    lambda arrays, attrs: [np.asarray(philox_bits(*arrays, attrs["bits"]))],
+    lambda arrays, attrs: [np.asarray(philox_bits(arrays[0], arrays[1], arrays[2], attrs["bits"]))],
     "One element of `rng_bits`, from its seed, offset and element number.",
     arity=3, attributes=("bits",), cost=80,
 )  # fmt: skip

@@ -154,7 +154,8 @@ ARGMAX = define(
 )  # fmt: skip
 ARGMIN = define(
     "argmin", Kind.REDUCTION, _infer_arg, _evaluate_arg("argmin"),
-    "As `argmax`, for the smallest.", arity=1, attributes=("axes",), monoid=Monoid("lt", highest, arg=True),
+    "As `argmax`, for the smallest.",
+    arity=1, attributes=("axes",), monoid=Monoid("lt", highest, arg=True),
 )  # fmt: skip
 
 

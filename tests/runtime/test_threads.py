@@ -494,8 +494,8 @@ def start(script):
         ("print('done'); sys.exit(3)", 3, ""),
         ("atexit.register(lambda: (run(pool), print('done')))", 0, ""),
         (
-            "thread = threading.Thread(target=lambda: (time.sleep(0.1), run(pool), print('done')))\n"
-            "thread.start()",
+            "work = lambda: (time.sleep(0.1), run(pool), print('done'))\n"
+            "thread = threading.Thread(target=work)\nthread.start()",
             0,
             "",
         ),
