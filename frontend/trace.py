@@ -9,7 +9,7 @@ compile driver carries them out after each call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any, NoReturn
 
 from ..ir import dims
@@ -26,6 +26,7 @@ from .tensor import Tensor, make
 from .trace_builder import TraceBuilder
 
 _STOP = OPS["stop_gradient"]
+_MAX_PAIRED = 4  # symbols of one size whose pairings are tried
 
 
 class Trace:
@@ -37,7 +38,9 @@ class Trace:
         leaves: for the value of a leaf that requires grad, the (shadow) tensor.
         captures: by concrete storage, in the order of capture.
         inputs: the arguments, in the order of `add_input`.
-        shadows: by concrete tensor met in the trace, what stands for it.
+        shadows: by concrete tensor met in the trace, what stands for it; `concrete` is the way
+            back.
+        released: nodes whose history a `backward()` has used up.
         hints: the sizes of the example call, by symbol.
         guards: comparisons of sizes that the trace has decided.
         reads, attribute_writes: see `Read` and `AttributeWrite`.
@@ -58,7 +61,8 @@ class Trace:
         self._origins: dict[Storage, Storage] = {}  # shadow -> concrete
         self._parts: dict[Storage, list[Storage]] = {}  # concrete -> shadows of argument views
         self._numbers: dict[Value, str] = {}
-        self._concrete: dict[Tensor, Tensor] = {}  # shadow -> concrete
+        self.concrete: dict[Tensor, Tensor] = {}
+        self.released: set[Node] = set()
         self._grads: dict[Tensor, Tensor] = {}  # shadow -> concrete, whose .grad was set
         self._grads_read: set[Tensor] = set()
 
@@ -100,7 +104,7 @@ class Trace:
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
         if not tensor.is_contiguous() and type is tensor.type:
             shadow._strides = tensor.strides()
-        self.shadows[tensor], self._concrete[shadow] = shadow, tensor
+        self.shadows[tensor], self.concrete[shadow] = shadow, tensor
         self.inputs.append(Input(tensor, param, shadow))
         self._origins[storage] = tensor.storage
         self._parts.setdefault(tensor.storage, []).append(storage)
@@ -144,7 +148,7 @@ class Trace:
         if tensor._requires:
             self.record_read("hooks", tensor, "_hooks", tensor._hooks)
             shadow._hooks = None if tensor._hooks is None else dict(tensor._hooks)
-        self.shadows[tensor], self._concrete[shadow] = shadow, tensor
+        self.shadows[tensor], self.concrete[shadow] = shadow, tensor
         return shadow
 
     def _shadow_storage(self, storage: Storage) -> Storage:
@@ -203,7 +207,7 @@ class Trace:
     def read_grad(self, tensor: Tensor) -> Tensor | None:
         """`.grad` as the trace sees it. Which one a concrete tensor had is a guard."""
         shadow = self.lift(tensor)
-        concrete = self._concrete.get(shadow)
+        concrete = self.concrete.get(shadow)
         if concrete is not None and shadow not in self._grads and shadow not in self._grads_read:
             self._grads_read.add(shadow)
             self.record_read("grad", concrete, "_grad", concrete._grad)
@@ -213,7 +217,7 @@ class Trace:
         """Set `.grad` of a traced tensor; noted where it stands for a concrete one."""
         shadow = self.lift(tensor)
         shadow._grad = grad
-        concrete = self._concrete.get(shadow)
+        concrete = self.concrete.get(shadow)
         if concrete is not None:
             self._grads[shadow] = concrete
 
@@ -277,10 +281,30 @@ class Trace:
                 self.specialize(narrow, "a size of 1 is broadcast")
         if x != y:
             return False
-        names = dims.symbols((a, b))
-        if len(names) == 2 and _is_symbol(a) and _is_symbol(b):
-            raise Retrace("unify", tuple(names), f"{a} and {b} must be equal")
-        raise Retrace("specialize", tuple(names), f"{a} and {b} must be equal")
+        pair = self._pair_to_unify(a, b)
+        if pair is not None:
+            raise Retrace("unify", pair, f"{a} and {b} must be equal")
+        raise Retrace("specialize", tuple(dims.symbols((a, b))), f"{a} and {b} must be equal")
+
+    def _pair_to_unify(self, a: Dim, b: Dim) -> tuple[str, str] | None:
+        """Two symbols that are one under the least assumption that makes `a` and `b` equal; None if
+        no pairing of the symbols does. Where N * T and M * S are equal, N is M and T is S: the
+        trace that knows the first finds the second."""
+        own, other = dims.symbols((a,)), dims.symbols((b,))
+        left = [n for n in own if n not in other]
+        right = [n for n in other if n not in own]
+        if len(left) > len(right):
+            (a, left), (b, right) = (b, right), (a, left)
+        if not left or len(right) > _MAX_PAIRED:
+            return None
+        for chosen in permutations(right, len(left)):
+            pairs = list(zip(left, chosen, strict=True))
+            if any(self.hints[n] != self.hints[m] for n, m in pairs):
+                continue
+            replaced = _renamed(a, {n: dims.symbol(m) for n, m in pairs})
+            if replaced == b:
+                return pairs[0]
+        return None
 
     def specialize(self, dim: Expr, reason: str) -> NoReturn:
         """Make the sizes in `dim` numbers: that takes another trace."""
@@ -350,7 +374,7 @@ def _fits(
             return tuple(map(replaced, value))
         if not isinstance(value, Expr):
             return value
-        return dims.substitute(value, lambda atom: sizes.get(str(atom), dims.of_atom(atom)))
+        return _renamed(value, sizes)
 
     shapes = [tensor_type(t.dtype, replaced(t.shape)) for t in types]
     try:
@@ -360,8 +384,10 @@ def _fits(
     return True
 
 
-def _is_symbol(dim: Dim) -> bool:
-    return isinstance(dim, Expr) and str(dim) in dims.symbols((dim,))
+def _renamed(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
+    """`dim` with some of its symbols replaced."""
+    replaced: Dim = dims.substitute(dim, lambda atom: sizes.get(str(atom), dims.of_atom(atom)))
+    return replaced
 
 
 def _certain(gap: Dim, relation: str) -> bool | None:

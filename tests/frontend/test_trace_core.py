@@ -314,6 +314,25 @@ def test_two_symbols_are_unified():
     assert caught.value.kind == "specialize"
 
 
+def test_products_of_symbols_are_unified_factor_by_factor():
+    def flat(x, y):
+        return x.reshape(-1) + y.reshape(-1)
+
+    with pytest.raises(Retrace) as caught:
+        dynamic(flat, [("N", 3), ("M", 3)], {"N": 4, "M": 4})
+    assert caught.value.kind == "unify" and set(caught.value.subject) == {"N", "M"}
+    sizes = {"N": 4, "T": 5, "M": 4, "S": 5}
+    with pytest.raises(Retrace) as caught:
+        dynamic(flat, [("N", "T"), ("M", "S")], sizes)
+    assert caught.value.kind == "unify" and set(caught.value.subject) == {"N", "M"}
+    with pytest.raises(Retrace) as caught:
+        dynamic(flat, [("N", "T"), ("N", "S")], sizes)
+    assert caught.value.kind == "unify" and set(caught.value.subject) == {"T", "S"}
+    with pytest.raises(Retrace) as caught:
+        dynamic(flat, [("N", 2), ("M", 4)], {"N": 4, "M": 2})
+    assert caught.value.kind == "specialize"
+
+
 def test_a_literal_one_broadcasts_and_a_symbol_does_not():
     recorded, (result,) = dynamic(lambda x, y: x + y, [("N", 3), (1, 3)], {"N": 4})
     assert result.type.shape == (symbol("N"), 3) and recorded.trace.guards == []
