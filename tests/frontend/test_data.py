@@ -1,15 +1,12 @@
-"""Datasets, samplers and loaders; the public names of modules."""
+"""Datasets, samplers and loaders."""
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 import pytest
 
 import sley
-import sley.nn.functional as F
-from sley import ArgumentError, nn, optim
+from sley import ArgumentError
 from sley.utils import data
 
 ROWS = data.TensorDataset(sley.arange(10), sley.arange(10) * 2.0)
@@ -75,13 +72,3 @@ def test_what_is_not_there_is_said():
         data.DataLoader(ROWS, num_workers=2)
     with pytest.raises(ArgumentError):
         data.DataLoader(ROWS, shuffle=True, sampler=data.SequentialSampler(ROWS))
-
-
-def test_modules_have_one_object_under_both_names():
-    import sley.nn as public
-    import sley.optim.lr_scheduler as schedulers
-
-    assert public is nn is sys.modules["sley.frontend.nn"] and F is nn.functional
-    assert sley.data is data and schedulers is optim.lr_scheduler
-    missing = [name for name in sley.__all__ if not hasattr(sley, name)]
-    assert not missing

@@ -162,6 +162,27 @@ def test_a_recorded_step_is_the_first_and_every_later_one(case):
         np.testing.assert_allclose(traced.detach().array, eager.detach().array, rtol=1e-5)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0].__name__}-{len(c[1])}")
+def test_compiled_steps_follow_a_changing_rate(case):
+    kind, given, _, _ = case
+    values = []
+    for compiled in (False, True):
+        parameter = nn.Parameter(sley.tensor(START.astype(np.float32)))
+        optimizer = kind([parameter], **given)
+
+        def step(parameter=parameter, optimizer=optimizer):
+            optimizer.zero_grad()
+            _loss(parameter).backward()
+            optimizer.step()
+
+        function = sley.compile(step) if compiled else step
+        for _ in range(4):
+            function()
+            optimizer.param_groups[0]["lr"] *= 0.5
+        values.append(parameter.detach().array)
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-5)
+
+
 def test_maximize_and_halves():
     p = nn.Parameter(sley.tensor([1.0], dtype=sley.bfloat16))
     optimizer = optim.SGD([p], lr=0.5, maximize=True)
