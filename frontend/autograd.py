@@ -383,7 +383,10 @@ def _adopt(gradient: Value, create_graph: bool) -> Tensor:
 
 
 def _release(reached: Reached, retain: bool) -> None:
-    if retain or ambient.trace is not None:
+    if retain:
+        return
+    if ambient.trace is not None:
+        ambient.trace.released.update(reached.nodes)
         return
     for node in reached.nodes:
         if isinstance(node, TapeNode):

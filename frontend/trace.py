@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from ..ir import dims
 from ..ir.dims import Dim, Expr
-from ..ir.graph import Graph, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.ops import OPS
 from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType, tensor_type

@@ -17,6 +17,7 @@ from ...ir.graph import Graph, Location
 from ...ir.types import tensor_type
 from ..context import ambient
 from ..errors import ArgumentError, Retrace, SleyError, TraceError
+from ..nn.module import Module
 from ..storage import Storage
 from ..tensor import Tensor, make
 from ..trace import Trace
@@ -380,7 +381,8 @@ def _tensor_of(storage: Storage) -> Tensor:
 
 
 def compile(function: Callable[..., Any] | None = None, *, dynamic: Dynamic = None) -> Any:
-    """Compiles a function of tensors: a decorator, or called with the function.
+    """Compiles a function of tensors: a decorator, or called with the function or a module (then
+    it gives a module whose forward pass is compiled).
 
     The first call with arguments of a kind records what the function does and compiles it; later
     ones run the machine code. Tensors that the function meets on the way (parameters, buffers,
@@ -399,4 +401,8 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: Dynamic = No
         return functools.partial(compile, dynamic=dynamic)
     if not callable(function):
         raise ArgumentError(f"sley.compile takes a function, not a {type(function).__name__}")
+    if isinstance(function, Module):
+        from .module import CompiledModule
+
+        return CompiledModule(function, dynamic)
     return CompiledFunction(function, dynamic)

@@ -18,6 +18,7 @@ from ..symint import SymInt
 from ..tensor import Tensor, here, make_view, of_array
 from ..trace import Trace
 from .captures import Captures, Holder
+from .gradient import Gradient, Memory, gradient_of
 from .reads import Guards
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ class Outcome:
             for w in {(id(w.owner), w.name): w for w in trace.attribute_writes}.values()
             if hasattr(w.owner, w.name)
         ]
+        fresh = self.yields[len(self.donated) :]
+        self.gradient = gradient_of(trace, fresh, self.finder)
+        if self.gradient is not None:
+            self.yields += self.gradient.saved
 
     def _donate(self, value: Value | None, param: int) -> None:
         assert value is not None
@@ -154,7 +159,7 @@ class Outcome:
         position = self.positions.get(id(shadow))
         if position is not None:
             return None if shadow._weak else Leaf(position)
-        concrete = self.trace._concrete.get(shadow)
+        concrete = self.trace.concrete.get(shadow)
         if concrete in self._had_grads:
             return GradOf(self.holder(self._had_grads[concrete]))
         return None if concrete is None else Same(concrete)
@@ -211,6 +216,7 @@ class Program:
         self._plain = structure.is_leaf() and type(outcome.results[0]) is Fresh
         self._grads = outcome.grads
         self._attributes = outcome.attributes
+        self._gradient = outcome.gradient
         self._written = tuple(outcome.written_captures)
         self._written_leaves = frozenset(outcome.written_leaves)
         leaf_of = {id(item.param): outcome.positions[id(item.shadow)] for item in trace.inputs}
@@ -328,6 +334,8 @@ class Program:
         for number in self._written:
             self._placed[number].touch(None)
         fresh = [of_array(array) for array in arrays]
+        if self._gradient is not None:
+            fresh = self._attach(self._gradient, fresh, leaves)
         if self._plain:
             if self._grads or self._attributes:
                 self._set_state(leaves, fresh, sizes)
@@ -337,6 +345,24 @@ class Program:
         if self._grads or self._attributes:
             self._set_state(leaves, fresh, sizes)
         return optree.tree_unflatten(self._structure, results)
+
+    def _attach(
+        self, gradient: Gradient, fresh: list[Tensor], leaves: Sequence[Any]
+    ) -> list[Tensor]:
+        """The results without what was saved for their gradients, which can now be asked for."""
+        count = len(fresh) - len(gradient.saved)
+        positions = dict(self._leaf_slots)
+        memory: list[Memory] = []
+        for slot in gradient.slots:
+            if slot not in positions:
+                storage = self._placed[self._capture_slots.index(slot)]
+                memory.append((_array(storage), storage))
+                continue
+            leaf = leaves[positions[slot]]
+            owner = leaf.storage if isinstance(leaf, Tensor) else None
+            memory.append((self._memory(leaf, positions[slot]), owner))
+        gradient.attach(fresh, [t.array for t in fresh[count:]], memory, leaves)
+        return fresh[:count]
 
     def _memory(self, leaf: Any, position: int) -> np.ndarray:
         """Dense memory that holds a leaf."""

@@ -16,7 +16,7 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -182,7 +182,10 @@ class Watch:
         self._seen.add(code)
         if not _known(code)[1] or _is_library_file(code.co_filename):
             return
-        for name in _global_names(code):
+        for name in _global_names(code, "LOAD_GLOBAL", "LOAD_NAME"):
+            if name in frame.f_globals:
+                self._note_global(frame.f_globals, name)
+        for name in _global_names(code, "STORE_GLOBAL", "DELETE_GLOBAL"):
             self._note_global(frame.f_globals, name)
         function = self._functions.get(code)
         if function is not None:
@@ -190,9 +193,9 @@ class Watch:
 
     def _note_global(self, scope: dict, name: str) -> None:
         key = (id(scope), name)
-        if name not in scope or key in self.names:
+        if key in self.names:
             return
-        value = scope[name]
+        value = scope.get(name, MISSING)
         self.names[key] = (scope, name, Snapshot(value))
         self._note_function(value)
 
@@ -212,12 +215,29 @@ class Watch:
             self._functions.setdefault(value.__code__, value)
             value = getattr(value, "__wrapped__", None)
 
-    def current(self) -> Iterator[tuple[str, Snapshot, Any]]:
-        """(name, what was seen, what is there now)."""
+    def restore(self) -> list[str]:
+        """Puts back variables, lists and dicts that have changed since; their names."""
+        changed: list[str] = []
         for scope, name, seen in self.names.values():
-            yield name, seen, scope.get(name, MISSING)
+            now = scope.get(name, MISSING)
+            if seen.same(now):
+                continue
+            changed.append(name)
+            seen.restore()
+            if seen.value is MISSING:
+                del scope[name]
+            else:
+                scope[name] = seen.value
         for name, cell, seen in self.cells.values():
-            yield name, seen, _contents(cell)
+            if seen.same(_contents(cell)):
+                continue
+            changed.append(name)
+            seen.restore()
+            if seen.value is MISSING:
+                del cell.cell_contents
+            else:
+                cell.cell_contents = seen.value
+        return changed
 
 
 def _contents(cell: Any) -> Any:
@@ -228,9 +248,9 @@ def _contents(cell: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _global_names(code: types.CodeType) -> tuple[str, ...]:
-    loads = ("LOAD_GLOBAL", "LOAD_NAME")
-    return tuple({i.argval: None for i in dis.get_instructions(code) if i.opname in loads})
+def _global_names(code: types.CodeType, *instructions: str) -> tuple[str, ...]:
+    """The names that these instructions of a function use."""
+    return tuple({i.argval: None for i in dis.get_instructions(code) if i.opname in instructions})
 
 
 class Guards:
@@ -292,7 +312,7 @@ def check_no_hidden_writes(watch: Watch, trace: Trace) -> None:
 
     Raises:
         TraceError: a number attribute was read and then written; a global, a closure variable or
-            something that these hold was changed. Lists and dicts are put back.
+            something that these hold was changed. Variables, lists and dicts are put back.
     """
     reads = {(id(r.owner), r.name): r for r in trace.reads}
     for write in trace.attribute_writes:
@@ -305,11 +325,8 @@ def check_no_hidden_writes(watch: Watch, trace: Trace) -> None:
                 "function is recorded",
                 hint=f"make it a buffer: register_buffer({write.name!r}, sley.tensor(...))",
             )
-    changed = [(name, seen) for name, seen, now in watch.current() if not seen.same(now)]
-    for _, seen in changed:
-        seen.restore()
-    if changed:
-        names = ", ".join(name for name, _ in changed)
+    names = ", ".join(watch.restore())
+    if names:
         raise TraceError(
             f"{names} changed while the function was recorded; a compiled call would not do that",
             hint="return the value, or keep it in a tensor that is written in place",

@@ -27,3 +27,19 @@ LAUNCH = define(
     results are the buffers that it writes.""",
     attributes=("kernel", "schedule"), optional=("schedule",),
 )  # fmt: skip
+
+
+def _infer_opaque(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    raise TypeError("an opaque node stands on a tape only; nothing emits one")
+
+
+def _eval_opaque(arrays: Sequence[np.ndarray], attrs: Attrs) -> Sequence[np.ndarray]:
+    raise TypeError("what an opaque node computed was computed elsewhere")
+
+
+OPAQUE = define(
+    "opaque", Kind.CONTROL, _infer_opaque, _eval_opaque,
+    """What was computed outside of the program, with its own way back: `pull(node, cotangents)`
+    gives the cotangents of the operands.""",
+    attributes=("pull",),
+)  # fmt: skip

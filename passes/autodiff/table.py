@@ -25,5 +25,6 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     "size": _SOURCE,
     "rng_bits": NotDifferentiable("random bits are integers"),
     "random_bits": NotDifferentiable("random bits are integers"),
+    "opaque": lambda node, cotangents: node.attrs["pull"](node, cotangents),
     "launch": NotDifferentiable("a kernel is made after gradients are taken"),
 }

@@ -1,0 +1,181 @@
+"""Gradients through a call: `backward()` outside of the compiled function that made a result.
+
+Where a function is compiled with gradients on and its results depend on tensors that require grad,
+its program also yields what their gradients need, and each call leaves one node on the eager tape.
+The node's rule runs a second program, made from the first by `passes.autodiff` when it is asked for
+the first time. Views and counters are computed again rather than kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir.builder import Recording
+from ...ir.graph import Graph, Node, Value
+from ...ir.ops import OPS
+from ...ir.ops.base import Kind
+from ...passes.autodiff import backward as autodiff
+from ...passes.autodiff.rule import zeros
+from ..apply import value_of
+from ..context import ambient
+from ..errors import AutogradError, user_location
+from ..tape import EagerValue, TapeNode
+from ..tensor import Tensor
+from ..trace import Trace
+
+if TYPE_CHECKING:
+    from ...runtime.executable import Executable
+    from ..storage import Storage
+
+Find = Callable[[Sequence[Any]], Tensor]
+# What a parameter of a program held in a call: its elements, and where they may be overwritten.
+Memory = tuple[np.ndarray, "Storage | None"]
+_AGAIN = (Kind.VIEW, Kind.SOURCE)
+
+
+def gradient_of(
+    trace: Trace, results: Sequence[Value], find: Callable[[Tensor], Find]
+) -> Gradient | None:
+    """How gradients go through a program that yields `results`; None where none has a history, or
+    only one that a `backward()` inside has used up.
+
+    Args:
+        find: for a concrete tensor of the trace, how a later call finds it among its leaves.
+    """
+    tracked = [
+        number
+        for number, value in enumerate(results)
+        if value in trace.tracked and value.node not in trace.released
+    ]
+    return Gradient(trace, results, tracked, find) if tracked else None
+
+
+class Gradient:
+    """The way back through the calls of one program; made by `gradient_of`.
+
+    Attributes:
+        saved: values that the program must yield besides its results.
+        slots: numbers of the parameters whose memory is read again.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        results: Sequence[Value],
+        tracked: Sequence[int],
+        find: Callable[[Tensor], Find],
+    ) -> None:
+        self._tracked = tracked
+        roots = [(v, t) for v, t in trace.leaves.items() if t in trace.concrete]
+        self._leaves = [find(trace.concrete[shadow]) for _, shadow in roots]
+        graph = _pull_graph(trace, [results[i] for i in tracked], [v for v, _ in roots])
+        self._graph, outside = _close(graph)
+        written = {c.param for c in trace.captures.values() if c.is_written}
+        written |= {item.param for item in trace.inputs if item.is_written}
+        kept = {p: i for i, p in enumerate(trace.builder.params) if p not in written}
+        self.saved = [v for v in outside if v not in kept]
+        self.slots = [kept[v] for v in outside if v in kept]
+        self._order = [v in kept for v in outside]
+        self._executable: Executable | None = None
+
+    def attach(
+        self,
+        results: Sequence[Tensor],
+        saved: Sequence[np.ndarray],
+        memory: Sequence[Memory],
+        leaves: Sequence[Any],
+    ) -> None:
+        """Puts the results of a call on the tape.
+
+        Args:
+            results: the fresh results of the call.
+            saved: the arrays of `self.saved`.
+            memory: what the parameters `self.slots` held.
+            leaves: the arguments of the call.
+        """
+        operands = [value_of(find(leaves)) for find in self._leaves]
+        values = []
+        for number in self._tracked:
+            tensor = results[number]
+            value = EagerValue(tensor.array, tensor.type)
+            value.storage = tensor.storage
+            tensor._value, tensor._version, tensor._tracked = value, 0, True
+            values.append(value)
+        versions = [0 if storage is None else storage.version for _, storage in memory]
+
+        def pull(node: Node, cotangents: Sequence[Value | None]) -> list[Value]:
+            for (_, storage), version in zip(memory, versions, strict=True):
+                if storage is not None and storage.version != version:
+                    raise AutogradError(
+                        f"a tensor {storage.type} that the gradient of a compiled call needs was "
+                        f"overwritten at {storage.written}",
+                        hint="call backward() before writing to it",
+                    )
+            held, kept = (iter(x) for x in ([a for a, _ in memory], saved))
+            arrays = [next(held) if is_param else next(kept) for is_param in self._order]
+            return self._pull(node, cotangents, arrays)
+
+        TapeNode(OPS["opaque"], tuple(operands), {"pull": pull}, (), user_location(), values)
+
+    def _pull(
+        self, node: Node, cotangents: Sequence[Value | None], arrays: Sequence[np.ndarray]
+    ) -> list[Value]:
+        if ambient.context.grad_enabled:
+            raise AutogradError(
+                "a second derivative through a compiled function cannot be taken outside of it",
+                hint="take the gradients inside the compiled function",
+            )
+        seeds = [
+            np.zeros(r.array.shape, r.array.dtype) if c is None else c.array  # type: ignore[attr-defined]
+            for r, c in zip(node.results, cotangents, strict=True)
+        ]
+        if self._executable is None:
+            from ...runtime.compile import compile_graph
+
+            self._executable = compile_graph(self._graph)
+        found = self._executable([*seeds, *arrays])
+        return [EagerValue(array, v.type) for array, v in zip(found, node.operands, strict=True)]
+
+
+def _pull_graph(trace: Trace, outputs: Sequence[Value], roots: Sequence[Value]) -> Graph:
+    """The nodes that pull cotangents (the parameters) of `outputs` back to `roots`; they read
+    values of the trace."""
+    builder = Recording()
+    seeds: list[Value | None] = [builder.param(v.type) for v in outputs]
+    with builder:
+        found = autodiff.backward(outputs, seeds, roots, lambda v: v in trace.tracked)
+        yields = [zeros(r.type) if g is None else g for r, g in zip(roots, found, strict=True)]
+    return builder.finish("pull", yields)
+
+
+def _close(graph: Graph) -> tuple[Graph, list[Value]]:
+    """`graph` as a closed program: after the cotangents it takes the values of the trace that it
+    reads, which are the second result."""
+    builder = Recording()
+    new: dict[Value, Value] = {}
+    for param in graph.params:
+        new[param] = builder.param(param.type, param.name)
+    own = {v for node in graph.nodes for v in node.results}
+    outside: list[Value] = []
+
+    def find(value: Value) -> Value:
+        if value not in new:
+            node = value.node
+            if value not in own and node is not None and node.op.kind in _AGAIN:
+                builder.line = node.line
+                new[value] = builder.emit(node.op, [find(o) for o in node.operands], node.attrs)
+            else:
+                outside.append(value)
+                new[value] = builder.param(value.type, value.name)
+        return new[value]
+
+    for node in graph.nodes:
+        operands = [find(o) for o in node.operands]
+        builder.line = node.line
+        result = builder.emit(node.op, operands, node.attrs, node.regions)
+        made = result if isinstance(result, tuple) else (result,)
+        new.update(zip(node.results, made, strict=True))
+    return builder.finish(graph.name, [find(v) for v in graph.yields]), outside

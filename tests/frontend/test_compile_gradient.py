@@ -1,0 +1,95 @@
+"""`backward()` outside of compiled functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import sley
+import sley.nn as nn
+import sley.nn.functional as F
+from sley import optim
+
+
+def images(n: int, seed: int = 0) -> sley.Tensor:
+    rng = np.random.default_rng(seed)
+    return sley.tensor(rng.standard_normal((n, 6)).astype(np.float32))
+
+
+def make() -> nn.Module:
+    sley.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.GELU(), nn.Linear(16, 3))
+
+
+def test_a_compiled_model_trains_from_outside() -> None:
+    eager, plain = make(), make()
+    compiled = sley.compile(plain)
+    steps = [optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in (eager, compiled)]
+    for turn, n in enumerate([8, 8, 5, 3, 8]):
+        x, y = images(n, turn), sley.tensor(np.arange(n) % 3)
+        losses = []
+        for model, opt in zip((eager, compiled), steps, strict=True):
+            opt.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            opt.step()
+            losses.append(loss.item())
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+        for a, b in zip(eager.parameters(), plain.parameters(), strict=True):
+            np.testing.assert_allclose(b.grad.numpy(), a.grad.numpy(), 1e-4, 1e-5)
+            np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), 1e-4, 1e-5)
+    assert len(compiled.compiled.programs) == 2
+    assert np.allclose(eager[1].running_mean.numpy(), plain[1].running_mean.numpy(), atol=1e-6)
+
+
+def test_gradients_of_arguments_and_of_several_results() -> None:
+    def function(x: sley.Tensor, w: sley.Tensor) -> tuple[sley.Tensor, sley.Tensor, sley.Tensor]:
+        h = (x @ w).tanh()
+        return h.sum(1), (h * h).mean(), (x * 2.0).detach()
+
+    compiled = sley.compile(function)
+    found = []
+    for call in (function, compiled):
+        x, w = images(4).requires_grad_(), images(6, 1).requires_grad_()
+        a, b, c = call(x, w)
+        assert a.requires_grad and b.requires_grad and not c.requires_grad
+        (a.exp().sum() + b * 3.0).backward()
+        found.append((x.grad.numpy(), w.grad.numpy()))
+    for eager, traced in zip(*found, strict=True):
+        np.testing.assert_allclose(traced, eager, 1e-4, 1e-5)
+
+
+def test_a_loss_whose_graph_was_used_up_has_none() -> None:
+    w = images(2).requires_grad_()
+
+    @sley.compile
+    def step(x: sley.Tensor) -> sley.Tensor:
+        loss = (w * x).sum()
+        loss.backward()
+        return loss
+
+    loss = step(images(2, 1))
+    with pytest.raises(sley.AutogradError):
+        loss.backward()
+
+
+def test_nothing_is_kept_under_no_grad() -> None:
+    model = sley.compile(make())
+    with sley.no_grad():
+        assert not model(images(3)).requires_grad
+    assert model(images(3)).requires_grad
+
+
+def test_what_cannot_be() -> None:
+    w = images(2).requires_grad_()
+    function = sley.compile(lambda x: (w * x * w).sum())
+    loss = function(images(2, 1))
+    (gradient,) = sley.autograd.grad(loss, [w], retain_graph=True)
+    assert gradient.shape == w.shape
+    with pytest.raises(sley.AutogradError, match="second derivative"):
+        sley.autograd.grad(loss, [w], create_graph=True)
+    loss = function(images(2, 1))
+    with sley.no_grad():
+        w.mul_(2.0)
+    with pytest.raises(sley.AutogradError, match="overwritten"):
+        loss.backward()
