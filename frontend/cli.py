@@ -30,9 +30,7 @@ class UsageError(Exception):
 
 def demo(args: argparse.Namespace) -> int:
     """Train on the digits, eager and compiled, and print the comparison."""
-    from .demo import run_demo
-
-    return run_demo(args.seed, args.epochs, args.dump)
+    return _guarded(_demo, args)
 
 
 def dump(args: argparse.Namespace) -> int:
@@ -59,6 +57,19 @@ def _guarded(command: Callable[[argparse.Namespace], None], args: argparse.Names
         print(f"sley: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+# Demo --------------------------------------------------------------------------------------------
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    if args.epochs is not None and args.epochs < 1:
+        raise UsageError(f"--epochs {args.epochs}: at least one is needed")
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}: a seed is not negative")
+    run_demo(args.seed, args.epochs, args.dump)
 
 
 # Dump --------------------------------------------------------------------------------------------

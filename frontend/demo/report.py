@@ -24,7 +24,8 @@ def run_demo(seed: int = 0, epochs: int | None = None, dump: str | None = None) 
     turns = EPOCHS if epochs is None else epochs
     print(
         f"UCI optical digits: {len(data.train_labels)} images to train on, "
-        f"{len(data.test_labels)} held out (seed {seed}); batches of {BATCH}, {turns} epochs"
+        f"{len(data.test_labels)} held out (seed {seed}); batches of {BATCH}, {turns} epochs",
+        flush=True,  # before the bars, which go to stderr
     )
     eager = train(data, seed, turns, compiled=False)
     compiled = train(data, seed, turns, compiled=True)

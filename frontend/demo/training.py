@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -81,7 +82,9 @@ def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool =
     order = np.random.default_rng(seed)
     losses, seconds = [], []
     count = len(data.train_labels)
-    with tqdm(total=epochs * -(-count // BATCH), desc=f"{name:>8}", disable=not progress) as bar:
+    steps = epochs * -(-count // BATCH)
+    seldom = 0.1 if sys.stderr.isatty() else 10.0  # a log file has no line to draw over
+    with tqdm(total=steps, desc=f"{name:>8}", disable=not progress, mininterval=seldom) as bar:
         for _ in range(epochs):
             shuffled = order.permutation(count)
             for start in range(0, count, BATCH):
@@ -93,7 +96,7 @@ def train(data: Digits, seed: int, epochs: int, compiled: bool, progress: bool =
                 losses.append(loss.item())
                 bar.update()
             schedule.step()
-            bar.set_postfix(loss=f"{losses[-1]:.4f}")
+            bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
     accuracy = evaluate(model, data)
     return Run(name, accuracy, losses, seconds, -(-count // BATCH), fast)
 

@@ -179,6 +179,11 @@ def test_the_module_runs_as_a_command() -> None:
     assert done.stdout == f"sley {sley.__version__}\n"
 
 
+def test_wrong_use_of_demo_is_told(capsys) -> None:
+    assert "--epochs 0: at least one" in fail(capsys, "demo", "--epochs", "0")
+    assert "--seed -1: a seed is not" in fail(capsys, "demo", "--seed", "-1")
+
+
 # Run ---------------------------------------------------------------------------------------------
 
 
