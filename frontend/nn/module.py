@@ -1,8 +1,4 @@
-"""`Module`: parameters, buffers and submodules by attribute, and what is done to all of them.
-
-Writes of attributes move the epoch and are noted by a trace, which can undo them; reads during a
-trace are noted, since its program depends on them.
-"""
+"""`Module`: the base of layers and models, and what is done to all parts of one."""
 
 from __future__ import annotations
 
@@ -11,47 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...ir.dtypes import DType
-from ..context import ambient, setting
+from ..context import setting
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError
 from ..functions.arguments import device_checked
 from ..tensor import Tensor
-from ..trace import MISSING
-from .parameter import Buffer, Parameter
-
-_TABLES = ("_parameters", "_buffers", "_modules")
-
-
-class _Entry:
-    """A key of a dict as an attribute, so that a trace can put it back."""
-
-    def __init__(self, table: dict[str, Any], name: str) -> None:
-        self._table = table
-        self._name = name
-
-    @property
-    def value(self) -> Any:
-        return self._table[self._name]
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        self._table[self._name] = value
-
-    @value.deleter
-    def value(self) -> None:
-        del self._table[self._name]
-
-
-class Handle:
-    """Of a registered hook; `remove()` takes it away again."""
-
-    def __init__(self, hooks: dict[int, Any]) -> None:
-        self._hooks = hooks
-        self.key = max(hooks, default=-1) + 1
-
-    def remove(self) -> None:
-        self._hooks.pop(self.key, None)
-        epoch.count += 1
+from .attributes import Attributes, Handle
+from .parameter import Parameter
 
 
 class IncompatibleKeys(NamedTuple):
@@ -66,29 +28,13 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing={self.missing_keys}, unexpected={self.unexpected_keys})"
 
 
-class Module:
+class Module(Attributes):
     """Base of all layers and models. Subclasses call `super().__init__()`, set parameters and
     submodules as attributes, and define `forward`.
 
     Attributes:
         training: whether `train()` was called last, and not `eval()`.
     """
-
-    reports_reads = True  # to the trace: attributes need no other guard
-    training: bool
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
-
-    def __init__(self) -> None:
-        put = object.__setattr__
-        put(self, "training", True)
-        put(self, "_parameters", {})
-        put(self, "_buffers", {})
-        put(self, "_modules", {})
-        put(self, "_not_saved", set())
-        put(self, "_forward_hooks", OrderedDict())
-        put(self, "_forward_pre_hooks", OrderedDict())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; defined by each subclass."""
@@ -106,123 +52,6 @@ class Module:
             changed = hook(self, args, result)
             result = result if changed is None else changed
         return result
-
-    # Attributes
-
-    def __getattribute__(self, name: str) -> Any:
-        value = object.__getattribute__(self, name)
-        if ambient.trace is not None and name in object.__getattribute__(self, "__dict__"):
-            ambient.trace.record_read("attribute", self, name, value)
-        return value
-
-    def __getattr__(self, name: str) -> Any:
-        own = self.__dict__
-        for table in _TABLES:
-            if table in own and name in own[table]:
-                value = own[table][name]
-                if ambient.trace is not None:
-                    ambient.trace.record_read("attribute", self, name, value)
-                return value
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        table = self._table_for(name, value)
-        if table is None:
-            _note_attribute(self, name)
-            object.__setattr__(self, name, value)
-            return
-        for other in (self.__dict__, *(self.__dict__[t] for t in _TABLES)):
-            if other is not table and name in other:
-                _drop(other, name)
-        if isinstance(value, Buffer) and not value.persistent:
-            self.__dict__["_not_saved"].add(name)
-        _put(table, name, value)
-
-    def _table_for(self, name: str, value: Any) -> dict[str, Any] | None:
-        """Where an attribute of this value belongs; None for an ordinary one.
-
-        Raises:
-            ArgumentError: `super().__init__()` was not called yet.
-            DTypeError: a parameter, buffer or module would be replaced by something else.
-        """
-        own = self.__dict__
-        kinds = {Parameter: "_parameters", Buffer: "_buffers", Module: "_modules"}
-        for kind, key in kinds.items():
-            if isinstance(value, kind):
-                if key not in own:
-                    raise ArgumentError(
-                        f"{type(self).__name__}.{name} is set before super().__init__() was called"
-                    )
-                return own[key]
-        for key in _TABLES:
-            if key not in own or name not in own[key]:
-                continue
-            if value is not None and not (key == "_buffers" and isinstance(value, Tensor)):
-                raise DTypeError(
-                    f"{type(self).__name__}.{name} is registered in {key[1:]}; a "
-                    f"{type(value).__name__} cannot replace it",
-                    hint="delete the attribute first",
-                )
-            return own[key]
-        return None
-
-    def __delattr__(self, name: str) -> None:
-        for key in _TABLES:
-            if name in self.__dict__[key]:
-                _drop(self.__dict__[key], name)
-                self.__dict__["_not_saved"].discard(name)
-                return
-        _note_attribute(self, name)
-        object.__delattr__(self, name)
-
-    def __dir__(self) -> list[str]:
-        names = [name for key in _TABLES for name in self.__dict__[key]]
-        return sorted({*object.__dir__(self), *names})
-
-    # Registering
-
-    def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter, or None for one that is left out."""
-        self._check_name(name, "_parameters")
-        if param is not None and not isinstance(param, Parameter):
-            raise DTypeError(f"parameter {name!r} is a {type(param).__name__}, not a Parameter")
-        _put(self._parameters, name, param)
-
-    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a tensor that is state but no parameter; not saved unless `persistent`."""
-        self._check_name(name, "_buffers")
-        if tensor is not None and not isinstance(tensor, Tensor):
-            raise DTypeError(f"buffer {name!r} is a {type(tensor).__name__}, not a Tensor")
-        if persistent:
-            self._not_saved.discard(name)
-        else:
-            self._not_saved.add(name)
-        _put(self._buffers, name, tensor)
-
-    def register_module(self, name: str, module: Module | None) -> None:
-        """Add a submodule."""
-        self._check_name(name, "_modules")
-        if module is not None and not isinstance(module, Module):
-            raise DTypeError(f"{name!r} is a {type(module).__name__}, not a Module")
-        _put(self._modules, name, module)
-
-    add_module = register_module
-
-    def _check_name(self, name: str, table: str) -> None:
-        if table not in self.__dict__:
-            raise ArgumentError(f"{name!r} is registered before super().__init__() was called")
-        if not isinstance(name, str) or not name or "." in name:
-            raise ArgumentError(f"{name!r} cannot be the name of a parameter, buffer or module")
-        if name not in self.__dict__[table] and hasattr(self, name):
-            raise ArgumentError(f"{type(self).__name__} has an attribute {name!r} already")
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args, output)` after `forward`; a result replaces the output."""
-        return _hooked(self._forward_hooks, hook)
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args)` before `forward`; a result replaces the arguments."""
-        return _hooked(self._forward_pre_hooks, hook)
 
     # Walking
 
@@ -470,38 +299,6 @@ class Module:
             return f"{type(self).__name__}({extra})"
         lines = [f"  {extra}"] if extra else []
         return "\n".join([f"{type(self).__name__}(", *lines, *parts, ")"])
-
-
-def _note_attribute(owner: Any, name: str) -> None:
-    """Before an ordinary attribute is set or deleted."""
-    epoch.count += 1
-    if ambient.trace is not None:
-        old = object.__getattribute__(owner, "__dict__").get(name, MISSING)
-        ambient.trace.record_attribute_write(owner, name, old)
-
-
-def _note_entry(table: dict[str, Any], name: str) -> None:
-    epoch.count += 1
-    if ambient.trace is not None:
-        old = table.get(name, MISSING)
-        ambient.trace.record_attribute_write(_Entry(table, name), "value", old)
-
-
-def _put(table: dict[str, Any], name: str, value: Any) -> None:
-    _note_entry(table, name)
-    table[name] = value
-
-
-def _drop(table: dict[str, Any], name: str) -> None:
-    _note_entry(table, name)
-    del table[name]
-
-
-def _hooked(hooks: dict[int, Any], hook: Callable[..., Any]) -> Handle:
-    handle = Handle(hooks)
-    hooks[handle.key] = hook
-    epoch.count += 1
-    return handle
 
 
 def _load(tensor: Tensor, source: Any, assign: bool) -> None:
