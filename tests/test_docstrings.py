@@ -25,7 +25,6 @@ LINES = 450
 LONG = {
     "__init__.py": "the list of public names",
     "backends/llvm/pool.py": "one machine, written in LLVM: every part names the states of others",
-    "frontend/nn/module.py": "Module is one class, as users subclass it",
     "ir/dims.py": "one algebra: each operation needs the canonical form and the bounds",
     "tests/frontend/test_inplace.py": "a list of cases",
     "tests/runtime/test_threads.py": "a list of cases",
