@@ -75,7 +75,12 @@ def _failure(op: Op, values: Sequence[Value], error: TypeRuleError) -> SleyError
     dtypes = {v.type.dtype for v in values}
     kind = DTypeError if len(dtypes) > 1 or "does not take" in str(error) else ShapeError
     got = ", ".join(str(v.type) for v in values)
-    return kind(f"{op.name}({got}): {error}")
+    if kind is DTypeError:
+        return kind(f"{op.name}({got}): {error}", hint="cast with .to(dtype)")
+    return kind(
+        f"{op.name}({got}): {error}",
+        hint="bring the axes into line with reshape(), unsqueeze(), permute() or a slice",
+    )
 
 
 def value_of(tensor: Tensor) -> Value:
@@ -211,7 +216,10 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     dtype = common_dtype(rest, promote, op.name)
     for arg in args[:conditions]:
         if isinstance(arg, Tensor) and arg.type.dtype.kind != "bool":
-            raise DTypeError(f"{op.name}: the condition is {arg.type.dtype.public}, not bool")
+            raise DTypeError(
+                f"{op.name}: the condition is {arg.type.dtype.public}, not bool",
+                hint="compare first, as in x != 0",
+            )
     types = [a.type for a in args if isinstance(a, Tensor)]
     shape = types[0].shape if types else ()
     for other in types[1:]:

@@ -103,7 +103,10 @@ def parse(tensor: Tensor, index: Any) -> Parsed:
     shape = tensor.type.shape
     used = sum(_axes_used(item) for item in items)
     if used > len(shape):
-        raise IndexingError(f"{used} indices for a tensor of shape {list(shape)}")
+        raise IndexingError(
+            f"{used} indices for a tensor of shape {list(shape)}",
+            hint="one index for each axis; unsqueeze() or None adds an axis",
+        )
     ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(ellipses) > 1:
         raise IndexingError("an index can only have one `...`")
@@ -183,7 +186,10 @@ def _take(parsed: Parsed, shape: Sequence[Dim], axis: int, item: Any) -> int:
         parsed.steps.append(1)
         parsed.shape.append(size)
     else:
-        raise IndexingError(f"a {type(item).__name__} cannot index a tensor")
+        raise IndexingError(
+            f"a {type(item).__name__} cannot index a tensor",
+            hint="index with integers, slices, None, `...`, or tensors of integers or bools",
+        )
     return axis + 1
 
 
@@ -191,14 +197,20 @@ def _position(number: Dim, size: Dim, axis: int) -> Dim:
     """The index of one element from the front."""
     if isinstance(number, int) and isinstance(size, int):
         if not -size <= number < size:
-            raise IndexingError(f"index {number} is out of range for axis {axis} of size {size}")
+            raise IndexingError(
+                f"index {number} is out of range for axis {axis} of size {size}",
+                hint="indices go from -size to size - 1",
+            )
         return number + size if number < 0 else number
     trace = ambient.trace
     assert trace is not None, "a symbolic size outside of a trace"
     if trace.decide(number, "<", 0):
         number = number + size
     if trace.decide(number, "<", 0) or not trace.decide(number, "<", size):
-        raise IndexingError(f"index {number} is out of range for axis {axis} of size {size}")
+        raise IndexingError(
+            f"index {number} is out of range for axis {axis} of size {size}",
+            hint="indices go from -size to size - 1",
+        )
     return number
 
 

@@ -175,7 +175,8 @@ def update(self: Tensor, result: Tensor, name: str) -> Tensor:
     if result.type.shape != type.shape:
         raise ShapeError(
             f"{name}: the result has the shape {list(result.type.shape)}, "
-            f"the tensor {list(type.shape)}"
+            f"the tensor {list(type.shape)}",
+            hint="memory cannot grow: use the form without underscore",
         )
     return write(self, expanded(result, type))
 

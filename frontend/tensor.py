@@ -386,7 +386,10 @@ def normal_axis(axis: int, ndim: int) -> int:
     """
     limit = max(ndim, 1)
     if not -limit <= axis < limit:
-        raise IndexingError(f"axis {axis} is out of range for a tensor with {ndim} axes")
+        raise IndexingError(
+            f"axis {axis} is out of range for a tensor with {ndim} axes",
+            hint="axes count from 0, or from -1 backwards; unsqueeze() adds one",
+        )
     return axis + limit if axis < 0 else axis
 
 

@@ -42,7 +42,10 @@ def resolved_shape(tensor: Tensor, shape: Sequence[Any]) -> tuple[Dim, ...]:
     if len(unknown) > 1:
         raise ShapeError(f"reshape to {_text(wanted)}: only one size can be -1")
     if any(isinstance(size, int) and size < -1 for size in wanted):
-        raise ShapeError(f"reshape to {_text(wanted)}: a size is negative")
+        raise ShapeError(
+            f"reshape to {_text(wanted)}: a size is negative",
+            hint="-1 stands for the one size that follows from the others",
+        )
     total = product(source)
     if unknown:
         known = product(size for axis, size in enumerate(wanted) if axis != unknown[0])
@@ -54,7 +57,8 @@ def resolved_shape(tensor: Tensor, shape: Sequence[Any]) -> tuple[Dim, ...]:
             return wanted
     if not equal_dims(product(wanted), total):
         raise ShapeError(
-            f"reshape: {_text(source)} has {total} elements and does not fit {_text(wanted)}"
+            f"reshape: {_text(source)} has {total} elements and does not fit {_text(wanted)}",
+            hint="the product of the sizes must stay; -1 stands for the size that makes it so",
         )
     return wanted
 
@@ -86,7 +90,10 @@ def permute_view(tensor: Tensor, dims: Sequence[int]) -> Tensor:
     """
     perm = tuple(normal_axis(d, tensor.ndim) for d in dims)
     if sorted(perm) != list(range(tensor.ndim)):
-        raise ArgumentError(f"permute: {tuple(dims)} does not name each of {tensor.ndim} axes once")
+        raise ArgumentError(
+            f"permute: {tuple(dims)} does not name each of {tensor.ndim} axes once",
+            hint="name all axes, in their new order; transpose(a, b) swaps two",
+        )
     return view_by(tensor, transpose_step(here(tensor).type.shape, perm))
 
 

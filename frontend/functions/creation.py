@@ -41,7 +41,10 @@ def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
 def _filled(shape: Sequence[Any], value: Any, dtype: DType) -> Tensor:
     dims = dims_of(shape)
     if any(isinstance(d, int) and d < 0 for d in dims):
-        raise ShapeError(f"a size is negative: {list(dims)}")
+        raise ShapeError(
+            f"a size is negative: {list(dims)}",
+            hint="sizes are 0 or more",
+        )
     made = as_type(value, tensor_type(dtype, dims))
     if made is value:
         made = made.clone()

@@ -75,7 +75,10 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     parts = _promoted(tensors, "stack")
     axis = normal_axis(dim, parts[0].ndim + 1)
     if any(p.ndim != parts[0].ndim for p in parts):
-        raise ShapeError(f"stack of the shapes {[list(shape_of(p)) for p in parts]}")
+        raise ShapeError(
+            f"stack of the shapes {[list(shape_of(p)) for p in parts]}",
+            hint="all must have one shape; cat() joins along an axis that they have",
+        )
     return cat([unsqueeze(p, axis) for p in parts], axis)
 
 

@@ -37,7 +37,8 @@ def dot_general(
             if not equal_dims(shape_of(x)[a], shape_of(y)[b]):
                 raise ShapeError(
                     f"{name} of {here(x).type} and {here(y).type}: the {word} axes "
-                    f"{a} and {b} differ in size"
+                    f"{a} and {b} differ in size",
+                    hint="transpose one of them with .mT, or reshape() it",
                 )
     return apply(
         "dot_general",
@@ -364,7 +365,10 @@ def _product(left: _Term, right: _Term, keep: set[str]) -> _Term:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias, of [..., in], [out, in] (or [in]) and [out]."""
     if weight.ndim not in (1, 2) or input.ndim == 0:
-        raise ShapeError(f"linear of {here(input).type} with a weight {here(weight).type}")
+        raise ShapeError(
+            f"linear of {here(input).type} with a weight {here(weight).type}",
+            hint="the input is [..., in], the weight [out, in]",
+        )
     contract = ((input.ndim - 1,), (weight.ndim - 1,))
     result = dot_general(input, weight, contract, name="linear")
     if bias is None:

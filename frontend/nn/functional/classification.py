@@ -84,7 +84,10 @@ def nll_loss(
 def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
     found = [spelled(n) for n in shape_of(target)]
     if len(found) != len(wanted) or not all(a == spelled(b) for a, b in zip(found, wanted)):
-        raise ShapeError(f"{name}: the target has the shape {found}, expected {list(wanted)}")
+        raise ShapeError(
+            f"{name}: the target has the shape {found}, expected {list(wanted)}",
+            hint="a target is one class for each row, or a probability for each class",
+        )
 
 
 def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> None:

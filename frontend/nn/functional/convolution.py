@@ -27,7 +27,10 @@ def conv(
     """Cross-correlation over the last `axes` axes of [N, C, ...] or [C, ...]."""
     name = f"conv{axes}d"
     if weight.ndim != axes + 2 or input.ndim not in (axes + 1, axes + 2):
-        raise ShapeError(f"{name} of {here(input).type} with a weight {here(weight).type}")
+        raise ShapeError(
+            f"{name} of {here(input).type} with a weight {here(weight).type}",
+            hint="the input is [N, channels, ...], the weight [out, channels / groups, ...]",
+        )
     if input.ndim == axes + 1:
         single = conv(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups, axes)
         return single[0]
@@ -117,7 +120,10 @@ def conv_transpose(
     """The gradient of `conv` with respect to its input, as a function of its output."""
     name = f"conv_transpose{axes}d"
     if weight.ndim != axes + 2 or input.ndim not in (axes + 1, axes + 2):
-        raise ShapeError(f"{name} of {here(input).type} with a weight {here(weight).type}")
+        raise ShapeError(
+            f"{name} of {here(input).type} with a weight {here(weight).type}",
+            hint="the input is [N, channels, ...], the weight [out, channels / groups, ...]",
+        )
     if input.ndim == axes + 1:
         given = (bias, stride, padding, output_padding, groups, dilation, axes)
         return conv_transpose(unsqueeze(input, 0), weight, *given)[0]

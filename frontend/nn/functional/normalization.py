@@ -43,7 +43,10 @@ def _last_axes(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ..
     if len(sizes) > len(own) or not all(
         a == b for a, b in zip(sizes, own[len(own) - len(sizes) :], strict=True)
     ):
-        raise ShapeError(f"{name}: {here(input).type} does not end in the shape {list(sizes)}")
+        raise ShapeError(
+            f"{name}: {here(input).type} does not end in the shape {list(sizes)}",
+            hint="give the sizes of the last axes of the input",
+        )
     return tuple(range(len(own) - len(sizes), len(own)))
 
 
@@ -217,7 +220,10 @@ def pairwise_distance(
 
 def _check_probability(p: float, name: str) -> None:
     if not 0 <= p <= 1:
-        raise ArgumentError(f"{name}: p={p} is no probability")
+        raise ArgumentError(
+            f"{name}: p={p} is no probability",
+            hint="give a number from 0 to 1",
+        )
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -34,7 +34,8 @@ class _Windows:
     ) -> None:  # fmt: skip
         if input.ndim not in (axes + 1, axes + 2):
             raise ShapeError(
-                f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes"
+                f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes",
+                hint="the input is [N, channels, ...] or [channels, ...]; unsqueeze() adds an axis",
             )
         self.axes = tuple(range(input.ndim - axes, input.ndim))
         self.sizes = per_axis(kernel, axes, "kernel_size")
@@ -190,7 +191,10 @@ avg_pool2d, avg_pool3d = (_avg_pool_function(axes) for axes in (2, 3))
 def _targets(input: Tensor, output_size: Any, axes: int, name: str) -> list[tuple[int, Any, int]]:
     """(axis, size, wanted size) of the pooled axes that change."""
     if input.ndim not in (axes + 1, axes + 2):
-        raise ShapeError(f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes")
+        raise ShapeError(
+            f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes",
+            hint="the input is [N, channels, ...] or [channels, ...]; unsqueeze() adds an axis",
+        )
     wanted = per_axis(output_size, axes, "output_size")
     first = input.ndim - axes
     pairs = [(first + k, shape_of(input)[first + k], n) for k, n in enumerate(wanted)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...apply import apply, elementwise
-from ...errors import ArgumentError, IndexingError, UnsupportedError
+from ...errors import ArgumentError, DTypeError, UnsupportedError
 from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
 from ...functions.creation import iota
 from ...functions.joining import cat, flip, repeat_interleave
@@ -29,7 +29,10 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         IndexingError: a number is out of range (eager).
     """
     if here(input).type.dtype.kind not in ("int", "uint"):
-        raise IndexingError(f"embedding: indices are {here(input).type.dtype.public}")
+        raise DTypeError(
+            f"embedding: indices are {here(input).type.dtype.public}",
+            hint="swap the arguments, or cast with .to(sley.int64)",
+        )
     rows = apply("gather", [weight, input], axis=0)
     if padding_idx is None:
         return rows
