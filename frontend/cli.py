@@ -80,7 +80,7 @@ def _dump(args: argparse.Namespace) -> None:
     from .compile import compile as compile_function
     from .tensor import of_array
 
-    function = _load_function(args.target)
+    function = _plain_function(_load_function(args.target))
     types = [_parse_type(text) for text in args.inputs]
     _check_count(function, args.target, types)
     sizes = _example_sizes(types)
@@ -121,6 +121,16 @@ def _load_function(target: str) -> Any:
     if not callable(found):
         raise UsageError(f"{target!r} is a {type(found).__name__}, not a function")
     return found
+
+
+def _plain_function(found: Any) -> Any:
+    """What `found` computes: of a module its `forward`, whose arguments have names."""
+    from .compile.module import CompiledModule
+    from .nn.module import Module
+
+    if isinstance(found, CompiledModule):
+        found = found._orig_mod
+    return found.forward if isinstance(found, Module) else found
 
 
 def _load_module(path: Path) -> Any:

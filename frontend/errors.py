@@ -14,6 +14,7 @@ _ROOMS = tuple(
     os.path.join(_PACKAGE, room) + os.sep
     for room in ("frontend", "ir", "passes", "backends", "runtime")
 )
+_COMMAND = os.path.join(_PACKAGE, "__main__.py")
 # Models that ship with the package are user code: their lines belong into dumps and errors.
 _EXAMPLES = os.path.join(_PACKAGE, "frontend", "demo")
 # Frames that stand between the user and the package: decorators, callbacks of a tree map.
@@ -126,6 +127,8 @@ def _user_frame(skip: int) -> FrameType | None:
     frame: FrameType | None = sys._getframe(skip + 1)
     while frame is not None and not _known(frame.f_code)[1]:
         frame = frame.f_back
+    if frame is not None and frame.f_code.co_filename == _COMMAND:
+        return None  # below the command line there is no user's code
     return frame
 
 

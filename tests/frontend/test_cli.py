@@ -44,6 +44,8 @@ class Model:
         return x + 1.0
 
 number = 3
+net = sley.nn.Sequential(sley.nn.Linear(8, 4), sley.nn.ReLU())
+fast = sley.compile(net)
 compiled = sley.compile(softmax)
 """
 PASSES = [
@@ -135,6 +137,9 @@ def test_dump_of_several_inputs_a_method_and_a_compiled_function(capsys, program
     assert "f64[3]" in succeed(capsys, "dump", f"{program}:Model.forward", *argv)
     argv = ("--input", "f32[K,8]", "--after", "trace")
     assert "f32[K, 8]" in succeed(capsys, "dump", f"{program}:compiled", *argv)
+    for name in ("net", "fast"):
+        text = succeed(capsys, "dump", f"{program}:{name}", *argv)
+        assert "f32[K, 8]" in text and "//" not in text, "no line of the user's is below a module"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,9 @@ def test_dump_of_several_inputs_a_method_and_a_compiled_function(capsys, program
     ],
 )
 def test_wrong_use_of_dump_is_told(capsys, program, argv, says) -> None:
-    assert says in fail(capsys, "dump", *(a.format(p=program) for a in argv))
+    error = fail(capsys, "dump", *(a.format(p=program) for a in argv))
+    assert says in error
+    assert "__main__" not in error, "the user's lines only"
 
 
 def test_the_message_shows_the_users_line(capsys, program) -> None:
