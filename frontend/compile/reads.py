@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import gc
 import math
 import operator
 import os
@@ -168,12 +169,17 @@ class Watch:
         self._note_function(function)
 
     def __enter__(self) -> Watch:
+        # Callbacks of the garbage collector would look like code that the function has called.
+        self._collects = gc.isenabled()
+        gc.disable()
         self._outer = sys.getprofile()
         sys.setprofile(self._called)
         return self
 
     def __exit__(self, *exc: object) -> None:
         sys.setprofile(self._outer)
+        if self._collects:
+            gc.enable()
 
     def _called(self, frame: types.FrameType, event: str, argument: Any) -> None:
         if event != "call" or frame.f_code in self._seen:

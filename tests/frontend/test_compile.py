@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
 import warnings
 from typing import Any
@@ -432,3 +433,30 @@ def test_many_programs_give_one_warning() -> None:
     with pytest.warns(UserWarning, match="compiled 4 times"):
         for n in range(6):
             function(tensor(array(8)), n)
+
+
+COLLECTED = 0
+
+
+def test_callbacks_of_the_garbage_collector_are_no_part_of_the_function() -> None:
+    def note(phase: str, info: dict) -> None:
+        global COLLECTED
+        COLLECTED += 1
+
+    @compile
+    def function(x: Tensor) -> Tensor:
+        for _ in range(300):
+            cycle: list[Any] = [x]
+            cycle.append(cycle)
+            x = x + 1.0
+        return x
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(note)
+    gc.set_threshold(5)
+    try:
+        assert np.allclose(function(tensor(array(3))).numpy(), array(3) + 300)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*thresholds)
+    assert COLLECTED and gc.isenabled()
