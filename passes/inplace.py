@@ -78,13 +78,13 @@ def _accesses_allow(
     if any(n.op.name != "store" or n.operands[1] is target for n in target_users):
         return False
     expressions = Expressions(axis_extents(region))
+    reads = _Reads(source, expressions)
     loads, stores = [], []
     for node, path in _walk(region, ()):
         if node.op.name == "store" and node.operands[0] is target:
             stores.append(_Site(node, path, expressions.offset(node)))
         elif node.op.name == "load":
-            offsets = _offsets_read(node, source, expressions)
-            loads += [_Site(node, path, offset) for offset in offsets]
+            loads += [_Site(node, path, offset) for offset in reads.of_load(node)]
     return all(_precedes(load, store) for load in loads for store in stores)
 
 
@@ -97,23 +97,37 @@ def _walk(
             yield from _walk(inner, (*path, (node, position, number)))
 
 
-def _offsets_read(load: Node, source: Value, expressions: Expressions) -> list[Dim]:
-    """Where `load` reads `source`: itself, or through a row that a schedule may compute again."""
-    if load.operands[0] is source:
-        return [expressions.offset(load)]
-    row = load.operands[0].node
-    if row is None or row.op.name != "row":
-        return []
-    body = row.regions[0]
-    if any(node.regions for node in body.nodes):
-        return []  # too dear to be computed again
-    where = dict(zip(axes(row)[0], expressions.index(load), strict=True))
-    return [
-        replace_var(offset, where)
-        for node in body.nodes
-        if node.op.name == "load"
-        for offset in _offsets_read(node, source, expressions)
-    ]
+class _Reads:
+    """Where loads read `source`: itself, or through a row that a schedule may compute again."""
+
+    def __init__(self, source: Value, expressions: Expressions) -> None:
+        self.source = source
+        self.expressions = expressions
+        self._rows: dict[Node, tuple[Dim, ...]] = {}
+
+    def of_load(self, load: Node) -> tuple[Dim, ...]:
+        if load.operands[0] is self.source:
+            return (self.expressions.offset(load),)
+        row = load.operands[0].node
+        if row is None or row.op.name != "row":
+            return ()
+        offsets = self._of_row(row)
+        if not offsets:
+            return ()
+        where = dict(zip(axes(row)[0], self.expressions.index(load), strict=True))
+        return tuple(dict.fromkeys(replace_var(offset, where) for offset in offsets))
+
+    def _of_row(self, row: Node) -> tuple[Dim, ...]:
+        """The distinct offsets, by the row's axes. Rows read rows: each is looked at once."""
+        if row not in self._rows:
+            body = row.regions[0].nodes
+            if any(node.regions for node in body):
+                self._rows[row] = ()  # too dear to be computed again
+            else:
+                loads = [node for node in body if node.op.name == "load"]
+                found = (offset for load in loads for offset in self.of_load(load))
+                self._rows[row] = tuple(dict.fromkeys(found))
+        return self._rows[row]
 
 
 def _precedes(load: _Site, store: _Site) -> bool:
