@@ -90,6 +90,8 @@ def result_type(*args: Any) -> DType:
         if isinstance(arg, Tensor):
             dtype = arg.type.dtype
             if arg._weak:
+                if dtype.is_float:
+                    dtype = ambient.context.default_dtype
                 number = dtype if number is None else promote_types(number, dtype)
             elif arg.type.shape:
                 with_axes = dtype if with_axes is None else promote_types(with_axes, dtype)

@@ -21,6 +21,7 @@ from ..nn.module import Module
 from ..storage import Storage
 from ..tensor import Tensor, make
 from ..trace import Trace
+from .family import Family, Place, Sizes, shape_of
 from .log import log_compilation
 from .lowered import Lowered, dump
 from .program import Outcome, Program
@@ -50,28 +51,6 @@ class CapturedTensor(NamedTuple):
     def __repr__(self) -> str:
         where = "" if self.line is None else f" at {self.line}"
         return f"<captured {self.tensor.type}{where}>"
-
-
-class Family:
-    """Calls that differ in sizes and numbers only, and the programs that serve them.
-
-    Attributes:
-        symbols: for (leaf, axis), the name of the size symbol that stands there.
-        fixed: (leaf, axis) that must be numbers, though they may vary.
-        numbers: leaves whose Python number is part of the signature.
-        whole: leaves that share memory with another and are seen as views of it.
-        exact: whether the sizes of the call at hand decide what the trace compares.
-    """
-
-    def __init__(self) -> None:
-        self.programs: list[Program] = []
-        self.seen: dict[tuple[int, int], set[int]] = {}
-        self.symbols: dict[tuple[int, int], str] = {}
-        self.fixed: set[tuple[int, int]] = set()
-        self.numbers: set[int] = set()
-        self.whole: set[int] = set()
-        self.exact = False
-        self.warned = False
 
 
 class CompiledFunction:
@@ -165,13 +144,13 @@ class CompiledFunction:
 
     def _learn_sizes(self, family: Family, leaves: list[Any], structure: Hashable) -> None:
         """Axes whose size has changed become symbols."""
-        named: dict[tuple[int, int], str] = {}
+        named: dict[Place, str] = {}
         if isinstance(self._dynamic, Mapping):
             named = self._named_axes(leaves, structure)
         for position, leaf in enumerate(leaves):
             if not isinstance(leaf, Tensor):
                 continue
-            for axis, size in enumerate(_shape(leaf)):
+            for axis, size in enumerate(shape_of(leaf)):
                 place = (position, axis)
                 seen = family.seen.setdefault(place, set())
                 seen.add(size)
@@ -181,12 +160,12 @@ class CompiledFunction:
                 elif (varies or self._dynamic is True) and place not in family.fixed:
                     family.symbols.setdefault(place, f"s{len(family.symbols)}")
 
-    def _named_axes(self, leaves: list[Any], structure: Hashable) -> dict[tuple[int, int], str]:
+    def _named_axes(self, leaves: list[Any], structure: Hashable) -> dict[Place, str]:
         """What `dynamic={"x": {0: "N"}}` says, by leaf and axis."""
         assert isinstance(self._dynamic, Mapping)
         names = list(inspect.signature(self._function).parameters)
         owners = _leaf_owners(names, structure)
-        found: dict[tuple[int, int], str] = {}
+        found: dict[Place, str] = {}
         for name, axes in self._dynamic.items():
             if name not in names:
                 raise ArgumentError(
@@ -215,16 +194,18 @@ class CompiledFunction:
 
     def _make(self, family: Family, leaves: list[Any], structure: Hashable, reason: str) -> Program:
         """Traces until no assumption is broken any more, and compiles."""
-        family.exact = False
+        sizes = Sizes(family.symbols)
         for _ in range(_MAX_RETRACES):
             try:
-                return self._attempt(family, leaves, structure, reason)
+                return self._attempt(family, sizes, leaves, structure, reason)
             except Retrace as retrace:
-                self._adapt(family, leaves, retrace)
+                self._adapt(family, sizes, leaves, retrace)
             except SleyError:
                 if not family.symbols:
                     raise
-                return self._make_with_numbers(family, leaves, structure, reason)
+                if sizes.exact:
+                    return self._make_with_numbers(family, leaves, structure, reason)
+                sizes = Sizes(family.symbols, exact=True)
         raise TraceError(f"{self.__name__} cannot be traced: it changes at every attempt")
 
     def _make_with_numbers(
@@ -241,24 +222,31 @@ class CompiledFunction:
         family.fixed |= set(symbols)
         return program
 
-    def _adapt(self, family: Family, leaves: list[Any], retrace: Retrace) -> None:
+    def _adapt(self, family: Family, sizes: Sizes, leaves: list[Any], retrace: Retrace) -> None:
         if retrace.kind == "unify":
             keep, other = sorted(retrace.subject)
-            for place, name in family.symbols.items():
+            present = sizes.at(leaves)
+            if present[keep] != present[other]:
+                sizes.exact = True
+                return
+            for place, name in sizes.symbols.items():
                 if name == other:
-                    family.symbols[place] = keep
+                    sizes.symbols[place] = keep
         elif retrace.kind == "specialize":
-            for place, name in list(family.symbols.items()):
-                if name in retrace.subject:
+            for place, name in list(sizes.symbols.items()):
+                if name not in retrace.subject:
+                    continue
+                del sizes.symbols[place]
+                if shape_of(leaves[place[0]])[place[1]] != 1:  # a size of 1 is special: this time
                     family.fixed.add(place)
-                    del family.symbols[place]
+                    family.symbols.pop(place, None)
             log_compilation(self.__name__, f"{retrace.reason} at {retrace.location}: now a number")
         elif retrace.kind == "number":
             positions = {int(name.removeprefix("number")) for name in retrace.subject}
             family.numbers |= positions
             self._numbers |= positions
         elif retrace.kind == "sizes":
-            family.exact = True
+            sizes.exact = True
         else:
             (storage,) = retrace.subject
             for position, leaf in enumerate(leaves):
@@ -266,18 +254,23 @@ class CompiledFunction:
                     family.whole.add(position)
 
     def _attempt(
-        self, family: Family, leaves: list[Any], structure: Hashable, reason: str
+        self,
+        family: Family,
+        sizes: Sizes,
+        leaves: list[Any],
+        structure: Hashable,
+        reason: str,
     ) -> Program:
-        trace = Trace(self._hints(family, leaves))
+        trace = Trace(self._hints(family, sizes, leaves))
         watch = Watch(self._function)
         try:
             with trace:
-                shadows, shapes, positions = self._shadow(trace, family, leaves)
+                shadows, shapes, positions = self._shadow(trace, family, sizes, leaves)
                 args, kwargs = _unflatten(structure, shadows)
                 with watch:
                     results = self._function(*args, **kwargs)
                 check_no_hidden_writes(watch, trace)
-                self._check_guards(trace, family, leaves)
+                self._check_guards(trace, sizes, leaves)
                 flat, tree = flatten_results(results)
                 outcome = Outcome(trace, positions, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
@@ -288,34 +281,30 @@ class CompiledFunction:
             raise
         dump(self.__name__, executable)
         names = argument_names(self._function, structure)
-        extra = {n: x.value for n, x in zip(names, leaves) if isinstance(x, Static)}
+        extra = {
+            f"the argument {n}": x.value for n, x in zip(names, leaves) if isinstance(x, Static)
+        }
         numbers = {p: leaves[p] for p in family.numbers if not isinstance(leaves[p], Tensor)}
         whole = {p: leaves[p] for p in family.whole}
         return Program(
             graph, executable, outcome, Guards(watch, trace, extra), shapes, numbers, whole, tree
         )  # fmt: skip
 
-    def _hints(self, family: Family, leaves: list[Any]) -> dict[str, int]:
+    def _hints(self, family: Family, sizes: Sizes, leaves: list[Any]) -> dict[str, int]:
         """Sizes to decide comparisons by: at first the largest seen, as 0 and 1 are special."""
-        return {
-            name: leaves[position].type.shape[axis]
-            if family.exact
-            else max(family.seen[position, axis])
-            for (position, axis), name in family.symbols.items()
-        }
+        if sizes.exact:
+            return sizes.at(leaves)
+        return {name: max(family.seen[place]) for place, name in sizes.symbols.items()}
 
-    def _check_guards(self, trace: Trace, family: Family, leaves: list[Any]) -> None:
+    def _check_guards(self, trace: Trace, sizes: Sizes, leaves: list[Any]) -> None:
         """Raises Retrace where a comparison has another outcome for the call at hand."""
-        sizes = {
-            name: leaves[position].type.shape[axis]
-            for (position, axis), name in family.symbols.items()
-        }
+        present = sizes.at(leaves)
         for guard in trace.guards:
-            if not guard.holds(sizes):
-                raise Retrace("sizes", tuple(sizes), f"{guard} does not hold for this call")
+            if not guard.holds(present):
+                raise Retrace("sizes", tuple(present), f"{guard} does not hold for this call")
 
     def _shadow(
-        self, trace: Trace, family: Family, leaves: list[Any]
+        self, trace: Trace, family: Family, sizes: Sizes, leaves: list[Any]
     ) -> tuple[list[Any], list[tuple[Dim, ...] | None], list[int]]:
         """What the function is called with; shapes by leaf; which leaves are inputs."""
         shadows: list[Any] = []
@@ -325,8 +314,8 @@ class CompiledFunction:
             shape: tuple[Dim, ...] | None = None
             if isinstance(leaf, Tensor):
                 shape = tuple(
-                    symbol(family.symbols[position, axis])
-                    if (position, axis) in family.symbols
+                    symbol(sizes.symbols[position, axis])
+                    if (position, axis) in sizes.symbols
                     else size
                     for axis, size in enumerate(leaf.type.shape)
                 )
@@ -356,11 +345,6 @@ def _unflatten(structure: Hashable, leaves: Sequence[Any]) -> tuple[Sequence[Any
         return leaves, {}
     tree: Any = optree.tree_unflatten(structure, leaves)  # type: ignore[arg-type]
     return tree
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """The sizes of an eager tensor."""
-    return tensor.type.shape  # type: ignore[return-value]
 
 
 def _leaf_owners(names: Sequence[str], structure: Hashable) -> list[str]:

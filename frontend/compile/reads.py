@@ -17,7 +17,7 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,15 +29,19 @@ from ..trace import MISSING, Read, Trace
 
 _BY_VALUE = (int, float, complex, str, bytes, type(None))
 _BY_IDENTITY = (
-    type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
+    types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
     np.ndarray, Tensor,
 )  # fmt: skip
 Held = dict[Any, Any] | list[Any] | tuple[Any, ...]
 
-_DEPTH = 3  # how far into containers and plain objects a guard looks
+_DEPTH = 6  # how far into containers and plain objects a guard looks
 _BREADTH = 64  # of a larger container only identity and length are compared
 # What sley stands on: it runs inside a trace too, also out of the garbage collector.
 _BENEATH = ("numpy", "llvmlite", "optree", "ml_dtypes", "tqdm", "safetensors")
+# Attributes of modules that hold their parts.
+_TABLES = (
+    "_parameters", "_buffers", "_modules", "_not_saved", "_forward_hooks", "_forward_pre_hooks",
+)  # fmt: skip
 _STANDARD_LIBRARY = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib")
 )  # fmt: skip
@@ -48,19 +52,23 @@ class Snapshot:
 
     __slots__ = ("keys", "length", "nested", "parts", "value", "values")
 
-    def __init__(self, value: Any, depth: int = _DEPTH) -> None:
+    def __init__(
+        self, value: Any, depth: int = _DEPTH, looked: dict[int, int] | None = None
+    ) -> None:
         self.value = value
+        looked = {} if looked is None else looked  # by id: how far an object was looked into
         self.length = len(value) if isinstance(value, (list, tuple, dict, set, frozenset)) else 0
         self.parts: tuple[Snapshot, ...] | None = None
-        if depth and self.length <= _BREADTH:
+        if depth > looked.get(id(value), 0) and self.length <= _BREADTH:
             held = _held(value)
             if held is not None and len(held) <= _BREADTH:
-                self._look_into(held, depth - 1)
+                looked[id(value)] = depth
+                self._look_into(held, depth - 1, looked)
 
-    def _look_into(self, held: Held, depth: int) -> None:
+    def _look_into(self, held: Held, depth: int, looked: dict[int, int]) -> None:
         self.keys = tuple(held) if isinstance(held, dict) else None
         self.values = tuple(held.values() if isinstance(held, dict) else held)
-        self.parts = tuple(Snapshot(value, depth) for value in self.values)
+        self.parts = tuple(Snapshot(value, depth, looked) for value in self.values)
         # The parts that identity alone does not settle.
         self.nested = tuple(p for p in self.parts if p.length or p.parts is not None)
 
@@ -101,6 +109,12 @@ class Snapshot:
                 return part.change(_member(name, value, step), new)
         return f"{name} has other elements"
 
+    def everything(self) -> Iterator[Any]:
+        """The value and all that was found in it."""
+        yield self.value
+        for part in self.parts or ():
+            yield from part.everything()
+
     def restore(self) -> None:
         """Puts back the elements of a changed list or dict."""
         if self.parts is None:
@@ -132,12 +146,20 @@ def _held(value: Any) -> Held | None:
         return value
     if isinstance(value, (set, frozenset)):
         return tuple(value)
+    if isinstance(value, type):
+        return None if _is_library(value) else _settable(vars(value))
     if getattr(type(value), "reports_reads", False) or _is_library(type(value)):  # type: ignore[arg-type]
         return None  # modules and optimizers tell the trace themselves
     try:
-        return object.__getattribute__(value, "__dict__")
+        own = object.__getattribute__(value, "__dict__")
     except AttributeError:  # it has slots only
-        return None
+        own = {}
+    return {**own, "__class__": type(value)}
+
+
+def _settable(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a class that a user may set."""
+    return {k: v for k, v in names.items() if not (k.startswith("__") and k.endswith("__"))}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -201,9 +223,9 @@ class Watch:
         key = (id(scope), name)
         if key in self.names:
             return
-        value = scope.get(name, MISSING)
-        self.names[key] = (scope, name, Snapshot(value))
-        self._note_function(value)
+        seen = Snapshot(scope.get(name, MISSING))
+        self.names[key] = (scope, name, seen)
+        self._note_functions(seen)
 
     def _note_cells(self, function: types.FunctionType) -> None:
         for name, cell in zip(
@@ -211,12 +233,17 @@ class Watch:
         ):
             if id(cell) in self.cells:
                 continue
-            value = _contents(cell)
-            self.cells[id(cell)] = (name, cell, Snapshot(value))
+            seen = Snapshot(_contents(cell))
+            self.cells[id(cell)] = (name, cell, seen)
+            self._note_functions(seen)
+
+    def _note_functions(self, seen: Snapshot) -> None:
+        for value in seen.everything():
             self._note_function(value)
 
     def _note_function(self, value: Any) -> None:
-        value = getattr(value, "__func__", value)
+        while isinstance(value, (types.MethodType, functools.partial)):
+            value = value.__func__ if isinstance(value, types.MethodType) else value.func
         while isinstance(value, types.FunctionType):
             self._functions.setdefault(value.__code__, value)
             value = getattr(value, "__wrapped__", None)
@@ -264,10 +291,17 @@ class Guards:
 
     def __init__(self, watch: Watch, trace: Trace, extra: dict[str, Any]) -> None:
         self._state = [(read, Snapshot(read.value)) for read in trace.reads if read.kind != "grad"]
+        # Writing into what an attribute holds moves no epoch.
+        mutable = {
+            id(r.value): (f"{type(r.owner).__name__}.{r.name}", r.value, seen)
+            for r, seen in self._state
+            if seen.parts is not None and not _is_told(r)
+        }
         names = [(scope, name, seen) for scope, name, seen in watch.names.values()]
         cells = [(name, cell, seen) for name, cell, seen in watch.cells.values()]
         self._names, self._cells = tuple(names), tuple(cells)
         self._objects = [(name, value, Snapshot(value)) for name, value in extra.items()]
+        self._objects += mutable.values()
         self._epoch = epoch.count
 
     def failing(self) -> str | None:
@@ -282,7 +316,7 @@ class Guards:
                 return seen.change(f"the closure's {name}", now)
         for name, value, seen in self._objects:
             if not seen.same(value):
-                return seen.change(f"the argument {name}", value)
+                return seen.change(name, value)
         if epoch.count == self._epoch:
             return None
         for read, seen in self._state:
@@ -292,6 +326,11 @@ class Guards:
                 return seen.change(f"{owner}.{read.name}", now)
         self._epoch = epoch.count
         return None
+
+
+def _is_told(read: Read) -> bool:
+    """Whether every change in what an attribute holds moves the epoch."""
+    return read.name in _TABLES or _is_library(type(read.owner))
 
 
 def read_again(read: Read) -> Any:
