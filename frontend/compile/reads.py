@@ -330,7 +330,7 @@ class Guards:
 
 def _is_told(read: Read) -> bool:
     """Whether every change in what an attribute holds moves the epoch."""
-    return read.name in _TABLES or _is_library(type(read.owner))
+    return read.name in _TABLES or _is_library(type(read.owner))  # type: ignore[arg-type]
 
 
 def read_again(read: Read) -> Any:
