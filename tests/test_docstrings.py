@@ -20,14 +20,13 @@ MODULES = (
     "sley.nn.utils", "sley.optim", "sley.optim.lr_scheduler",
 )  # fmt: skip
 SHORTEST = 6  # "-input."
-LINES = 450
+LINES = {"tests": 600}  # lists of cases; elsewhere:
+FEW_LINES = 450
 # Files over the limit, and why they are one.
 LONG = {
     "__init__.py": "the list of public names",
     "backends/llvm/pool.py": "one machine, written in LLVM: every part names the states of others",
     "ir/dims.py": "one algebra: each operation needs the canonical form and the bounds",
-    "tests/frontend/test_inplace.py": "a list of cases",
-    "tests/runtime/test_threads.py": "a list of cases",
 }
 
 
@@ -79,9 +78,10 @@ def test_every_file_says_what_it_is_for() -> None:
 
 
 def test_files_are_short() -> None:
-    long = {
-        str(path.relative_to(ROOT)): count
-        for path in repository_files()
-        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES
-    }
-    assert {name: count for name, count in long.items() if name not in LONG} == {}
+    long = {}
+    for path in repository_files():
+        name = path.relative_to(ROOT)
+        count = len(path.read_text(encoding="utf-8").splitlines())
+        if count > LINES.get(name.parts[0], FEW_LINES) and str(name) not in LONG:
+            long[str(name)] = count
+    assert long == {}

@@ -59,6 +59,7 @@ class CompiledFunction:
     __name__: str
 
     def __init__(self, function: Callable[..., Any], dynamic: Dynamic = None) -> None:
+        self.__name__ = type(function).__name__  # of an object that is called, if it has no other
         functools.update_wrapper(self, function)
         self._function = function
         self._dynamic = dynamic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -413,6 +414,21 @@ def test_sley_log_tells_of_other_kinds_of_arguments(environment, capsys) -> None
     )
     with sley.no_grad():
         assert told(sley.tensor(array(8, 2)), "keep") == "grad_enabled was True, is False"
+
+
+def test_objects_that_are_called_have_a_name(environment, capsys) -> None:
+    environment(SLEY_LOG="compile")
+
+    class Doubled:
+        def __call__(self, x):
+            return x * 2.0
+
+    assert sley.compile(Doubled())(sley.tensor(array(1))).shape == (1,)
+    assert sley.compile(functools.partial(softmax))(sley.tensor(array(1, 2))).shape == (1, 2)
+    assert [line.split()[2] for line in capsys.readouterr().err.splitlines()] == [
+        "Doubled:",
+        "partial:",
+    ]
 
 
 def test_nothing_is_told_unasked(environment, capsys) -> None:
