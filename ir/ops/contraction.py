@@ -149,9 +149,16 @@ def _eval_conv(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     strides += [t * rd for t, (*_, rd) in zip(spread.strides[2:], axes, strict=True)]
     windows = as_strided(spread, shape, strides, writeable=False)
     count = len(spatial)
-    # (g, n, o..., c/g, k...) times (g, out/g, c/g, k...)
     n, c = windows.shape[:2]
     windows = windows.reshape((n, groups, c // groups) + windows.shape[2:])
+    # The longer of pixels and window goes inside, so that the copy of the windows has long runs.
+    if math.prod(spatial) >= math.prod(w.shape[2:]):
+        # (out/g, c/g, k...) times (n, g, c/g, k..., o...)
+        order = (0, 1, 2, *range(3 + count, 3 + 2 * count), *range(3, 3 + count))
+        right = windows.transpose(order).reshape(n, groups, -1, math.prod(spatial))
+        product = np.matmul(w.reshape(1, groups, w.shape[0] // groups, -1), right)
+        return [product.reshape(result).astype(dtype, copy=False)]
+    # (g, n, o..., c/g, k...) times (g, out/g, c/g, k...)
     order = (1, 0, *range(3, 3 + count), 2, *range(3 + count, 3 + 2 * count))
     left = windows.transpose(order).reshape(groups, n * math.prod(spatial), -1)
     right = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
