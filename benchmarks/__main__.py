@@ -66,6 +66,7 @@ def _write(path: Path, records: Sequence[dict[str, Any]]) -> None:
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
+            "load": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         },
         "versions": {name: _version(name) for name in packages},
         "records": list(records),

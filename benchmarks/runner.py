@@ -23,7 +23,7 @@ class Effort:
 
     rounds: int = 5
     runs: int = 4
-    seconds: float = 0.2
+    seconds: float = 0.1
 
 
 QUICK = Effort(rounds=2, runs=2, seconds=0.02)

@@ -52,7 +52,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, {result['date']}; "
         f"Python {machine['python']}, {versions}.",
         "Medians. *ratio*: the best peer's time over sley's (above 1: sley is faster). *of the "
-        "limit*: of a copy of as many bytes, or of multiply-adds in registers, measured beside it.",
+        "limit*: of numpy's copy of as many bytes, or of multiply-adds in registers, measured "
+        "beside it.",
         "",
     ]
     for group, records in groupby(result["records"], lambda r: r["group"]):
