@@ -164,7 +164,8 @@ def compile_object(
 ) -> bytes:
     """Compile LLVM text to an object file. Safe from several threads, which run in parallel.
 
-    `vectorize` turns on LLVM's own loop and SLP vectorisers; kernels are explicit SIMD already.
+    `vectorize` runs LLVM's whole pipeline with its loop and SLP vectorisers; kernels are explicit
+    SIMD already and get a short one.
     """
     with _optimized(text, cpu, features, opt_level, triple, vectorize) as (machine, module):
         return _emit(machine, module, as_object=True)
@@ -239,18 +240,31 @@ def _optimized(
         yield machine, module
 
 
-def _run_passes(
-    machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int, vectorize: bool
-) -> None:
+# Kernels come with their loops in final form, what is invariant outside of them and nothing
+# computed twice: LLVM's own pipeline would spend most of its time on finding nothing.
+_PASSES = ("always_inliner", "simplify_cfg", "instruction_combine", "loop_unroll",
+           "instruction_combine")
+
+
+def _run_passes(machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int,
+                vectorize: bool) -> None:
     with llvm.create_pipeline_tuning_options(opt_level) as options:
         options.loop_vectorization = vectorize
         options.loop_interleaving = vectorize
         options.slp_vectorization = vectorize
-        with (
-            llvm.create_pass_builder(machine, options) as builder,
-            builder.getModulePassManager() as passes,
-        ):
+        with llvm.create_pass_builder(machine, options) as builder, \
+                _pipeline(builder, opt_level > 0 and not vectorize) as passes:
             _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+
+
+def _pipeline(builder: llvm.PassBuilder, short: bool) -> llvm.ModulePassManager:
+    """The passes for kernels if `short`, else LLVM's own."""
+    if not short:
+        return builder.getModulePassManager()
+    passes = llvm.create_new_module_pass_manager()
+    for name in _PASSES:
+        getattr(passes, f"add_{name}_pass")()
+    return passes
 
 
 def _parse(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:

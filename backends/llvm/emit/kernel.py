@@ -74,7 +74,7 @@ class _Function:
         )
         parts = [
             *self.w.definitions,
-            "\n".join([head, "entry:", *self.w.lines, "}"]),
+            "\n".join([head, "entry:", self.w.text(), "}"]),
             "\n".join(self.w.declarations),
             "\n".join([*self.scopes.metadata(), *self.loop_metadata]),
         ]
@@ -84,10 +84,10 @@ class _Function:
         w = self.w
         for k, param in enumerate(self.loops.params):
             slot = w.op(f"getelementptr inbounds ptr, ptr %args, i64 {k}")
-            self.names[param] = w.op(f"load ptr, ptr {slot}, align 8, !invariant.load !1")
+            self.names[param] = w.here(f"load ptr, ptr {slot}, align 8, !invariant.load !1")
         for k, name in enumerate(self.size_names, len(self.loops.params)):
             slot = w.op(f"getelementptr inbounds ptr, ptr %args, i64 {k}")
-            self.sizes[name] = w.op(f"load i64, ptr {slot}, align 8, !invariant.load !1")
+            self.sizes[name] = w.here(f"load i64, ptr {slot}, align 8, !invariant.load !1")
         for value, offset in self.offsets.items():
             index = self.indices.scalar(offset)
             text = f"getelementptr inbounds i8, ptr %scratch, i64 {index}"
@@ -220,37 +220,38 @@ class _Function:
         if isinstance(hi - lo, int) and 0 < hi - lo <= step and not node.attrs.get("parallel"):
             self._single_turn(node, low, start)
             return
+        known = isinstance(hi - lo, int) and hi - lo > 0 and not node.attrs.get("parallel")
+        once = None if known else w.binary("icmp slt", "i64", None, low, high)
         before, label, after = w.label, w.name("loop"), w.name("done")
-        if isinstance(hi - lo, int) and hi - lo > 0 and not node.attrs.get("parallel"):
-            w.line(f"br label %{label}")
-            guarded = False
-        else:
-            w.line(f"br i1 {w.binary('icmp slt', 'i64', None, low, high)}, "
-                   f"label %{label}, label %{after}")  # fmt: skip
-            guarded = True
-        w.block(label)
-        variable, *inside = ("%" + w.name() for _ in body.params)
-        place = len(w.lines)
-        w.lines += [""] * len(body.params)
-        self.names.update(zip(body.params, (variable, *inside), strict=True))
-        self._region(body)
-        ends = [self.names[v] for v in body.yields]
-        turned = w.binary("add nsw", "i64", None, variable, str(step))
-        more = w.binary("icmp slt", "i64", None, turned, high)
-        tag = self._rolled() if node.attrs.get("unroll") == 1 else ""
-        w.line(f"br i1 {more}, label %{label}, label %{after}{tag}")
+        phis: list[str] = []
+        with w.loop():
+            if once is None:
+                w.line(f"br label %{label}")
+            else:
+                w.line(f"br i1 {once}, label %{label}, label %{after}")
+            w.block(label)
+            w.lines.append(phis)
+            variable, *inside = (w.register() for _ in body.params)
+            self.names.update(zip(body.params, (variable, *inside), strict=True))
+            self._region(body)
+            ends = [self.names[v] for v in body.yields]
+            turned = w.binary("add nsw", "i64", None, variable, str(step))
+            # A test for equality stays as it is; another one would keep the variable alive.
+            test = "icmp ne" if (hi - lo) % step == 0 else "icmp slt"
+            more = w.binary(test, "i64", None, turned, high)
+            tag = self._rolled() if node.attrs.get("unroll") == 1 else ""
+            w.line(f"br i1 {more}, label %{label}, label %{after}{tag}")
         last = w.label
         types = [_full_type(v) for v in body.params]
-        for k, (type_, register, first, again) in enumerate(
-            zip(types, (variable, *inside), (low, *start), (turned, *ends), strict=True)
+        for type_, register, first, again in zip(
+            types, (variable, *inside), (low, *start), (turned, *ends), strict=True
         ):
-            phi = f"  {register} = phi {type_} [ {first}, %{before} ], [ {again}, %{last} ]"
-            w.lines[place + k] = phi
+            phis.append(f"  {register} = phi {type_} [ {first}, %{before} ], [ {again}, %{last} ]")
         w.block(after)
         for result, first, end in zip(node.results, start, ends, strict=True):
             type_ = _full_type(result)
-            came = f"[ {first}, %{before} ], " if guarded else ""
-            self.names[result] = w.op(f"phi {type_} {came}[ {end}, %{last} ]")
+            came = "" if once is None else f"[ {first}, %{before} ], "
+            self.names[result] = w.here(f"phi {type_} {came}[ {end}, %{last} ]")
 
     def _rolled(self) -> str:
         """What the jump back of a loop carries that is not to be unrolled."""
@@ -273,7 +274,8 @@ class _Function:
         inside, after = w.name("then"), w.name("after")
         w.line(f"br i1 {self.names[node.operands[0]]}, label %{inside}, label %{after}")
         w.block(inside)
-        self._region(node.regions[0])
+        with w.branch():
+            self._region(node.regions[0])
         w.line(f"br label %{after}")
         w.block(after)
 

@@ -115,9 +115,9 @@ class Memory:
         w.definitions[f"{table} = internal constant {kind} [{slots}], align 8"] = None
         number = self.names[node.operands[0]]
         place = w.op(f"getelementptr inbounds i64, ptr {table}, i64 {number}")
-        slot = w.op(f"load i64, ptr {place}, align 8, !invariant.load !1")
+        slot = w.here(f"load i64, ptr {place}, align 8, !invariant.load !1")
         address = w.op(f"getelementptr inbounds ptr, ptr %args, i64 {slot}")
-        return w.op(f"load ptr, ptr {address}, align 8, !invariant.load !1")
+        return w.here(f"load ptr, ptr {address}, align 8, !invariant.load !1")
 
     def prefetch(self, node: Node) -> None:
         pointer, _ = self._pointer(node)
@@ -161,25 +161,27 @@ class Memory:
         if guard is not None:
             self.w.definitions["@sley.zero = internal constant i64 0, align 8"] = None
             pointer = self.w.select(guard, "ptr", None, pointer, "@sley.zero")
-            return self.w.op(f"load {memory}, ptr {pointer}, align {align}")
-        return self.w.op(f"load {memory}, ptr {pointer}, align {align}{self._tag(node)}")
+            return self.w.here(f"load {memory}, ptr {pointer}, align {align}")
+        return self.w.here(f"load {memory}, ptr {pointer}, align {align}{self._tag(node)}")
 
     def _scalar_store(self, node: Node, memory: str, value: str, guard: str | None) -> None:
         w = self.w
-        if guard is not None:
-            inside, after = w.name("then"), w.name("after")
-            w.line(f"br i1 {guard}, label %{inside}, label %{after}")
-            w.block(inside)
         pointer, align = self._pointer(node)
-        w.line(f"store {memory} {value}, ptr {pointer}, align {align}{self._tag(node)}")
-        if guard is not None:
-            w.line(f"br label %{after}")
-            w.block(after)
+        text = f"store {memory} {value}, ptr {pointer}, align {align}{self._tag(node)}"
+        if guard is None:
+            w.line(text)
+            return
+        inside, after = w.name("then"), w.name("after")
+        w.line(f"br i1 {guard}, label %{inside}, label %{after}")
+        w.block(inside)
+        w.line(text)
+        w.line(f"br label %{after}")
+        w.block(after)
 
     def _contiguous_load(self, node: Node, memory: str, guard: str | None) -> str:
         pointer, align = self._pointer(node)
         if guard is None:
-            return self.w.op(f"load {memory}, ptr {pointer}, align {align}{self._tag(node)}")
+            return self.w.here(f"load {memory}, ptr {pointer}, align {align}{self._tag(node)}")
         name = f"llvm.masked.load.{self._spelled(node.results[0].type)}.p0"
         mask = shaped("i1", _lanes(node.results[0].type))
         arguments = [
@@ -238,7 +240,7 @@ class Memory:
         if result == "void":
             self.w.line(f"call void @{name}({text}){tail}")
             return ""
-        return self.w.op(f"call {result} @{name}({text}){tail}")
+        return self.w.here(f"call {result} @{name}({text}){tail}")
 
     # ------------------------------------------------------------------ parts
 

@@ -1,12 +1,18 @@
 """Lines of LLVM text: names, types, literals, declarations. Text out, nothing else.
 
+What is computed without reading memory is written once, and outside of the loops that do not change
+it, so that LLVM's own passes have little left to do.
+
 A bool is an `i1` in registers and an `i8` of 0 or 1 in memory; f16 and bf16 are `i16` in both.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,45 +67,117 @@ def _widened(bits: int) -> int:
     return struct.unpack("<Q", struct.pack("<d", value))[0]
 
 
+@dataclass(slots=True)
+class _Frame:
+    """A piece of the text that does not run exactly when the text around it does.
+
+    Attributes:
+        before: of a loop, the lines that run once before it; None for a branch.
+        known: the texts whose results are at hand in this piece.
+    """
+
+    before: list[str] | None
+    known: list[str] = field(default_factory=list)
+
+
+_REGISTER = re.compile(r"%\w+")
+
+
 class Writer:
-    """The text of a function under construction."""
+    """The text of a function under construction.
+
+    A line may be a list of lines that grows later.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.lines: list[str] = []
+        self.lines: list[str | list[str]] = []
         self.label = "entry"
         self.declarations: dict[str, None] = {}
         self.definitions: dict[str, None] = {}
         self._count = 0
+        self._frames = [_Frame(None)]
+        self._known: dict[str, str] = {}  # text -> the register that holds its result
+        self._depth: dict[str, int] = {}  # register -> number of the frame that computes it
+
+    def text(self) -> str:
+        """The lines so far."""
+        parts = ("\n".join(p) if isinstance(p, list) else p for p in self.lines if p)
+        return "\n".join(parts)
 
     def name(self, prefix: str = "v") -> str:
         self._count += 1
         return f"{prefix}{self._count}"
 
+    def register(self) -> str:
+        """A new register that is set at this place."""
+        result = "%" + self.name()
+        self._depth[result] = len(self._frames) - 1
+        return result
+
     def line(self, text: str) -> None:
         self.lines.append("  " + text)
 
     def op(self, text: str) -> str:
-        """Appends `%new = text`; gives %new."""
+        """The register that holds the result of `text`, which reads no memory: it is computed
+        before all loops that leave its operands alone, unless that was done already."""
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        depth = max((self._depth.get(r, 0) for r in _REGISTER.findall(text)), default=0)
+        lines: list[Any] = self.lines
+        place = len(self._frames) - 1
+        for k in range(depth + 1, len(self._frames)):
+            before = self._frames[k].before
+            if before is not None:
+                lines, place = before, k - 1
+                break
         result = "%" + self.name()
+        lines.append(f"  {result} = {text}")
+        self._known[text] = result
+        self._depth[result] = place
+        self._frames[place].known.append(text)
+        return result
+
+    def here(self, text: str) -> str:
+        """Appends `%new = text` at this very place; gives %new."""
+        result = self.register()
         self.line(f"{result} = {text}")
         return result
+
+    @contextmanager
+    def branch(self) -> Iterator[None]:
+        """What is written inside runs under a condition."""
+        self._frames.append(_Frame(None))
+        yield
+        self._leave()
+
+    @contextmanager
+    def loop(self) -> Iterator[None]:
+        """What is written inside, from the jump into the loop on, runs once for each turn."""
+        before: list[str] = []
+        self.lines.append(before)
+        self._frames.append(_Frame(before))
+        yield
+        self._leave()
+
+    def _leave(self) -> None:
+        for text in self._frames.pop().known:
+            del self._known[text]
 
     def block(self, label: str) -> None:
         self.lines.append(f"{label}:")
         self.label = label
 
-    def call(
-        self, function: str, result: str, arguments: Sequence[tuple[str, str]], tail: str = ""
-    ) -> str:
-        """Calls a declared function; arguments are (type, text)."""
+    def call(self, function: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """Calls a declared function that reads no memory; arguments are (type, text)."""
         types = ", ".join(t for t, _ in arguments)
         self.declarations[f"declare {result} @{function}({types})"] = None
         text = ", ".join(f"{t} {a}" for t, a in arguments)
         if result == "void":
-            self.line(f"call void @{function}({text}){tail}")
+            self.line(f"call void @{function}({text})")
             return ""
-        return self.op(f"call {result} @{function}({text}){tail}")
+        return self.op(f"call {result} @{function}({text})")
 
     def intrinsic(self, name: str, type: str, lanes: int | None, *arguments: str) -> str:
         """A call of llvm.<name> whose arguments and result have one type."""
