@@ -49,6 +49,7 @@ def _guarded(command: Callable[[argparse.Namespace], None], args: argparse.Names
     from ..ir.verifier import VerifyError
 
     try:
+        _check_environment()
         command(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `sley dump ... | head` has read enough
@@ -57,6 +58,15 @@ def _guarded(command: Callable[[argparse.Namespace], None], args: argparse.Names
         print(f"sley: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _check_environment() -> None:
+    from ..runtime.config import config
+
+    try:
+        config()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 # Demo --------------------------------------------------------------------------------------------

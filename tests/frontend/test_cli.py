@@ -321,6 +321,17 @@ def environment(monkeypatch: pytest.MonkeyPatch):
     config.reload()
 
 
+def test_a_wrong_setting_is_told(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("SLEY_NUM_THREADS", "many")
+    config.config.cache_clear()
+    try:
+        says = "SLEY_NUM_THREADS='many': expected a whole number"
+        assert says in fail(capsys, "run", GOLDEN / "softmax.ir")
+    finally:
+        monkeypatch.undo()
+        config.reload()
+
+
 def test_sley_dump_writes_all_of_every_compilation(environment, tmp_path) -> None:
     environment(SLEY_DUMP=str(tmp_path))
     f = sley.compile(softmax)
