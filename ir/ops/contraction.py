@@ -135,7 +135,7 @@ def _eval_conv(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     wide = np.float32 if dtype.itemsize == 2 else dtype
     x, w, groups = x.astype(wide, copy=False), w.astype(wide, copy=False), attrs["groups"]
     axes = conv_axes(attrs)
-    spatial = tuple(
+    spatial: tuple[Any, ...] = tuple(
         conv_output(n, k, s, p, ld, rd)
         for n, k, (s, p, ld, rd) in zip(x.shape[2:], w.shape[2:], axes, strict=True)
     )
@@ -161,8 +161,8 @@ def _eval_conv(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     # (g, n, o..., c/g, k...) times (g, out/g, c/g, k...)
     order = (1, 0, *range(3, 3 + count), 2, *range(3 + count, 3 + 2 * count))
     left = windows.transpose(order).reshape(groups, n * math.prod(spatial), -1)
-    right = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
-    product = np.matmul(left, right).reshape((groups, n, *spatial, w.shape[0] // groups))
+    weights = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
+    product = np.matmul(left, weights).reshape((groups, n, *spatial, w.shape[0] // groups))
     moved = product.transpose((1, 0, 2 + count, *range(2, 2 + count)))
     return [np.ascontiguousarray(moved.reshape(result)).astype(dtype, copy=False)]
 
