@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..ir.builder import Recording
-from ..ir.graph import Region, Value
+from ..ir.dims import Dim
+from ..ir.graph import Location, Region, Value
 from ..ir.ops import OPS
 from ..ir.ops.base import Op
 from .context import ambient
@@ -15,12 +16,32 @@ from .errors import user_location
 _STOP = OPS["stop_gradient"]
 
 
+class IndexCheck(NamedTuple):
+    """Integers that must lie in [0, size), or be `ignored`, when the program runs; `name` is what
+    reads by them."""
+
+    indices: Value
+    size: Dim
+    name: str
+    line: Location | None
+    ignored: int | None = None
+
+
 class TraceBuilder(Recording):
-    """Records every op with the user's line, and which values a gradient may be asked through."""
+    """Records every op with the user's line, which values a gradient may be asked through, and
+    which indices must be in range."""
 
     def __init__(self) -> None:
         super().__init__(locate=user_location)
         self.tracked: set[Value] = set()
+        self.checks: list[IndexCheck] = []
+        self._checked: set[tuple[Value, Dim]] = set()
+
+    def check(self, indices: Value, size: Dim, name: str, ignored: int | None = None) -> None:
+        """Note that `indices` must be in range; once is enough."""
+        if (indices, size) not in self._checked:
+            self._checked.add((indices, size))
+            self.checks.append(IndexCheck(indices, size, name, user_location(), ignored))
 
     def emit(
         self,
@@ -30,6 +51,9 @@ class TraceBuilder(Recording):
         regions: tuple[Region, ...] = (),
     ) -> Any:
         result = super().emit(op, operands, attrs, regions)
+        if op.indexed_map is not None:
+            assert attrs is not None
+            self.check(operands[1], operands[0].type.shape[attrs["axis"]], op.name)
         if self.tracked and op is not _STOP and ambient.context.grad_enabled:
             self._track(operands, result)
         return result

@@ -18,6 +18,7 @@ from ..symint import SymInt
 from ..tensor import Tensor, here, make_view, of_array
 from ..trace import Trace
 from .captures import Captures, Holder
+from .checks import checks_of
 from .gradient import Gradient, Memory, gradient_of
 from .reads import Guards
 
@@ -109,6 +110,7 @@ class Outcome:
             for w in {(id(w.owner), w.name): w for w in trace.attribute_writes}.values()
             if hasattr(w.owner, w.name)
         ]
+        self.checks = checks_of(trace)
         fresh = self.yields[len(self.donated) :]
         self.gradient = gradient_of(trace, fresh, self.finder)
         if self.gradient is not None:
@@ -217,6 +219,7 @@ class Program:
         self._grads = outcome.grads
         self._attributes = outcome.attributes
         self._gradient = outcome.gradient
+        self._checks = outcome.checks
         self._written = tuple(outcome.written_captures)
         self._written_leaves = frozenset(outcome.written_leaves)
         leaf_of = {id(item.param): outcome.positions[id(item.shadow)] for item in trace.inputs}
@@ -324,6 +327,9 @@ class Program:
             held.append((position, array))
             pointers[slot] = array.ctypes.data
         copies = self._copy_odd(pointers) if self._odd else ()
+        if self._checks is not None:
+            known = dict(zip(self.executable.symbols, sizes, strict=True))
+            self._checks.run([pointers[slot] for slot in self._checks.slots], known)
         arrays = self.executable.run(pointers, sizes)
         for position, array in held:
             if position in self._written_leaves:

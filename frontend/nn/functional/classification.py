@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...apply import elementwise
+from ...apply import elementwise, value_of
 from ...context import ambient
 from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ...functions.arguments import cast, count_of, reshaped, shape_of, spelled, with_ones
@@ -96,6 +96,8 @@ def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: 
     shape = shape_of(input)
     _need_shape(target, shape[:axis] + shape[axis + 1 :], name)
     if ambient.trace is not None:
+        size = here(input).type.shape[axis]
+        ambient.trace.builder.check(value_of(target), size, name, ignore)
         return
     wrong = (target.array < 0) | (target.array >= shape[axis])
     if wrong.any() and (wrong & (target.array != ignore)).any():

@@ -1,0 +1,138 @@
+"""Indices among the data of a compiled call: what eager code would raise for, a call raises for.
+
+Machine code reads nothing outside of a tensor, but it cannot raise. So the part of a trace that
+leads to an index is a small program of its own: it gives the smallest and the largest one, and runs
+before the program proper, which has then not begun to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...ir import dims
+from ...ir.builder import Recording
+from ...ir.dtypes import i64
+from ...ir.graph import Graph, Node, Value, full
+from ...ir.ops import OPS
+from ...ir.ops.base import Kind
+from ..errors import IndexingError
+from ..trace_builder import IndexCheck
+
+if TYPE_CHECKING:
+    from ...runtime.executable import Executable
+    from ..trace import Trace
+
+# An index that a product leads to is a result of the model (an argmax, say), not the user's data.
+_DEAR = (Kind.CONTRACTION, Kind.CONTROL, Kind.HOST)
+
+
+class IndexChecks:
+    """The checks of one program; made by `checks_of`.
+
+    Attributes:
+        slots: the parameters of the program that the checks read, by number.
+    """
+
+    def __init__(self, checks: Sequence[IndexCheck], slots: list[int], graph: Graph) -> None:
+        self.slots = slots
+        self._checks = checks
+        self._graph = graph
+        self._executable: Executable | None = None
+
+    def run(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
+        """Raises for the first check that fails.
+
+        Args:
+            pointers: the memory of the parameters `slots`.
+
+        Raises:
+            IndexingError: an index is out of range.
+        """
+        if self._executable is None:
+            from ...runtime.compile import compile_graph
+
+            self._executable = compile_graph(self._graph)
+        names = self._executable.symbols
+        bounds = self._executable.run(pointers, tuple(sizes[n] for n in names))
+        for number, check in enumerate(self._checks):
+            low, high = int(bounds[2 * number]), int(bounds[2 * number + 1])
+            size = dims.evaluate(check.size, sizes)
+            if low <= high and (low < 0 or high >= size):
+                raise IndexingError(
+                    f"{check.name}: index {low if low < 0 else high} is not in 0 .. {size - 1}"
+                    + ("" if check.line is None else f" (at {check.line})")
+                )
+
+
+def checks_of(trace: Trace) -> IndexChecks | None:
+    """The checks of the indices that a trace has met; None where there are none."""
+    builder = Recording()
+    params = {p: i for i, p in enumerate(trace.builder.params)}
+    new: dict[Value, Value] = {}
+    kept: list[IndexCheck] = []
+    yields: list[Value] = []
+    for check in trace.builder.checks:
+        nodes = _leading_to(check.indices)
+        if any(node.op.kind in _DEAR for node in nodes):
+            continue
+        _copy(nodes, check.indices, builder, new)
+        with builder:
+            yields += _bounds(new[check.indices], check.ignored)
+        kept.append(check)
+    if not kept:
+        return None
+    slots = [params[old] for old in new if old.node is None]
+    return IndexChecks(kept, slots, builder.finish("checks", yields))
+
+
+def _bounds(indices: Value, ignored: int | None) -> tuple[Value, Value]:
+    """The smallest and the largest index, one that is ignored counting as 0."""
+    if indices.type.dtype is not i64:
+        indices = OPS["cast"](indices, dtype=i64)
+    if ignored is not None:
+        skip = OPS["eq"](indices, full(indices.type, ignored))
+        indices = OPS["where"](skip, full(indices.type, 0), indices)
+    axes = tuple(range(indices.type.ndim))
+    if not axes:
+        return indices, indices
+    low = OPS["reduce_min"](indices, axes=axes, ties="first")
+    return low, OPS["reduce_max"](indices, axes=axes, ties="first")
+
+
+def _leading_to(value: Value) -> list[Node]:
+    """The nodes that compute `value`, operands first."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    pending: list[tuple[Value, bool]] = [(value, False)]
+    while pending:
+        current, done = pending.pop()
+        node = current.node
+        if node is None:
+            continue
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            pending.append((current, True))
+            pending.extend((operand, False) for operand in node.operands)
+    return order
+
+
+def _copy(nodes: Sequence[Node], value: Value, builder: Recording, new: dict[Value, Value]) -> None:
+    """Emits `nodes` again; parameters that they read become parameters."""
+
+    def find(old: Value) -> Value:
+        if old not in new:
+            new[old] = builder.param(old.type, old.name)
+        return new[old]
+
+    for node in nodes:
+        if node.results[0] in new:
+            continue
+        operands = [find(operand) for operand in node.operands]
+        builder.line = node.line
+        result = builder.emit(node.op, operands, node.attrs, node.regions)
+        made = result if isinstance(result, tuple) else (result,)
+        new.update(zip(node.results, made, strict=True))
+    find(value)

@@ -1,0 +1,75 @@
+"""Indices among the data: a compiled call raises where eager code would, before it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import sley
+import sley.nn as nn
+import sley.nn.functional as F
+from sley import optim
+
+
+def integers(*values: int) -> sley.Tensor:
+    return sley.tensor(np.array(values, np.int64))
+
+
+CASES: dict[str, tuple[Callable[..., sley.Tensor], tuple[int, ...], tuple[int, ...]]] = {
+    "index": (lambda x, i: x[i] * 2.0, (0, 3, -4), (0, 4)),
+    "negative": (lambda x, i: x[i] * 2.0, (0, 3), (0, -5)),
+    "index_select": (lambda x, i: x.index_select(0, i), (3, 0), (4, 0)),
+    "embedding": (lambda x, i: F.embedding(i, x), (3, 0), (1, -1)),
+    "computed": (lambda x, i: x[(i + 1) // 2], (6, 0), (8, 0)),
+    "write": (lambda x, i: x.index_add(0, i, x[:2]), (3, 0), (4, 0)),
+    "classes": (lambda x, i: F.cross_entropy(x, i), (0, 2, 1, -100), (0, 3, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_index_out_of_range(name: str) -> None:
+    function, good, bad = CASES[name]
+    compiled = sley.compile(function)
+    x = sley.tensor(np.arange(12, dtype=np.float32).reshape(4, 3))
+    np.testing.assert_allclose(
+        compiled(x, integers(*good)).numpy(), function(x, integers(*good)).numpy(), 1e-5
+    )
+    for call in (function, compiled):
+        with pytest.raises(sley.IndexingError):
+            call(x, integers(*bad))
+    assert len(compiled.programs) <= 2
+
+
+def test_nothing_is_written_before_the_error() -> None:
+    model = nn.Linear(4, 3)
+    opt = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    @sley.compile
+    def step(x: sley.Tensor, y: sley.Tensor) -> sley.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    x = sley.tensor(np.ones((2, 4), np.float32))
+    step(x, integers(0, 2))
+    before = [p.detach().numpy().copy() for p in model.parameters()]
+    grads = [p.grad.numpy().copy() for p in model.parameters()]
+    with pytest.raises(sley.IndexingError, match="cross_entropy"):
+        step(x, integers(0, 3))
+    for p, old, grad in zip(model.parameters(), before, grads, strict=True):
+        assert np.array_equal(p.detach().numpy(), old)
+        assert np.array_equal(p.grad.numpy(), grad)
+    step(x, integers(1, 1))
+    assert len(step.programs) == 1
+
+
+def test_an_index_that_the_model_makes_is_not_computed_twice() -> None:
+    w = sley.tensor(np.eye(3, dtype=np.float32))
+    function = sley.compile(lambda x: x[(x @ w).argmax(1)])
+    x = sley.tensor(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
+    expected = x.numpy()[x.numpy().argmax(1)]
+    assert np.array_equal(function(x).numpy(), expected)
