@@ -13,12 +13,14 @@ from .cost import MAX_MEMBERS, may_absorb, repeats_cheaply
 from .groups import (
     Form,
     Group,
+    external_reads,
     find_place,
     folded_axes,
     followed,
     is_view,
     leaves,
 )
+from .recompute import recompute
 
 SEARCH_LIMIT = 2000  # groups looked at to rule out a cycle; beyond, assume one
 
@@ -42,6 +44,8 @@ class Clustering:
                 self.place_node(node, position)
         self.root_results()
         self.absorb()
+        recompute(self.groups)
+        self.drop_idle()
         self.root_shared()
         self.groups = in_order(self.groups)
 
@@ -148,6 +152,23 @@ class Clustering:
                 if leaf.node in self.group_of:
                     self.add_root(self.group_of[leaf.node], leaf)
 
+    def drop_idle(self) -> None:
+        """Takes out the members, and the groups, that neither a result nor a reader needs."""
+        wanted: dict[Value, None] = {}
+        for group in reversed(in_order(self.groups)):
+            pending = [v for v, _ in group.roots] + [v for v in group.place if v in wanted]
+            if not pending:
+                self.groups.remove(group)
+                continue
+            used: set[Node] = set()
+            while pending:
+                for leaf, _ in leaves(pending.pop(), None):
+                    if leaf.node in group.members and leaf.node not in used:
+                        used.add(leaf.node)
+                        pending.extend(leaf.node.operands)
+            group.members = {node: None for node in group.members if node in used}
+            wanted.update(dict.fromkeys(external_reads(group)))
+
     # Absorbing -----------------------------------------------------------------------------
 
     def absorb(self) -> None:
@@ -209,18 +230,6 @@ def new_group(node: Node) -> tuple[Group, tuple[Dim, ...]]:
         return group, group.axes
     group = Group(Form.LOOP, result.shape)
     return group, group.axes
-
-
-def external_reads(group: Group) -> list[Value]:
-    """Values that the group's kernel reads from buffers, in order of appearance."""
-    found: dict[Value, None] = {}
-    starts = [o for node in group.members for o in node.operands]
-    starts += [value for value, _ in group.roots if value.node not in group.members]
-    for start in starts:
-        for leaf, _ in leaves(start, None):
-            if leaf.node not in group.members:
-                found[leaf] = None
-    return list(found)
 
 
 def in_order(groups: list[Group]) -> list[Group]:

@@ -12,6 +12,7 @@ from .groups import Form, Group, leaves, read_axes
 REPEAT = 4
 REPEAT_CONTRACT = 64  # ... while the operand of a product is packed
 REPEAT_SCALAR = 200  # ... where it is one element, computed once a kernel call
+RECOMPUTE = 8  # that readers may repeat each rather than load, if it saves bytes
 ROW_VALUE = 8  # a value of a row that costs as much is kept rather than computed again
 MAX_MEMBERS = 128  # of a kernel: what compiles quickly and lives in registers
 
@@ -45,12 +46,12 @@ def may_absorb(producer: Group, consumer: Group) -> bool:
     return all(
         cost <= allowed
         for node in consumer.members
-        for leaf, allowed in _repeated_reads(node)
+        for leaf, allowed in repeated_reads(node)
         if leaf in producer.place
     )
 
 
-def _repeated_reads(node: Node) -> Iterable[tuple[Value, int]]:
+def repeated_reads(node: Node) -> Iterable[tuple[Value, int]]:
     """The leaves of which `node` reads elements more than once, and the work it may repeat."""
     points = product(read_axes(node))
     for operand in node.operands:

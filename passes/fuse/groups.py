@@ -147,6 +147,18 @@ def reads(node: Node, place: Index) -> Iterator[tuple[Value, Index | None]]:
         yield from leaves(operand, place)
 
 
+def external_reads(group: Group) -> list[Value]:
+    """Values that the group's kernel reads from buffers, in order of appearance."""
+    found: dict[Value, None] = {}
+    starts = [o for node in group.members for o in node.operands]
+    starts += [value for value, _ in group.roots if value.node not in group.members]
+    for start in starts:
+        for leaf, _ in leaves(start, None):
+            if leaf.node not in group.members:
+                found[leaf] = None
+    return list(found)
+
+
 def read_axes(node: Node) -> tuple[Dim, ...]:
     """Extents of the points at which `node` reads its operands."""
     if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):

@@ -1,0 +1,121 @@
+"""Values that a reader computes again from smaller or closer ones, rather than to load them.
+
+The mask of a pooling window has an element for each place in the window, though the number of the
+chosen place tells it; a normalised value follows from one that its reader loads anyway.
+"""
+
+from __future__ import annotations
+
+from ...ir.dims import Dim, nonnegative
+from ...ir.graph import Node, Value
+from ...ir.ops.base import Kind
+from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads
+from .groups import Form, Group, external_reads, leaves
+
+SWEEPS = 3  # one choice may make another worthwhile
+
+
+def recompute(groups: list[Group]) -> None:
+    """Copies nodes from groups into the groups that read them, where that moves fewer bytes.
+
+    What a group need not compute any more stays among its members.
+    """
+    reads = {group: dict.fromkeys(external_reads(group)) for group in groups}
+    touched = True
+    for _ in range(SWEEPS):
+        if not touched:
+            break
+        touched = False
+        readers: dict[Value, list[Group]] = {}
+        for group, values in reads.items():
+            for value in values:
+                readers.setdefault(value, []).append(group)
+        for group in groups:
+            stored = {value for value, _ in group.roots}
+            for value in list(group.place):
+                into = readers.get(value)
+                if into and value not in stored and _move(value, group, into, reads, readers):
+                    touched = True
+
+
+def _move(
+    value: Value, group: Group, into: list[Group],
+    reads: dict[Group, dict[Value, None]], readers: dict[Value, list[Group]],
+) -> bool:  # fmt: skip
+    """Lets the groups `into` compute `value` of `group`, if that pays."""
+    nodes, needed = _closure(value, group, readers)
+    if not nodes or any(v.node in group.members and v not in group.place for v in needed):
+        return False
+    cost = sum(node.op.cost for node in nodes if _reads_memory(node))
+    if cost > RECOMPUTE or not all(_may_read(value, reader, cost, len(nodes)) for reader in into):
+        return False
+    stored = {v for v, _ in group.roots}
+    before: Dim = value.type.nbytes * (1 + len(into))
+    after: Dim = 0
+    for leaf in needed:
+        kept = leaf.node not in group.members or leaf in stored or leaf in readers
+        fetched = sum(1 for reader in into if leaf not in reads[reader])
+        after = after + leaf.type.nbytes * ((not kept) + fetched)
+    if before == after or not nonnegative(before - after):
+        return False
+    for reader in into:
+        reader.members = {**dict.fromkeys(nodes), **reader.members}
+        reader.first = min(reader.first, group.first)
+        for producer in group.producers:
+            reader.producers[producer] = None
+        reads[reader] = dict.fromkeys(external_reads(reader))
+        for leaf in needed:
+            if reader not in readers.setdefault(leaf, []):
+                readers[leaf].append(reader)
+    del readers[value]
+    return True
+
+
+def _closure(
+    value: Value, group: Group, readers: dict[Value, list[Group]]
+) -> tuple[list[Node], dict[Value, None]]:
+    """The elementwise members of `group` that make `value` of values in memory, in the program's
+    order, and those values."""
+    stored = {v for v, _ in group.roots}
+    found: dict[Node, None] = {}
+    needed: dict[Value, None] = {}
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        node = current.node
+        in_memory = current is not value and (current in stored or current in readers)
+        if node not in group.members or in_memory or node.op.kind is not Kind.ELEMENTWISE:
+            needed[current] = None
+            continue
+        assert node is not None
+        if node in found or len(found) > RECOMPUTE:
+            continue
+        found[node] = None
+        pending.extend(leaf for operand in node.operands for leaf, _ in leaves(operand, None))
+    return [node for node in group.members if node in found], needed
+
+
+def _reads_memory(node: Node) -> bool:
+    """Whether `node` reads more than counters and constants, which loops hold outside."""
+    pending = list(node.operands)
+    while pending:
+        for leaf, _ in leaves(pending.pop(), None):
+            if leaf.node is None or leaf.node.op.kind is not Kind.ELEMENTWISE:
+                return True
+            if not leaf.node.operands:
+                return True
+            pending.extend(leaf.node.operands)
+    return False
+
+
+def _may_read(value: Value, reader: Group, cost: int, count: int) -> bool:
+    """Whether `reader` may compute `value`. Not while it packs the operand of a product: that is
+    fastest where it reads plain memory."""
+    if reader.form is Form.SCATTER or len(reader.members) + count > MAX_MEMBERS:
+        return False
+    return all(
+        node.op.contract_map is None and cost <= allowed
+        for node in reader.members
+        for leaf, allowed in repeated_reads(node)
+        if leaf is value
+    )
