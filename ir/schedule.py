@@ -30,9 +30,10 @@ class ContractSchedule:
         lanes: elements of a vector.
         swap: the rows are rhs and n, the columns lhs and m.
         rows, columns: how an operand is read: "across" copies it into panels by vectors over its
-            own axis, "along" by vectors over k that are transposed. Columns may be "direct", read
-            where they lie, or "dots", read where they lie in vectors over k, which asks for one
-            block of all k, mr = mc = all rows, and axes that collapse in both operands.
+            own axis, "along" by vectors over k that are transposed. Rows may be "rows", copied
+            by vectors over k and left so. Columns may be "direct", read where they lie, or
+            "dots", read where they lie in vectors over k, which asks for one block of all k,
+            mr = mc = all rows, and axes that collapse in both operands.
     """
 
     mr: int

@@ -94,6 +94,8 @@ class _Chooser:
         mr, vectors = self._tile()
         nr = vectors * self.lanes
         rows, columns = self._form(self.rows), self._form(self.columns)
+        if rows == "along":
+            rows = "rows"  # single elements are read from anywhere: no need to transpose
         kc = self._depth_block(nr)
         if self._reads_once(mr):
             if columns == "along" and self._dots_fit():

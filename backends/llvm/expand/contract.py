@@ -145,7 +145,9 @@ class _Tasks:
 
         def panel(j: Dim) -> None:
             base, start = j * (self.scratch.depth * width), block.n0 + j * width
-            where = Panel(buffer, base, width, start, width, block.k0, block.count, width)
+            where = Panel(
+                buffer, base, width, start, width, block.k0, block.count, width, self.scratch.depth
+            )
             pack(self.expander, scope.inner(), columns, where)
 
         number = block.n, self.product.blocks_n
@@ -158,8 +160,9 @@ class _Tasks:
         def panel(i: Dim) -> None:
             base, start = i * (scratch.depth * scratch.row_width), block.m0 + i * height
             where = Panel(
-                scratch.rows, base, scratch.row_width, start, height, block.k0, block.count, height
-            )
+                scratch.rows, base, scratch.row_width, start, height, block.k0, block.count,
+                height, scratch.depth,
+            )  # fmt: skip
             pack(self.expander, scope.inner(), rows, where)
 
         number = block.m, self.product.blocks_m

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ....ir.dims import Dim, Var, of_atom
 from ....ir.graph import Value
 from .scope import Expander
 
-Reader = Callable[[Dim], list[Value]]  # turn of k -> what the tile needs there
+Reader = Callable[[Dim], Iterable[Value]]  # turn of k -> what the tile needs there
 
 
 def multiply(
@@ -26,14 +26,14 @@ def multiply(
     """
 
     def add(k: Dim, tile: Sequence[Value]) -> list[Value]:
-        vectors = columns(k)
+        vectors = list(columns(k))
         lanes = vectors[0].type.shape[0]
-        scalars = [expander.widen(value, lanes) for value in rows(k)]
-        width = len(vectors)
-        return [
-            multiply_add(expander, scalars[n // width], vectors[n % width], total)
-            for n, total in enumerate(tile)
-        ]
+        found: list[Value] = []
+        for value in rows(k):  # each one is read right before its use, and so takes no register
+            row = expander.widen(value, lanes)
+            for vector in vectors:
+                found.append(multiply_add(expander, row, vector, tile[len(found)]))
+        return found
 
     if unrolled:
         assert isinstance(count, int), "only a known number of turns is unrolled"
@@ -41,9 +41,11 @@ def multiply(
         for k in range(count):
             tile = add(k, tile)
         return tile
-    return expander.loop(
-        0, count, 1, list(start), lambda variable, tile: add(of_atom(Var(variable)), tile)
-    )
+
+    def turn(variable: Value, tile: list[Value]) -> list[Value]:
+        return add(of_atom(Var(variable)), tile)
+
+    return expander.loop(0, count, 1, list(start), turn, unroll=1)
 
 
 def multiply_add(expander: Expander, a: Value, b: Value, total: Value) -> Value:

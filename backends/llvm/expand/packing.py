@@ -1,14 +1,15 @@
 """Copies an operand of a product into panels: `width` neighbours side by side for each k.
 
 The operand is a region, evaluated here and nowhere else: casts, windows and whatever was fused
-into it cost once per panel. Two ways: *across* evaluates vectors over the panel's own axis, one k
+into it cost once per panel. Three ways: *across* evaluates vectors over the panel's own axis, one k
 after the other; *along* evaluates vectors over k, one row after the other, and transposes
-squares of them in registers, for an operand whose neighbours in memory are neighbours in k.
+squares of them in registers, for an operand whose neighbours in memory are neighbours in k;
+*rows* evaluates vectors over k and leaves each row by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -36,7 +37,7 @@ class Operand:
         depth: points of `k`.
         dtype: what the elements become in the panels.
         lanes: elements of a vector.
-        form: "across", "along", "direct" or "dots", see `ContractSchedule`.
+        form: "across", "along", "rows", "direct" or "dots", see `ContractSchedule`.
     """
 
     region: Region
@@ -59,13 +60,15 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Where a panel goes: element (k, i) to buffer[base + k * width + i].
+    """Where a panel goes: element (k, i) to buffer[base + k * width + i], or, in the form "rows",
+    to buffer[base + i * depth + k].
 
     Attributes:
         start: the flat own index of i = 0.
         rows: how many i are wanted (at most width, a multiple of the lanes).
         k0, count: the range of k.
         aligned: a number that divides `start`.
+        depth: the k that the panel has room for.
     """
 
     buffer: Value
@@ -76,12 +79,15 @@ class Panel:
     k0: Dim
     count: Dim
     aligned: int
+    depth: int
 
 
 def pack(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
     """Fills a panel. Rows past the end of the operand hold arbitrary numbers."""
     if operand.form == "along":
         _pack_along(expander, scope, operand, panel)
+    elif operand.form == "rows":
+        _pack_rows(expander, scope, operand, panel)
     else:
         _pack_across(expander, scope, operand, panel)
 
@@ -139,20 +145,55 @@ def _pack_squares(
     lanes = operand.lanes
     rows = [fixed(expander, _within(panel.start + column + r, operand.total)) for r in range(count)]
 
-    def squares(variable: Value, _: list[Value]) -> tuple[()]:
+    def square(inner: Scope, first: Dim) -> None:
+        found = _rows(expander, inner, operand, rows)
+        for turn, value in enumerate(transpose(expander, found)):
+            where = panel.base + (first + turn) * panel.width + column
+            expander.access("store", (panel.buffer, value), where, lanes=lanes)
+
+    _over_k(expander, scope, operand, panel, square)
+
+
+def _over_k(
+    expander: Expander,
+    scope: Scope,
+    operand: Operand,
+    panel: Panel,
+    body: Callable[[Scope, Dim], None],
+) -> None:
+    """`body(scope of a vector over k, its first k in the panel)` for all k of a panel."""
+    lanes = operand.lanes
+
+    def turn(variable: Value, _: list[Value]) -> tuple[()]:
         first = of_atom(Var(variable))
         k, end = fixed(expander, panel.k0 + first), panel.k0 + panel.count
         aligned = lanes if panel.k0 % lanes == 0 else 1
         for ((positions, vector),) in lane_places(expander, operand.k, [k], end, lanes, aligned):
             inner = scope.inner(vector)
             operand.k.bind(inner, positions)
-            square = _rows(expander, inner, operand, rows)
-            for turn, value in enumerate(transpose(expander, square)):
-                where = panel.base + (first + turn) * panel.width + column
-                expander.access("store", (panel.buffer, value), where, lanes=lanes)
+            body(inner, first)
         return ()
 
-    expander.loop(0, panel.count, lanes, (), squares)
+    expander.loop(0, panel.count, lanes, (), turn)
+
+
+def _pack_rows(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
+    lanes = operand.lanes
+
+    def row(number: Dim) -> None:
+        found = fixed(expander, _within(panel.start + number, operand.total))
+        inner = scope.inner()
+        positions = [fixed(expander, p) for p in operand.own.split(found)]
+        operand.own.bind(inner, positions)
+
+        def copy(at: Scope, first: Dim) -> None:
+            value = expander.widen(operand.element(expander, at), lanes)
+            where = panel.base + number * panel.depth + first
+            expander.access("store", (panel.buffer, value), where, lanes=lanes)
+
+        _over_k(expander, inner, operand, panel, copy)
+
+    loop_over(expander, panel.rows, row)
 
 
 def _within(row: Dim, total: Dim) -> Dim:

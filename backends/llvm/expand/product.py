@@ -12,6 +12,7 @@ from .blocks import Axes, ceil_div, joined_axes
 from .packing import Operand
 from .scope import Expander
 
+PAGE = 4096  # bytes between addresses that share a set of the first cache
 IN_PLACE = ("direct", "dots")  # forms of columns that are not copied
 
 
@@ -30,7 +31,8 @@ class Scratch:
     """Memory of one task.
 
     Attributes:
-        rows: packed rows: panel, k, element (`row_width` of them).
+        rows: packed rows: panel, k, element (`row_width` of them); panel, element, k in the form
+            "rows".
         columns: packed columns: panel, k, element (nr of them).
         tiles: sums: tile, row, column. One tile where all of k is one block, else all of a block.
         packed: which blocks `columns` and `rows` hold.
@@ -88,8 +90,10 @@ class Product:
         """The scratch of a task."""
         schedule, lanes = self.schedule, self.schedule.lanes
         deep = min(self.depth, schedule.kc) if isinstance(self.depth, int) else schedule.kc
-        deep = _round_up(deep, lanes)  # transposed squares are stored whole
-        row_width = _round_up(schedule.mr, lanes)
+        deep = _round_up(deep, lanes)  # vectors over k are stored whole
+        if self.rows.form == "rows" and deep * self.acc.itemsize % PAGE == 0:
+            deep += lanes  # else the elements of one k would share a set of the cache
+        row_width = schedule.mr if self.rows.form == "rows" else _round_up(schedule.mr, lanes)
         panels = schedule.mc // schedule.mr
         columns = None
         if self.columns.form not in IN_PLACE:

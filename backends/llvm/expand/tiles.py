@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,9 +128,12 @@ class Tiles:
         """Scalars of a packed panel."""
         expander, buffer, width = self.expander, self.scratch.rows, self.scratch.row_width
         base = fixed(expander, tile.row_panel * (self.scratch.depth * width))
+        by_rows = self.product.rows.form == "rows"
+        step, row = (1, self.scratch.depth) if by_rows else (width, 1)
 
-        def read(k: Dim) -> list[Value]:
-            return [expander.access("load", (buffer,), base + k * width + r) for r in range(height)]
+        def read(k: Dim) -> Iterator[Value]:
+            for r in range(height):
+                yield expander.access("load", (buffer,), base + k * step + r * row)
 
         return read
 
