@@ -179,6 +179,11 @@ def _is_library_file(file: str) -> bool:
     return standard or (file.startswith("<") and "ipython" not in file)
 
 
+def _is_native(profiler: Any) -> bool:
+    """Whether it is a profiler as `cProfile` has them, no function that `sys.setprofile` takes."""
+    return profiler is not None and not callable(profiler)
+
+
 class Watch:
     """Finds the user's code that runs inside `with Watch(function) as watch:`."""
 
@@ -195,11 +200,15 @@ class Watch:
         self._collects = gc.isenabled()
         gc.disable()
         self._outer = sys.getprofile()
+        if _is_native(self._outer):
+            self._outer.disable()
         sys.setprofile(self._called)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.setprofile(self._outer)
+        sys.setprofile(None if _is_native(self._outer) else self._outer)
+        if _is_native(self._outer):
+            self._outer.enable()
         if self._collects:
             gc.enable()
 

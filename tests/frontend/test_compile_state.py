@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -395,3 +398,36 @@ def test_two_threads_train_two_models_with_one_program_each() -> None:
     threads = [threading.Thread(target=work, args=(k,)) for k in range(2)]
     [t.start() for t in threads], [t.join() for t in threads]
     np.testing.assert_allclose(found, expected, 1e-5)
+
+
+def test_a_profiler_goes_on_after_a_compilation() -> None:
+    scale = 2.0
+
+    @sley.compile
+    def scaled(x):
+        return x * scale
+
+    def after() -> None:
+        pass
+
+    profiler = cProfile.Profile()
+    profiler.enable()
+    result = scaled(sley.ones(3))
+    after()
+    profiler.disable()
+    assert result.tolist() == [2.0, 2.0, 2.0]
+    names = {name for _, _, name in pstats.Stats(profiler).stats}  # type: ignore[attr-defined]
+    assert "after" in names
+
+
+def test_a_profile_function_is_put_back() -> None:
+    def note(frame: Any, event: str, argument: Any) -> None:
+        pass
+
+    compiled = sley.compile(lambda x: x + 1)
+    sys.setprofile(note)
+    try:
+        compiled(sley.ones(3))
+        assert sys.getprofile() is note
+    finally:
+        sys.setprofile(None)
