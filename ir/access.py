@@ -199,6 +199,8 @@ def collapse(
 def _join(
     outer: Value, extent: Dim, flat: Dim, inner: Dim, dims: Sequence[Dim]
 ) -> tuple[Dim | None, list[Dim]]:
+    if isinstance(inner, int) and inner == 0:  # nothing runs, and no index can be divided
+        return None, []
     variable = Value(outer.type)
     joined = of_atom(Var(variable, extent * inner))
     (flat_var,) = (a.value for a in atoms(flat) if isinstance(a, Var))
@@ -235,6 +237,8 @@ def replace_var(dim: Dim, mapping: Mapping[Value, Dim]) -> Dim:
 
 def unflatten(group: Sequence[int], extents: Sequence[Dim], flat: Dim) -> dict[int, Dim]:
     """The index along each axis of `group` at the flat index `flat`."""
+    if any(isinstance(extents[axis], int) and extents[axis] == 0 for axis in group):
+        return dict.fromkeys(group, 0)  # nothing runs
     found: dict[int, Dim] = {}
     rest = flat
     for axis in reversed(group[1:]):

@@ -27,7 +27,9 @@ def flatten_index(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
 
 
 def split_index(position: Dim, shape: Sequence[Dim]) -> Index:
-    """The index in an array of `shape` at row-major `position`."""
+    """The index in an array of `shape` at row-major `position`; zeros where it has no elements."""
+    if any(_is(size, 0) for size in shape):
+        return (0,) * len(shape)
     index: list[Dim] = []
     for axis in range(len(shape)):
         inner = product(shape[axis + 1 :])
