@@ -18,6 +18,7 @@ from ...ir.ops import OPS
 from ...ir.ops.base import Kind
 from ..errors import IndexingError
 from ..trace_builder import IndexCheck
+from .slices import telling_sizes
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -74,7 +75,7 @@ def checks_of(trace: Trace) -> IndexChecks | None:
     yields: list[Value] = []
     for check in trace.builder.checks:
         nodes = _leading_to(check.indices)
-        if any(node.op.kind in _DEAR for node in nodes):
+        if any(node.op.kind in _DEAR for node in nodes) or _is_counted(nodes):
             continue
         _copy(nodes, check.indices, builder, new)
         with builder:
@@ -82,8 +83,19 @@ def checks_of(trace: Trace) -> IndexChecks | None:
         kept.append(check)
     if not kept:
         return None
+    sizes = [check.size for check in kept]
+    for param in telling_sizes(builder, trace.builder.params, sizes):
+        new[param] = builder.param(param.type, param.name)
     slots = [params[old] for old in new if old.node is None]
     return IndexChecks(kept, slots, builder.finish("checks", yields))
+
+
+def _is_counted(nodes: Sequence[Node]) -> bool:
+    """Whether all begins with counting up to a symbolic size: there is no data to check."""
+    sources = [node for node in nodes if not node.operands]
+    return any(
+        node.op.element is not None and dims.symbols(node.results[0].type.shape) for node in sources
+    ) and not any(operand.node is None for node in nodes for operand in node.operands)
 
 
 def _bounds(indices: Value, ignored: int | None) -> tuple[Value, Value]:

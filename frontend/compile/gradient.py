@@ -25,6 +25,7 @@ from ..errors import AutogradError, user_location
 from ..tape import EagerValue, TapeNode
 from ..tensor import Tensor
 from ..trace import Trace
+from .slices import telling_sizes
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -72,7 +73,7 @@ class Gradient:
         roots = [(v, t) for v, t in trace.leaves.items() if t in trace.concrete]
         self._leaves = [find(trace.concrete[shadow]) for _, shadow in roots]
         graph = _pull_graph(trace, [results[i] for i in tracked], [v for v, _ in roots])
-        self._graph, outside = _close(graph)
+        self._graph, outside = _close(graph, trace.builder.params)
         written = {c.param for c in trace.captures.values() if c.is_written}
         written |= {item.param for item in trace.inputs if item.is_written}
         kept = {p: i for i, p in enumerate(trace.builder.params) if p not in written}
@@ -151,9 +152,9 @@ def _pull_graph(trace: Trace, outputs: Sequence[Value], roots: Sequence[Value]) 
     return builder.finish("pull", yields)
 
 
-def _close(graph: Graph) -> tuple[Graph, list[Value]]:
+def _close(graph: Graph, params: Sequence[Value]) -> tuple[Graph, list[Value]]:
     """`graph` as a closed program: after the cotangents it takes the values of the trace that it
-    reads, which are the second result."""
+    reads, which are the second result; `params` are those of the trace."""
     builder = Recording()
     new: dict[Value, Value] = {}
     for param in graph.params:
@@ -178,4 +179,7 @@ def _close(graph: Graph) -> tuple[Graph, list[Value]]:
         result = builder.emit(node.op, operands, node.attrs, node.regions)
         made = result if isinstance(result, tuple) else (result,)
         new.update(zip(node.results, made, strict=True))
-    return builder.finish(graph.name, [find(v) for v in graph.yields]), outside
+    yields = [find(v) for v in graph.yields]
+    for param in telling_sizes(builder, params):
+        find(param)
+    return builder.finish(graph.name, yields), outside

@@ -93,3 +93,11 @@ def test_what_cannot_be() -> None:
         w.mul_(2.0)
     with pytest.raises(sley.AutogradError, match="overwritten"):
         loss.backward()
+
+
+def test_sizes_that_no_saved_value_tells() -> None:
+    function = sley.compile(lambda x: x.sum() * 2.0)
+    for n in (4, 3, 5):
+        x = images(n).requires_grad_()
+        function(x).backward()
+        assert np.array_equal(x.grad.numpy(), np.full((n, 6), 2.0, np.float32))

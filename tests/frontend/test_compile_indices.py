@@ -24,6 +24,11 @@ CASES: dict[str, tuple[Callable[..., sley.Tensor], tuple[int, ...], tuple[int, .
     "embedding": (lambda x, i: F.embedding(i, x), (3, 0), (1, -1)),
     "computed": (lambda x, i: x[(i + 1) // 2], (6, 0), (8, 0)),
     "write": (lambda x, i: x.index_add(0, i, x[:2]), (3, 0), (4, 0)),
+    "gather": (lambda x, i: x.gather(1, i.reshape(2, 1)), (2, 0), (3, 0)),
+    "two axes": (lambda x, i: x[i, -i - 1], (0, 2), (0, 3)),
+    "scatter": (lambda x, i: x.scatter(1, i.reshape(2, 1), 5.0), (2, 0), (3, 0)),
+    "index_put": (lambda x, i: x.index_put((i[:1], i[1:]), x[0, :1]), (3, 2), (0, 3)),
+    "one_hot": (lambda x, i: F.one_hot(i, 4), (3, 0), (4, 0)),
     "classes": (lambda x, i: F.cross_entropy(x, i), (0, 2, 1, -100), (0, 3, 1, 1)),
 }
 
@@ -73,3 +78,18 @@ def test_an_index_that_the_model_makes_is_not_computed_twice() -> None:
     x = sley.tensor(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
     expected = x.numpy()[x.numpy().argmax(1)]
     assert np.array_equal(function(x).numpy(), expected)
+
+
+def test_sizes_that_no_index_tells() -> None:
+    @sley.compile
+    def function(x: sley.Tensor, i: sley.Tensor) -> sley.Tensor:
+        n = sley.arange(x.shape[0])
+        return x[n] + x[(i + n.sum() * 0) % x.shape[0]].sum() + x[n * 0 + i]
+
+    for rows in (4, 3, 5):
+        x = sley.tensor(np.arange(rows, dtype=np.float32))
+        i = integers(1)
+        want = x.numpy() + 2.0
+        assert np.array_equal(function(x, i).numpy(), want)
+        with pytest.raises(sley.IndexingError):
+            function(x, integers(rows))
