@@ -315,6 +315,8 @@ def _plan(tensor: Tensor, indices: Sequence[tuple[int, Tensor]]) -> _Plan:
         _check_range(index, shape[axis], axis)
         wrapped = elementwise("add", index, size)
         index = elementwise("where", elementwise("lt", index, 0), wrapped, index, conditions=1)
+        if ambient.trace is not None:
+            ambient.trace.builder.check(value_of(index), shape[axis], "index")
         if flat is not None:
             index = elementwise("add", elementwise("mul", flat, size), index)
         flat = index

@@ -11,12 +11,12 @@ import numpy as np
 from ...ir.dtypes import DType, f64, i64
 from ...ir.ops.base import OPS
 from ...ir.types import tensor_type
-from ..apply import as_type, constant, elementwise, emit
+from ..apply import as_type, constant, elementwise, emit, value_of
 from ..construct import as_tensor, from_numpy
 from ..context import ambient
-from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
+from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..promotion import number_dtype
-from ..symint import SymInt
+from ..symint import SymInt, dim_or_none
 from ..tensor import Tensor, dims_of, here
 from ..viewing import expand_view
 from .arguments import (
@@ -301,7 +301,7 @@ def one_hot(input: Tensor, num_classes: Any = -1) -> Tensor:
     Raises:
         DTypeError: `input` is not of integers.
         TraceError: -1 in a trace, where the largest number is not known.
-        ArgumentError: eager, a number is not in 0 .. num_classes - 1.
+        IndexingError: a number is not in 0 .. num_classes - 1.
     """
     if here(input).type.dtype.kind not in ("int", "uint"):
         raise DTypeError(f"one_hot takes integers, got {here(input).type.dtype.public}")
@@ -311,9 +311,12 @@ def one_hot(input: Tensor, num_classes: Any = -1) -> Tensor:
                 "one_hot: the number of classes depends on data", hint="give num_classes"
             )
         num_classes = int(input.array.max()) + 1 if input.array.size else 0
-    if ambient.trace is None and input.array.size:
-        if input.array.min() < 0 or input.array.max() >= num_classes:
-            raise ArgumentError(f"one_hot: a number is not in 0 .. {num_classes - 1}")
+    if ambient.trace is not None:
+        count = dim_or_none(num_classes)
+        assert count is not None
+        ambient.trace.builder.check(value_of(input), count, "one_hot")
+    elif input.array.size and (input.array.min() < 0 or input.array.max() >= num_classes):
+        raise IndexingError(f"one_hot: a number is not in 0 .. {num_classes - 1}")
     shape = (*(spelled(d) for d in shape_of(input)), num_classes)
     classes = iota(shape, len(shape) - 1, here(input).type.dtype)
     return cast(elementwise("eq", with_ones(input, (len(shape) - 1,)), classes), i64)

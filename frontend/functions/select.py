@@ -9,7 +9,7 @@ import numpy as np
 from ...ir.dims import product
 from ...ir.dtypes import i64
 from ...ir.types import tensor_type
-from ..apply import apply, as_type, elementwise
+from ..apply import apply, as_type, elementwise, value_of
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..tensor import Tensor, here, normal_axis, of_array
@@ -33,7 +33,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
     Raises:
         DTypeError: the index is not of integers.
-        IndexingError: an index is out of range (eager).
+        IndexingError: an index is out of range.
     """
     axis = normal_axis(dim, input.ndim)
     flat = reshaped(_checked(index, "index_select"), (-1,))
@@ -56,8 +56,12 @@ def _linear(input: Tensor, axis: int, index: Tensor) -> Tensor:
 
 
 def _check_range(index: Tensor, size: Any, name: str) -> None:
+    """Each index along its own axis: the place in the flattened tensor may be one all the same."""
+    if ambient.trace is not None:
+        ambient.trace.builder.check(value_of(index), size, name)
+        return
     array = index._array
-    if ambient.trace is not None or array is None or not array.size:
+    if array is None or not array.size:
         return
     if array.min() < 0 or array.max() >= size:
         bad = array[(array < 0) | (array >= size)].flat[0]
