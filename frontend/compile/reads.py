@@ -190,6 +190,7 @@ class Watch:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.cells: dict[int, tuple[str, Any, Snapshot]] = {}
         self.names: dict[tuple[int, str], tuple[dict, str, Snapshot]] = {}
+        self.defaults: list[tuple[str, Any, Snapshot]] = []
         self._functions: dict[types.CodeType, types.FunctionType] = {}
         self._seen: set[types.CodeType] = set()
         self._outer: Any = None
@@ -227,6 +228,7 @@ class Watch:
         function = self._functions.get(code)
         if function is not None:
             self._note_cells(function)
+            self._note_defaults(function)
 
     def _note_global(self, scope: dict, name: str) -> None:
         key = (id(scope), name)
@@ -245,6 +247,17 @@ class Watch:
             seen = Snapshot(_contents(cell))
             self.cells[id(cell)] = (name, cell, seen)
             self._note_functions(seen)
+
+    def _note_defaults(self, function: types.FunctionType) -> None:
+        """Defaults of parameters that can change inside."""
+        code, values = function.__code__, function.__defaults__ or ()
+        names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
+        given = dict(zip(names, values, strict=True)) | (function.__kwdefaults__ or {})
+        for name, value in given.items():
+            seen = Snapshot(value)
+            if seen.parts is not None:
+                self.defaults.append((f"the default of {name}", value, seen))
+                self._note_functions(seen)
 
     def _note_functions(self, seen: Snapshot) -> None:
         for value in seen.everything():
@@ -279,6 +292,10 @@ class Watch:
                 del cell.cell_contents
             else:
                 cell.cell_contents = seen.value
+        for name, value, seen in self.defaults:
+            if not seen.same(value):
+                changed.append(name)
+                seen.restore()
         return changed
 
 
@@ -311,6 +328,7 @@ class Guards:
         self._names, self._cells = tuple(names), tuple(cells)
         self._objects = [(name, value, Snapshot(value)) for name, value in extra.items()]
         self._objects += mutable.values()
+        self._objects += watch.defaults
         self._epoch = epoch.count
 
     def failing(self) -> str | None:

@@ -431,3 +431,23 @@ def test_a_profile_function_is_put_back() -> None:
         assert sys.getprofile() is note
     finally:
         sys.setprofile(None)
+
+
+def test_what_a_default_holds_is_guarded() -> None:
+    settings = {"scale": 2.0}
+
+    @sley.compile
+    def scaled(x: sley.Tensor, found: dict = settings, *, offsets: list = [1.0]) -> sley.Tensor:  # noqa: B006
+        return x * found["scale"] + offsets[0]
+
+    assert scaled(sley.ones(2)).tolist() == [3.0, 3.0]
+    settings["scale"] = 5.0
+    assert scaled(sley.ones(2)).tolist() == [6.0, 6.0]
+
+    @sley.compile
+    def counted(x: sley.Tensor, calls: list = [0]) -> sley.Tensor:  # noqa: B006
+        calls[0] += 1
+        return x
+
+    with pytest.raises(sley.TraceError, match="the default of calls changed"):
+        counted(sley.ones(2))
