@@ -102,7 +102,7 @@ class Trace:
         storage = Storage(type, trace=self, value=param)
         shadow = make(storage, (), type)
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
-        if not tensor.is_contiguous() and type is tensor.type:
+        if not tensor.is_contiguous():
             shadow._strides = tensor.strides()
         self.shadows[tensor], self.concrete[shadow] = shadow, tensor
         self.inputs.append(Input(tensor, param, shadow))

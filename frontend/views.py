@@ -6,12 +6,12 @@ that of the view; backward it puts a new value of the view into the base.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..ir.dims import Dim, product
+from ..ir.dims import Dim, Expr, evaluate, product
 from ..ir.graph import Value
 from ..ir.ops import OPS
 from ..ir.ops.base import Op
@@ -53,6 +53,19 @@ class Step:
     def emit(self, base: Value, emit: Emit) -> Value:
         """The value of the view."""
         return emit(self.op, (base,), self.attrs)
+
+    def bound(self, sizes: Mapping[str, int]) -> Step:
+        """The step with numbers for its size symbols."""
+        if not sizes:
+            return self
+
+        def number(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(number, value))
+            return evaluate(value, sizes) if isinstance(value, Expr) else value
+
+        attrs = {name: number(value) for name, value in self.attrs.items()}
+        return Step(self.op, attrs, number(self.source), number(self.result))
 
     def array(self, base: np.ndarray) -> np.ndarray:
         """The numpy view; the caller has made sure that a reshape needs no copy."""

@@ -24,7 +24,8 @@ from ..trace import Trace
 from .family import Family, Place, Sizes, shape_of
 from .log import log_compilation
 from .lowered import Lowered, dump
-from .program import Outcome, Program
+from .outcome import Outcome
+from .program import Program
 from .reads import Guards, Watch, check_no_hidden_writes
 from .reasons import argument_names, new_family, new_sizes
 from .signature import Static, call_key, family_key, flatten, flatten_results
@@ -273,7 +274,7 @@ class CompiledFunction:
                 check_no_hidden_writes(watch, trace)
                 self._check_guards(trace, sizes, leaves)
                 flat, tree = flatten_results(results)
-                outcome = Outcome(trace, positions, flat)
+                outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)
             executable = _compile_graph(graph, outcome.donated)

@@ -3,183 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optree
 
 from ...ir import dims
 from ...ir.dims import Dim, Expr
-from ...ir.graph import Graph, Location, Value
-from ..apply import value_of
+from ...ir.graph import Graph, Location
 from ..errors import ArgumentError
 from ..storage import Storage
-from ..symint import SymInt
-from ..tensor import Tensor, here, make_view, of_array
-from ..trace import Trace
-from .captures import Captures, Holder
-from .checks import checks_of
-from .gradient import Gradient, Memory, gradient_of
+from ..tensor import Tensor, of_array
+from .captures import Captures
+from .gradient import Gradient, Memory
+from .outcome import Fresh, GradOf, Leaf, Outcome, Same, Size, Spec, ViewOf
 from .reads import Guards
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
 
 _NUMBER = {float: np.float64, int: np.int64}
-
-
-class Fresh(NamedTuple):
-    """A result in memory of its own: which of the executable's."""
-
-    number: int
-
-
-class Leaf(NamedTuple):
-    """An argument, returned as it came in."""
-
-    position: int
-
-
-class Same(NamedTuple):
-    """A value from outside that each call returns alike."""
-
-    value: Any
-
-
-class GradOf(NamedTuple):
-    """The `.grad` that a tensor had when the call began."""
-
-    holder: Leaf | Same
-
-
-class ViewOf(NamedTuple):
-    """A view of what `base` describes."""
-
-    base: Leaf | Same | GradOf
-    steps: tuple
-
-    def of(self, base: Tensor) -> Tensor:
-        for step in self.steps:
-            base = make_view(base, step, None)
-        return base
-
-
-class Size(NamedTuple):
-    """An int that depends on the sizes of the call."""
-
-    expr: Dim
-
-
-Spec = Fresh | Leaf | Same | GradOf | ViewOf | Size
-
-
-class Outcome:
-    """What the end of a trace says: yields of the graph, donations, and what becomes of them."""
-
-    def __init__(self, trace: Trace, positions: Sequence[int], results: Sequence[Any]) -> None:
-        self.trace = trace
-        self.positions = {
-            id(item.shadow): position
-            for position, item in zip(positions, trace.inputs, strict=True)
-        }
-        self.yields: list[Value] = []
-        self.donated: dict[int, int] = {}
-        params = {p: i for i, p in enumerate(trace.builder.params)}
-        self.written_captures: list[int] = []
-        self._had_grads = {
-            r.value: r.owner for r in trace.reads if r.kind == "grad" and r.value is not None
-        }
-        self.written_leaves: list[int] = []
-        for number, capture in enumerate(trace.captures.values()):
-            if capture.is_written:
-                self._donate(capture.shadow.value, params[capture.param])
-                self.written_captures.append(number)
-        for item in trace.inputs:
-            if item.is_written:
-                self._donate(item.shadow.storage.value, params[item.param])
-                self.written_leaves.append(self.positions[id(item.shadow)])
-        self._fresh: dict[int, Fresh] = {}
-        self._kept: list[Tensor] = []  # so that ids stay their own
-        self.results = [self.spec(r) for r in results]
-        self.grads = [
-            (self.holder(tensor), None if grad is None else self.spec(grad))
-            for tensor, grad in trace.grad_writes()
-        ]
-        self.attributes = [
-            (w.owner, w.name, self.spec(getattr(w.owner, w.name)))
-            for w in {(id(w.owner), w.name): w for w in trace.attribute_writes}.values()
-            if hasattr(w.owner, w.name)
-        ]
-        self.checks = checks_of(trace)
-        fresh = self.yields[len(self.donated) :]
-        self.gradient = gradient_of(trace, fresh, self.finder)
-        if self.gradient is not None:
-            self.yields += self.gradient.saved
-
-    def _donate(self, value: Value | None, param: int) -> None:
-        assert value is not None
-        self.donated[len(self.yields)] = param
-        self.yields.append(value)
-
-    def holder(self, tensor: Tensor) -> Leaf | Same:
-        """How to find a concrete tensor at a later call."""
-        shadow = self.trace.shadows.get(tensor)
-        position = self.positions.get(id(shadow))
-        return Same(tensor) if position is None else Leaf(position)
-
-    def finder(self, tensor: Tensor) -> Holder:
-        """As `holder`, for `Captures`."""
-        spec = self.holder(tensor)
-        if type(spec) is Same:
-            return lambda leaves: tensor
-        position = spec[0]
-        return lambda leaves: leaves[position]
-
-    def spec(self, value: Any) -> Spec:
-        """How a call makes `value`, seen at the end of the trace."""
-        if isinstance(value, SymInt):
-            return Size(value.expr)
-        if not isinstance(value, Tensor):
-            return Same(value)
-        shadow = here(value)
-        steps: list = []
-        base: Tensor | None = shadow
-        while base is not None:
-            found = self._concrete(base)
-            if found is not None:
-                plain = tuple(reversed(steps))
-                if not steps:
-                    return found
-                if all(_is_static(step) for step in plain):
-                    return ViewOf(found, plain)
-                break
-            steps.append(base.step)
-            base = base.base
-        return self._make_fresh(shadow)
-
-    def _concrete(self, shadow: Tensor) -> Leaf | Same | GradOf | None:
-        position = self.positions.get(id(shadow))
-        if position is not None:
-            return None if shadow._weak else Leaf(position)
-        concrete = self.trace.concrete.get(shadow)
-        if concrete in self._had_grads:
-            return GradOf(self.holder(self._had_grads[concrete]))
-        return None if concrete is None else Same(concrete)
-
-    def _make_fresh(self, shadow: Tensor) -> Fresh:
-        found = self._fresh.get(id(shadow))
-        if found is None:
-            found = self._fresh[id(shadow)] = Fresh(len(self._fresh))
-            self._kept.append(shadow)
-            self.yields.append(value_of(shadow))
-        return found
-
-
-def _is_static(step: Any) -> bool:
-    dims_of = [*step.source, *step.result]
-    for attr in step.attrs.values():
-        dims_of.extend(attr if isinstance(attr, tuple) else (attr,))
-    return not any(isinstance(d, Expr) for d in dims_of)
 
 
 class Program:
@@ -328,8 +171,8 @@ class Program:
             pointers[slot] = array.ctypes.data
         copies = self._copy_odd(pointers) if self._odd else ()
         if self._checks is not None:
-            known = dict(zip(self.executable.symbols, sizes, strict=True))
-            self._checks.run([pointers[slot] for slot in self._checks.slots], known)
+            known = [pointers[slot] for slot in self._checks.slots]
+            self._checks.run(known, self._named(sizes))
         arrays = self.executable.run(pointers, sizes)
         for position, array in held:
             if position in self._written_leaves:
@@ -419,9 +262,13 @@ class Program:
         if type(spec) is GradOf:
             return self._make(spec.holder, leaves, fresh, sizes)._grad
         if type(spec) is ViewOf:
-            return spec.of(self._make(spec.base, leaves, fresh, sizes))
+            return spec.of(self._make(spec.base, leaves, fresh, sizes), self._named(sizes))
         assert type(spec) is Size
-        return dims.evaluate(spec.expr, dict(zip(self.executable.symbols, sizes, strict=True)))
+        return dims.evaluate(spec.expr, self._named(sizes))
+
+    def _named(self, sizes: tuple[int, ...]) -> dict[str, int]:
+        """The sizes of a call by symbol."""
+        return dict(zip(self.executable.symbols, sizes, strict=True))
 
 
 def _array(storage: Storage) -> np.ndarray:

@@ -71,8 +71,9 @@ def _kind(part: Any) -> str:
         return repr(part)
     if isinstance(part, type):
         return f"a Python {part.__name__}"
-    dtype, axes, requires = part
-    return f"{dtype.name} of {axes} axes{' that requires grad' if requires else ''}"
+    dtype, axes, requires, layout = part
+    strides = "" if layout is True else f" with strides of {layout} bytes"
+    return f"{dtype.name} of {axes} axes{' that requires grad' if requires else ''}{strides}"
 
 
 def new_sizes(

@@ -113,12 +113,19 @@ def _from_array(array: np.ndarray) -> Tensor:
     return of_array(array)
 
 
+def _layout(tensor: Tensor) -> Hashable:
+    """Strides, where the memory is not dense: they decide what is a view."""
+    array = tensor._array
+    assert array is not None
+    return array.flags.c_contiguous or array.strides
+
+
 def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
     """What decides which programs may serve a call. `numbers`: leaves whose number counts."""
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            key += (leaf.type, leaf._requires)
+            key += (leaf.type, leaf._requires, _layout(leaf))
         elif type(leaf) is Static:
             key.append(leaf)
         elif position in numbers:
@@ -133,7 +140,7 @@ def family_key(leaves: list[Any], structure: Hashable) -> tuple:
     key: list[Any] = [structure, ambient.context]
     for leaf in leaves:
         if isinstance(leaf, Tensor):
-            key.append((leaf.type.dtype, leaf.type.ndim, leaf._requires))
+            key.append((leaf.type.dtype, leaf.type.ndim, leaf._requires, _layout(leaf)))
         else:
             key.append(leaf if type(leaf) is Static else type(leaf))
     return tuple(key)

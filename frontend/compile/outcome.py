@@ -1,0 +1,204 @@
+"""What the end of a trace says of a call: what it yields, writes, returns and sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ...ir.dims import Dim
+from ...ir.graph import Value
+from ..apply import value_of
+from ..storage import Storage
+from ..symint import SymInt
+from ..tensor import Tensor, here, make, make_view
+from ..trace import Trace
+from ..views import Path
+from .captures import Holder
+from .checks import checks_of
+from .gradient import gradient_of
+
+
+class Fresh(NamedTuple):
+    """A result in memory of its own: which of the executable's."""
+
+    number: int
+
+
+class Leaf(NamedTuple):
+    """An argument, returned as it came in."""
+
+    position: int
+
+
+class Same(NamedTuple):
+    """A value from outside that each call returns alike."""
+
+    value: Any
+
+
+class GradOf(NamedTuple):
+    """The `.grad` that a tensor had when the call began."""
+
+    holder: Leaf | Same
+
+
+class ViewOf(NamedTuple):
+    """A view of what `base` describes, with its history or without."""
+
+    base: Fresh | Leaf | Same | GradOf
+    steps: Path
+    is_detached: bool
+
+    def of(self, base: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        for step in self.steps:
+            base = make_view(base, step.bound(sizes), None)
+        return base.detach() if self.is_detached else base
+
+
+class Size(NamedTuple):
+    """An int that depends on the sizes of the call."""
+
+    expr: Dim
+
+
+Spec = Fresh | Leaf | Same | GradOf | ViewOf | Size
+
+
+class Outcome:
+    """What the end of a trace says: yields of the graph, donations, and what becomes of them."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        positions: Sequence[int],
+        whole: Mapping[int, Tensor],
+        results: Sequence[Any],
+    ) -> None:
+        self.trace = trace
+        self.positions = {
+            id(item.shadow): position
+            for position, item in zip(positions, trace.inputs, strict=True)
+        }
+        for position, tensor in whole.items():
+            self.positions.setdefault(id(trace.shadows[tensor]), position)
+        self.yields: list[Value] = []
+        self.donated: dict[int, int] = {}
+        params = {p: i for i, p in enumerate(trace.builder.params)}
+        self.written_captures: list[int] = []
+        self._had_grads = {
+            r.value: r.owner for r in trace.reads if r.kind == "grad" and r.value is not None
+        }
+        self.written_leaves: list[int] = []
+        for number, capture in enumerate(trace.captures.values()):
+            if capture.is_written:
+                self._donate(capture.shadow.value, params[capture.param])
+                self.written_captures.append(number)
+        for item in trace.inputs:
+            if item.is_written:
+                self._donate(item.shadow.storage.value, params[item.param])
+                self.written_leaves.append(self.positions[id(item.shadow)])
+        self._fresh: dict[int, Fresh] = {}
+        self._kept: list[Tensor] = []  # so that ids stay their own
+        self._roots = _shared_roots(results)
+        self.results = [self.spec(r) for r in results]
+        self.grads = [
+            (self.holder(tensor), None if grad is None else self.spec(grad))
+            for tensor, grad in trace.grad_writes()
+        ]
+        self.attributes = [
+            (w.owner, w.name, self.spec(getattr(w.owner, w.name)))
+            for w in {(id(w.owner), w.name): w for w in trace.attribute_writes}.values()
+            if hasattr(w.owner, w.name)
+        ]
+        self.checks = checks_of(trace)
+        fresh = self.yields[len(self.donated) :]
+        self.gradient = gradient_of(trace, fresh, self.finder)
+        if self.gradient is not None:
+            self.yields += self.gradient.saved
+
+    def _donate(self, value: Value | None, param: int) -> None:
+        assert value is not None
+        self.donated[len(self.yields)] = param
+        self.yields.append(value)
+
+    def holder(self, tensor: Tensor) -> Leaf | Same:
+        """How to find a concrete tensor at a later call."""
+        shadow = self.trace.shadows.get(tensor)
+        position = self.positions.get(id(shadow))
+        return Same(tensor) if position is None else Leaf(position)
+
+    def finder(self, tensor: Tensor) -> Holder:
+        """As `holder`, for `Captures`."""
+        spec = self.holder(tensor)
+        if type(spec) is Same:
+            return lambda leaves: tensor
+        position = spec[0]
+        return lambda leaves: leaves[position]
+
+    def spec(self, value: Any) -> Spec:
+        """How a call makes `value`, seen at the end of the trace."""
+        if isinstance(value, SymInt):
+            return Size(value.expr)
+        if not isinstance(value, Tensor):
+            return Same(value)
+        shadow = here(value)
+        found: Leaf | Same | GradOf | Fresh | None = self._concrete(shadow)
+        if found is not None:
+            return found
+        base = self._base(shadow)
+        if base is None or base is shadow:
+            return self._make_fresh(shadow)
+        found = self._concrete(base) or self._make_fresh(base)
+        return ViewOf(found, shadow.path[len(base.path) :], not _is_view(shadow, base))
+
+    def _base(self, shadow: Tensor) -> Tensor | None:
+        """The tensor from outside that `shadow` is a view of, or the root that it shares with
+        another result; of several the nearest, with its history if possible."""
+        outside = [*(item.shadow for item in self.trace.inputs), *self.trace.concrete]
+        near = [
+            t
+            for t in outside
+            if t.storage is shadow.storage and t.path == shadow.path[: len(t.path)] and not t._weak
+        ]
+        if near:
+            return max(near, key=lambda t: (_is_view(shadow, t), len(t.path)))
+        return self._roots.get(shadow.storage)
+
+    def _concrete(self, shadow: Tensor) -> Leaf | Same | GradOf | None:
+        position = self.positions.get(id(shadow))
+        if position is not None:
+            return None if shadow._weak else Leaf(position)
+        concrete = self.trace.concrete.get(shadow)
+        if concrete in self._had_grads:
+            return GradOf(self.holder(self._had_grads[concrete]))
+        return None if concrete is None else Same(concrete)
+
+    def _make_fresh(self, shadow: Tensor) -> Fresh:
+        found = self._fresh.get(id(shadow))
+        if found is None:
+            found = self._fresh[id(shadow)] = Fresh(len(self._fresh))
+            self._kept.append(shadow)
+            self.yields.append(value_of(shadow))
+        return found
+
+
+def _is_view(tensor: Tensor, base: Tensor) -> bool:
+    """Whether `tensor` was made from `base`, and so shares its history."""
+    found: Tensor | None = tensor
+    while found is not None and found is not base:
+        found = found.base
+    return found is not None
+
+
+def _shared_roots(results: Sequence[Any]) -> dict[Storage, Tensor]:
+    """The memory that several of the results are views of, each with the tensor at its root."""
+    views: dict[Storage, dict[int, Tensor]] = {}
+    for result in results:
+        if isinstance(result, Tensor) and result.storage.trace is not None:
+            views.setdefault(result.storage, {})[id(result)] = result
+    roots = {}
+    for storage, tensors in views.items():
+        if len(tensors) > 1:
+            whole = [t.root() for t in tensors.values() if not t.root().path]
+            roots[storage] = whole[0] if whole else make(storage, (), storage.type)
+    return roots
