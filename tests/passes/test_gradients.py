@@ -12,7 +12,7 @@ from programs import RUNS, Arrays, ones, run_eager, sum_all
 from sley.ir.dtypes import by_name
 from sley.ir.graph import Value
 from sley.ir.ops.base import OPS
-from sley.passes.autodiff.backward import backward
+from sley.passes.autodiff.backward import GradientError, backward
 from sley.passes.autodiff.rule import NotDifferentiable
 from sley.passes.autodiff.table import GRADIENTS
 
@@ -124,3 +124,13 @@ def test_every_rule_is_compared_with_differences() -> None:
     # test_backward has the one that gives nothing; the other stands on a tape only.
     assert rules - compared == {"stop_gradient", "opaque"}
     assert set(SAMPLES) == set(tensor_ops()), "an op without a sample"
+
+
+@pytest.mark.parametrize("name", sorted({s.op for s in SMOOTH}))
+def test_a_deleted_rule_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its rule the eager and the traced test of an op fail."""
+    sample = next(s for s in SMOOTH if s.op == name)
+    monkeypatch.delitem(GRADIENTS, name)
+    for run in RUNS.values():
+        with pytest.raises(GradientError, match=f"{name} has no gradient"):
+            test_first_derivative(sample, run)
