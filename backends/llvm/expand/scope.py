@@ -17,6 +17,7 @@ from ....ir.ops import Kind
 from ....ir.ops.kernel import INDEX
 from ....ir.schedule import Nest
 from ....ir.target import Target
+from . import patterns
 from .emitter import Emitter
 
 REVERSIBLE = -1  # the stride of an access that is contiguous backwards
@@ -209,6 +210,7 @@ class Expander(Emitter):
         if stride == 0 and (guard is None or not guard.type.shape):
             return self.access("load", (buffer,), offset, guard=guard)
         assert vector is not None
+        known = None if guard is not None else self._pattern(buffer, offset, vector)
         guard = self._masked(guard, vector)
         if not buffer.type.shape:
             return self._read_single(buffer, guard)
@@ -221,6 +223,8 @@ class Expander(Emitter):
                 "load", (buffer,), start, lanes=vector.lanes, guard=guard and self.reverse(guard)
             )
             return self.reverse(found)
+        if known is not None:
+            return patterns.read(self, buffer, *known, guard)
         return self.access("load", (buffer,), self._spread(offset, vector), guard=guard)
 
     def write(
@@ -234,6 +238,9 @@ class Expander(Emitter):
             return
         assert vector is not None
         value = self.widen(value, vector.lanes)
+        known = None
+        if guard is None and self.target.masks:
+            known = self._pattern(buffer, offset, vector, distinct=True)
         guard = self._masked(guard, vector)
         if not buffer.type.shape:
             self._write_single(buffer, value, guard, vector)
@@ -246,6 +253,8 @@ class Expander(Emitter):
                 "store", (buffer, self.reverse(value)), start, lanes=vector.lanes,
                 guard=guard and self.reverse(guard),
             )  # fmt: skip
+        elif known is not None:
+            patterns.write(self, buffer, *known, value, guard)
         else:
             self.access("store", (buffer, value), self._spread(offset, vector), guard=guard)
 
@@ -283,6 +292,21 @@ class Expander(Emitter):
         if guard is None or vector.mask is None:
             return guard or vector.mask
         return self.emit("bit_and", guard, vector.mask)
+
+    def _pattern(
+        self, buffer: Value, offset: Dim, vector: Vector, distinct: bool = False
+    ) -> tuple[Dim, patterns.Pattern, int] | None:
+        """(base, distances of the lanes, lanes of a register) of an access that a few whole
+        vectors and shuffles serve better than a gather or scatter; else None. The `distinct` have
+        no two lanes at one element, and so have those under a mask."""
+        if lane_stride(offset, vector) in (0, 1, REVERSIBLE) or not buffer.type.shape:
+            return None
+        found = patterns.lane_pattern(offset, vector.iota, vector.lanes)
+        native = min(self.target.lanes(buffer.type.dtype), vector.lanes)
+        distinct = distinct or vector.mask is not None
+        if found is None or not patterns.is_close(found[1], native, distinct):
+            return None
+        return *found, native
 
     def _spread(self, offset: Dim, vector: Vector) -> Dim:
         """`offset` with a lane in it: a uniform one is splatted."""
