@@ -102,6 +102,7 @@ class Trace:
         storage = Storage(type, trace=self, value=param)
         shadow = make(storage, (), type)
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
+        shadow._hooks = None if tensor._hooks is None else dict(tensor._hooks)
         if not tensor.is_contiguous():
             shadow._strides = tensor.strides()
         self.shadows[tensor], self.concrete[shadow] = shadow, tensor

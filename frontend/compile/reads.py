@@ -116,15 +116,23 @@ class Snapshot:
             yield from part.everything()
 
     def restore(self) -> None:
-        """Puts back the elements of a changed list or dict."""
+        """Puts back the elements of changed lists and dicts, and the attributes of objects."""
         if self.parts is None:
             return
+        held = dict(zip(self.keys or (), self.values, strict=False))
         if isinstance(self.value, list):
             self.value[:] = self.values
         elif isinstance(self.value, dict):
-            assert self.keys is not None
             self.value.clear()
-            self.value.update(zip(self.keys, self.values, strict=True))
+            self.value.update(held)
+        elif isinstance(self.value, type):
+            _restore_class(self.value, held)
+        elif hasattr(self.value, "__dict__"):
+            del held["__class__"]
+            self.value.__dict__.clear()
+            self.value.__dict__.update(held)
+        for part in self.parts:
+            part.restore()
 
 
 def _member(name: str, owner: Any, step: Any) -> str:
@@ -155,6 +163,15 @@ def _held(value: Any) -> Held | None:
     except AttributeError:  # it has slots only
         own = {}
     return {**own, "__class__": type(value)}
+
+
+def _restore_class(kind: type, held: Mapping[str, Any]) -> None:
+    """Puts back the attributes of a class."""
+    for name, value in _settable(vars(kind)).items():
+        if name not in held:
+            delattr(kind, name)
+        elif held[name] is not value:
+            setattr(kind, name, held[name])
 
 
 def _settable(names: Mapping[str, Any]) -> dict[str, Any]:

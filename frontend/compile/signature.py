@@ -90,7 +90,7 @@ def _leaf(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         return _from_array(value)
-    if type(value) is float or type(value) is int:
+    if type(value) is float or (type(value) is int and -(1 << 63) <= value < 1 << 63):
         return value
     if isinstance(value, np.generic):
         return _from_array(np.asarray(value))
@@ -120,12 +120,17 @@ def _layout(tensor: Tensor) -> Hashable:
     return array.flags.c_contiguous or array.strides
 
 
+def _requires(tensor: Tensor) -> Hashable:
+    """Whether a gradient is wanted, and the hooks that it passes."""
+    return tuple(tensor._hooks.values()) if tensor._hooks else tensor._requires
+
+
 def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
     """What decides which programs may serve a call. `numbers`: leaves whose number counts."""
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            key += (leaf.type, leaf._requires, _layout(leaf))
+            key += (leaf.type, _requires(leaf), _layout(leaf))
         elif type(leaf) is Static:
             key.append(leaf)
         elif position in numbers:
@@ -140,7 +145,7 @@ def family_key(leaves: list[Any], structure: Hashable) -> tuple:
     key: list[Any] = [structure, ambient.context]
     for leaf in leaves:
         if isinstance(leaf, Tensor):
-            key.append((leaf.type.dtype, leaf.type.ndim, leaf._requires, _layout(leaf)))
+            key.append((leaf.type.dtype, leaf.type.ndim, _requires(leaf), _layout(leaf)))
         else:
             key.append(leaf if type(leaf) is Static else type(leaf))
     return tuple(key)

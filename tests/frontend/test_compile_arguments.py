@@ -125,6 +125,25 @@ def test_python_numbers() -> None:
     assert not np.signbit(zero(sley.ones(1), 0.0).numpy())[0]
 
 
+def test_numbers_beyond_64_bits() -> None:
+    for call in (lambda x, n: x + n, sley.compile(lambda x, n: x + n)):
+        with pytest.raises(sley.DTypeError, match="does not fit"):
+            call(sley.ones(2, dtype=sley.int64), 1 << 70)
+        assert call(sley.ones(1, dtype=sley.float64), 1 << 70).item() == float(1 << 70)
+
+
+def test_hooks_of_arguments_run() -> None:
+    compiled = sley.compile(lambda x: (x * 2.0).sum().backward())
+    for factor in (10.0, 3.0, None, 10.0):
+        x = sley.ones(2, requires_grad=True)
+        if factor is not None:
+            x.register_hook(lambda g, f=factor: g * f)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled(x)
+        assert x.grad is not None and x.grad.numpy().tolist() == [2.0 * (factor or 1.0)] * 2
+
+
 def test_bools_ints_and_floats_do_not_mix() -> None:
     compiled = sley.compile(lambda x, a: x + a)
     x = sley.ones(2, dtype=sley.int64)

@@ -310,3 +310,33 @@ def test_containers_and_globals_that_a_trace_changes_are_put_back() -> None:
             sley.compile(function)(sley.ones(3, 4))
         assert log == [] and table == {"n": 1} and ROWS is rows and count == 0, name
     assert "invented" not in globals()
+
+
+class Plain:
+    """A user's object and class with state."""
+
+    shared = 1
+
+    def __init__(self) -> None:
+        self.deep = {"list": [1, 2]}
+
+
+def test_objects_and_classes_that_a_trace_changes_are_put_back() -> None:
+    plain = Plain()
+
+    def attribute(x: sley.Tensor) -> sley.Tensor:
+        plain.kept = x * 2.0  # type: ignore[attr-defined]
+        return x
+
+    def nested(x: sley.Tensor) -> sley.Tensor:
+        plain.deep["list"].append(3)
+        return x
+
+    def of_class(x: sley.Tensor) -> sley.Tensor:
+        Plain.shared += 1
+        return x
+
+    for function in (attribute, nested, of_class):
+        with pytest.raises(sley.TraceError, match="lain"):
+            sley.compile(function)(sley.ones(2))
+        assert plain.__dict__ == {"deep": {"list": [1, 2]}} and Plain.shared == 1
