@@ -10,7 +10,7 @@ from ..epoch import epoch
 from ..storage import Storage
 from ..tensor import Tensor
 from ..trace import Trace
-from .reads import told
+from .snapshot import told
 
 # Finds a tensor among the arguments of a call; a captured one is itself.
 Holder = Callable[[Sequence[Any]], Tensor]
