@@ -74,7 +74,7 @@ def floating(input: Tensor, name: str, dtype: DType | None = None) -> DType:
     result = dtype or here(input).type.dtype
     if not result.is_float:
         raise DTypeError(
-            f"{name} of {result.public} is no {result.public}", hint="cast with .float() first"
+            f"{name}: a result of {result.public} cannot hold it", hint="cast with .float() first"
         )
     return result
 
