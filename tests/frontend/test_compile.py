@@ -19,6 +19,7 @@ from sley.frontend.context import setting
 from sley.frontend.errors import ArgumentError, DTypeError, ShapeError, SleyError, TraceError
 from sley.frontend.tensor import Tensor
 from sley.ir.dims import Expr
+from sley.runtime.config import read
 
 SCALE = 2.0
 TABLE = {"scale": 3.0, "many": [1.0, 2.0]}
@@ -412,7 +413,11 @@ def test_sizes_by_hand() -> None:
         compile(function, dynamic={"z": {0: "N"}})(tensor(array(2, 3)))
 
 
-def test_a_size_used_as_a_number(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_size_used_as_a_number(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sley.frontend.compile.log.config", lambda: read({"SLEY_LOG": "compile"}))
+
     @compile
     def function(x: Tensor) -> Tensor:
         total = x[0] * 0.0
@@ -423,6 +428,8 @@ def test_a_size_used_as_a_number(capfd: pytest.CaptureFixture[str]) -> None:
     for rows in (2, 3, 4):
         x = array(rows, 2)
         np.testing.assert_allclose(function(tensor(x)).numpy(), x.sum(0), 1e-5, 1e-6)
+    line = function._function.__code__.co_firstlineno + 3
+    assert f"{__file__}:{line}" in capfd.readouterr().err, "the line that made it a number"
 
 
 def test_many_programs_give_one_warning() -> None:
