@@ -245,11 +245,18 @@ class Unfold(Module):
 class Upsample(Module):
     """[N, C, ...] with its axes enlarged; see `functional.interpolate`."""
 
-    def __init__(self, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> None:
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.size = size
         self.scale_factor = scale_factor
         self.mode = mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.interpolate(input, self.size, self.scale_factor, self.mode)
+        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)

@@ -409,8 +409,27 @@ def test_images():
     np.testing.assert_array_equal(columns.array[0, :4, 0], x[0, 0, :2, :2].ravel())
     big = F.interpolate(sley.tensor(x), scale_factor=2)
     np.testing.assert_array_equal(big.array, x.repeat(2, 2).repeat(2, 3))
-    with pytest.raises(sley.UnsupportedError):
-        F.interpolate(sley.tensor(x), scale_factor=1.5)
+
+
+def test_resized_images():
+    x = sley.tensor(np.arange(4, dtype=np.float32).reshape(1, 1, 4))
+    assert F.interpolate(x, size=7)[0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3]
+    assert F.interpolate(x, scale_factor=0.5)[0, 0].tolist() == [0, 2]
+    half = F.interpolate(x, scale_factor=2, mode="linear")[0, 0]
+    assert half.tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    kept = F.interpolate(x, size=7, mode="linear", align_corners=True)[0, 0]
+    assert kept.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3]
+    image = _draw(1, 2, 3, 5)
+    rows, columns = np.linspace(0, 2, 5), np.linspace(0, 4, 9)
+    along = np.apply_along_axis(lambda r: np.interp(columns, range(5), r), 3, image)
+    wide = np.apply_along_axis(lambda r: np.interp(rows, range(3), r), 2, along)
+    arguments = {"size": (5, 9), "mode": "bilinear", "align_corners": True}
+    for function in (F.interpolate, sley.compile(F.interpolate)):
+        found = function(sley.tensor(image), **arguments)
+        np.testing.assert_allclose(found.numpy(), wide, rtol=1e-5, atol=1e-6)
+    for wrong in ({"mode": "linear"}, {"mode": "area"}):
+        with pytest.raises(sley.UnsupportedError):
+            F.interpolate(sley.tensor(image), scale_factor=2, **wrong)
 
 
 @pytest.mark.parametrize(

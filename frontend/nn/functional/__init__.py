@@ -89,9 +89,9 @@ from .pooling import (
     max_pool2d,
     max_pool3d,
 )
+from .resizing import interpolate
 from .structure import (
     embedding,
-    interpolate,
     pad,
     pixel_shuffle,
     pixel_unshuffle,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...apply import apply, elementwise
-from ...errors import ArgumentError, DTypeError, UnsupportedError
+from ...errors import ArgumentError, DTypeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
 from ...functions.creation import iota
 from ...functions.joining import cat, flip, repeat_interleave
@@ -173,29 +173,3 @@ def unfold(
     batch, channels, height, width, *_ = (spelled(n) for n in shape_of(windows))
     columns = permute(windows, 0, 1, 4, 5, 2, 3)
     return reshaped(columns, [batch, channels * sizes[0] * sizes[1], height * width])
-
-
-def interpolate(
-    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest"
-) -> Tensor:
-    """[N, C, ...] with axes enlarged by whole factors, each element repeated ("nearest").
-
-    Raises:
-        UnsupportedError: another mode, or a factor that is not whole.
-        ArgumentError: neither or both of size and scale_factor.
-    """
-    axes = input.ndim - 2
-    if (size is None) == (scale_factor is None):
-        raise ArgumentError("interpolate needs either size or scale_factor")
-    if mode != "nearest":
-        raise UnsupportedError(f"interpolate: mode={mode!r}", hint="mode='nearest' is there")
-    own = [spelled(n) for n in shape_of(input)[2:]]
-    if size is None:
-        factors = per_axis(scale_factor, axes, "scale_factor")
-    else:
-        factors = tuple(s / n for s, n in zip(per_axis(size, axes, "size"), own, strict=True))
-    for axis, factor in enumerate(factors, start=2):
-        if factor != int(factor) or factor < 1:
-            raise UnsupportedError(f"interpolate by the factor {factor}", hint="use a whole factor")
-        input = repeat_interleave(input, int(factor), axis)
-    return input
