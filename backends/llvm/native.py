@@ -242,18 +242,26 @@ def _optimized(
 
 # Kernels come with their loops in final form, what is invariant outside of them and nothing
 # computed twice: LLVM's own pipeline would spend most of its time on finding nothing.
-_PASSES = ("always_inliner", "simplify_cfg", "instruction_combine", "loop_unroll",
-           "instruction_combine")
+_PASSES = (
+    "always_inliner",
+    "simplify_cfg",
+    "instruction_combine",
+    "loop_unroll",
+    "instruction_combine",
+)
 
 
-def _run_passes(machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int,
-                vectorize: bool) -> None:
+def _run_passes(
+    machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int, vectorize: bool
+) -> None:
     with llvm.create_pipeline_tuning_options(opt_level) as options:
         options.loop_vectorization = vectorize
         options.loop_interleaving = vectorize
         options.slp_vectorization = vectorize
-        with llvm.create_pass_builder(machine, options) as builder, \
-                _pipeline(builder, opt_level > 0 and not vectorize) as passes:
+        with (
+            llvm.create_pass_builder(machine, options) as builder,
+            _pipeline(builder, opt_level > 0 and not vectorize) as passes,
+        ):
             _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
 
 
