@@ -73,11 +73,13 @@ class Read(NamedTuple):
 
 
 class AttributeWrite(NamedTuple):
-    """An attribute that the traced call has set; `old` is what it was, or `MISSING`."""
+    """An attribute that the traced call has set; `old` is what it was, or `MISSING`. `table` is
+    the dict in which it lies."""
 
     owner: Any
     name: str
     old: Any
+    table: dict[str, Any]
 
 
 MISSING = object()

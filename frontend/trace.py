@@ -61,6 +61,7 @@ class Trace:
         self._origins: dict[Storage, Storage] = {}  # shadow -> concrete
         self._parts: dict[Storage, list[Storage]] = {}  # concrete -> shadows of argument views
         self._numbers: dict[Value, str] = {}
+        self._noted: set[tuple[int, str]] = set()  # attributes that were read or set
         self.concrete: dict[Tensor, Tensor] = {}
         self.released: set[Node] = set()
         self._grads: dict[Tensor, Tensor] = {}  # shadow -> concrete, whose .grad was set
@@ -229,20 +230,26 @@ class Trace:
     # Python state
 
     def record_read(self, kind: str, owner: Any, name: str, value: Any) -> None:
-        """Note Python state that the program depends on."""
+        """Note Python state that the program depends on: what it was when the call began."""
+        if kind == "attribute":
+            if (id(owner), name) in self._noted:
+                return
+            self._noted.add((id(owner), name))
         self.reads.append(Read(kind, owner, name, value, user_location()))
 
-    def record_attribute_write(self, owner: Any, name: str, old: Any) -> None:
-        """Note that an attribute is about to be set; `old` is its value or `MISSING`."""
-        self.attribute_writes.append(AttributeWrite(owner, name, old))
+    def record_attribute_write(self, owner: Any, name: str, table: dict[str, Any]) -> None:
+        """Note that an attribute, which lies in `table`, is about to be set or deleted."""
+        self._noted.add((id(owner), name))
+        old = table.get(name, MISSING)
+        self.attribute_writes.append(AttributeWrite(owner, name, old, table))
 
     def undo_attribute_writes(self) -> None:
         """Put back every attribute that the trace has set, last first."""
-        for owner, name, old in reversed(self.attribute_writes):
-            if old is MISSING:
-                object.__delattr__(owner, name)
+        for write in reversed(self.attribute_writes):
+            if write.old is MISSING:
+                write.table.pop(write.name, None)
             else:
-                object.__setattr__(owner, name, old)
+                write.table[write.name] = write.old
         self.attribute_writes.clear()
 
     # Sizes

@@ -9,7 +9,7 @@ from ...ir.graph import Location
 from ..epoch import epoch
 from ..storage import Storage
 from ..tensor import Tensor
-from ..trace import Trace
+from ..trace import MISSING, Read, Trace
 from .snapshot import told
 
 # Finds a tensor among the arguments of a call; a captured one is itself.
@@ -35,6 +35,18 @@ class _Slot:
         self.value = value
         self.number = number
         self.is_alone = is_alone
+
+
+def read_again(read: Read) -> Any:
+    """What a `Read` of an attribute gives now."""
+    return getattr(read.owner, read.name, MISSING)
+
+
+def is_followed(read: Read) -> bool:
+    """Whether an attribute holds a tensor without a gradient, of which another one will do."""
+    value = read.value
+    is_tensor = read.kind == "attribute" and isinstance(value, Tensor)
+    return is_tensor and value.storage.trace is None and not (value._requires or value.path)
 
 
 class Captures:
@@ -66,6 +78,9 @@ class Captures:
             shared = memory in self._tensors or any(r.value.storage is memory for r in others)
             number = None if memory is None else numbers.get(memory)
             self._slots.append(_Slot(holder(read.owner), read.value, number, not shared))
+        self._attributes: list[tuple[Read, Tensor]] = [
+            (read, read.value) for read in trace.reads if is_followed(read)
+        ]
         self._epoch = epoch.count
 
     def follow(self, leaves: Sequence[Any]) -> str | None:
@@ -76,6 +91,13 @@ class Captures:
                 return told(f".grad of a tensor {owner.type}", slot.value, owner._grad)
         if epoch.count == self._epoch:
             return None
+        for number, (read, held) in enumerate(self._attributes):
+            now = read_again(read)
+            if now is held:
+                continue
+            if not self._follow_attribute(held, now):
+                return told(f"{type(read.owner).__name__}.{read.name}", held, now)
+            self._attributes[number] = (read, now)
         for storage in list(self._tensors):
             moved = [t for t, path, type in self._tensors[storage] if t.storage is not storage]
             changed = [t for t, path, type in self._tensors[storage] if t.type is not type]
@@ -95,6 +117,18 @@ class Captures:
         if slot.number is not None and not self._replace(old.storage, now.storage):
             return False
         slot.value = now
+        return True
+
+    def _follow_attribute(self, old: Tensor, now: Any) -> bool:
+        if type(now) is not type(old) or now.type is not old.type:
+            return False
+        if now._requires or now._tracked or now.path:
+            return False
+        others = [t for t, _, _ in self._tensors.get(old.storage, ()) if t is not old]
+        if others or now.storage in self._tensors or not self._replace(old.storage, now.storage):
+            return False
+        self._tensors.pop(old.storage, None)
+        self._tensors[now.storage] = [(now, now.path, now.type)]
         return True
 
     def _follow_memory(self, storage: Storage, new: Storage) -> bool:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from ...ir.dims import Dim
 from ...ir.graph import Value
 from ..apply import value_of
+from ..errors import TraceError
 from ..storage import Storage
 from ..symint import SymInt
 from ..tensor import Tensor, here, make, make_view
 from ..trace import Trace
 from ..views import Path
-from .captures import Holder
+from .captures import Holder, is_followed
 from .checks import checks_of
 from .gradient import gradient_of
 
@@ -42,10 +43,17 @@ class GradOf(NamedTuple):
     holder: Leaf | Same
 
 
+class AttributeOf(NamedTuple):
+    """A tensor that an attribute held when the call began."""
+
+    owner: Any
+    name: str
+
+
 class ViewOf(NamedTuple):
     """A view of what `base` describes, with its history or without."""
 
-    base: Fresh | Leaf | Same | GradOf
+    base: Fresh | Leaf | Same | GradOf | AttributeOf
     steps: Path
     is_detached: bool
 
@@ -61,7 +69,7 @@ class Size(NamedTuple):
     expr: Dim
 
 
-Spec = Fresh | Leaf | Same | GradOf | ViewOf | Size
+Spec = Fresh | Leaf | Same | GradOf | AttributeOf | ViewOf | Size
 
 
 class Outcome:
@@ -88,6 +96,9 @@ class Outcome:
         self._had_grads = {
             r.value: r.owner for r in trace.reads if r.kind == "grad" and r.value is not None
         }
+        self._attributes = {
+            r.value: AttributeOf(r.owner, r.name) for r in trace.reads if is_followed(r)
+        }
         self.written_leaves: list[int] = []
         for number, capture in enumerate(trace.captures.values()):
             if capture.is_written:
@@ -106,9 +117,9 @@ class Outcome:
             for tensor, grad in trace.grad_writes()
         ]
         self.attributes = [
-            (w.owner, w.name, self.spec(getattr(w.owner, w.name)))
-            for w in {(id(w.owner), w.name): w for w in trace.attribute_writes}.values()
-            if hasattr(w.owner, w.name)
+            (w.table, w.name, self.spec(_storable(w.table[w.name])))
+            for w in {(id(w.table), w.name): w for w in trace.attribute_writes}.values()
+            if w.name in w.table
         ]
         self.checks = checks_of(trace)
         fresh = self.yields[len(self.donated) :]
@@ -142,7 +153,7 @@ class Outcome:
         if not isinstance(value, Tensor):
             return Same(value)
         shadow = here(value)
-        found: Leaf | Same | GradOf | Fresh | None = self._concrete(shadow)
+        found: Leaf | Same | GradOf | AttributeOf | Fresh | None = self._concrete(shadow)
         if found is not None:
             return found
         base = self._base(shadow)
@@ -164,13 +175,15 @@ class Outcome:
             return max(near, key=lambda t: (_is_view(shadow, t), len(t.path)))
         return self._roots.get(shadow.storage)
 
-    def _concrete(self, shadow: Tensor) -> Leaf | Same | GradOf | None:
+    def _concrete(self, shadow: Tensor) -> Leaf | Same | GradOf | AttributeOf | None:
         position = self.positions.get(id(shadow))
         if position is not None:
             return None if shadow._weak else Leaf(position)
         concrete = self.trace.concrete.get(shadow)
         if concrete in self._had_grads:
             return GradOf(self.holder(self._had_grads[concrete]))
+        if concrete in self._attributes:
+            return self._attributes[concrete]
         return None if concrete is None else Same(concrete)
 
     def _make_fresh(self, shadow: Tensor) -> Fresh:
@@ -180,6 +193,20 @@ class Outcome:
             self._kept.append(shadow)
             self.yields.append(value_of(shadow))
         return found
+
+
+def _storable(value: Any) -> Any:
+    """What an attribute may hold after the call.
+
+    Raises:
+        TraceError: a leaf that requires grad was made while the function was recorded.
+    """
+    if isinstance(value, Tensor) and value._requires and value.storage.trace is not None:
+        raise TraceError(
+            f"an attribute would hold a parameter {value.type} that a compiled function makes",
+            hint="make it before the first compiled call, in the constructor",
+        )
+    return value
 
 
 def _is_view(tensor: Tensor, base: Tensor) -> bool:

@@ -11,12 +11,14 @@ import optree
 from ...ir import dims
 from ...ir.dims import Dim, Expr
 from ...ir.graph import Graph, Location
+from ..epoch import epoch
 from ..errors import ArgumentError
 from ..storage import Storage
 from ..tensor import Tensor, of_array
+from ..trace import MISSING
 from .captures import Captures
 from .gradient import Gradient, Memory
-from .outcome import Fresh, GradOf, Leaf, Outcome, Same, Size, Spec, ViewOf
+from .outcome import AttributeOf, Fresh, GradOf, Leaf, Outcome, Same, Size, Spec, ViewOf
 from .reads import Guards
 
 if TYPE_CHECKING:
@@ -247,8 +249,11 @@ class Program:
         ]
         for tensor, grad in grads:
             tensor._grad = grad
-        for owner, name, spec in self._attributes:
-            object.__setattr__(owner, name, self._make(spec, leaves, fresh, sizes))
+        made = [self._make(spec, leaves, fresh, sizes) for _, _, spec in self._attributes]
+        for (table, name, _), value in zip(self._attributes, made, strict=True):
+            if table.get(name, MISSING) is not value:
+                table[name] = value
+                epoch.count += 1
 
     def _make(
         self, spec: Spec, leaves: Sequence[Any], fresh: list[Tensor], sizes: tuple[int, ...]
@@ -261,6 +266,8 @@ class Program:
             return spec.value
         if type(spec) is GradOf:
             return self._make(spec.holder, leaves, fresh, sizes)._grad
+        if type(spec) is AttributeOf:
+            return getattr(spec.owner, spec.name)
         if type(spec) is ViewOf:
             return spec.of(self._make(spec.base, leaves, fresh, sizes), self._named(sizes))
         assert type(spec) is Size

@@ -19,6 +19,7 @@ from typing import Any
 from ..epoch import epoch
 from ..errors import TraceError, _known
 from ..trace import MISSING, Read, Trace
+from .captures import is_followed, read_again
 from .snapshot import Snapshot, is_library, is_library_file
 
 # Attributes of modules that hold their parts.
@@ -164,7 +165,7 @@ class Guards:
     """The conditions on Python state under which a program is valid."""
 
     def __init__(self, watch: Watch, trace: Trace, extra: dict[str, Any]) -> None:
-        self._state = [(read, Snapshot(read.value)) for read in trace.reads if read.kind != "grad"]
+        self._state = [(read, Snapshot(read.value)) for read in trace.reads if _is_compared(read)]
         # Writing into what an attribute holds moves no epoch.
         mutable = {
             id(r.value): (f"{type(r.owner).__name__}.{r.name}", r.value, seen)
@@ -203,14 +204,14 @@ class Guards:
         return None
 
 
+def _is_compared(read: Read) -> bool:
+    """Whether this is the place that looks after it; `Captures` does after the others."""
+    return read.kind != "grad" and not is_followed(read)
+
+
 def _is_told(read: Read) -> bool:
     """Whether every change in what an attribute holds moves the epoch."""
     return read.name in _TABLES or is_library(type(read.owner))  # type: ignore[arg-type]
-
-
-def read_again(read: Read) -> Any:
-    """What a `Read` of an attribute gives now."""
-    return getattr(read.owner, read.name, MISSING)
 
 
 def check_no_hidden_writes(watch: Watch, trace: Trace) -> None:

@@ -13,33 +13,12 @@ from ..context import ambient
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
-from ..trace import MISSING
 from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from .module import Module
 
 _TABLES = ("_parameters", "_buffers", "_modules")
-
-
-class _Entry:
-    """A key of a dict as an attribute, so that a trace can put it back."""
-
-    def __init__(self, table: dict[str, Any], name: str) -> None:
-        self._table = table
-        self._name = name
-
-    @property
-    def value(self) -> Any:
-        return self._table[self._name]
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        self._table[self._name] = value
-
-    @value.deleter
-    def value(self) -> None:
-        del self._table[self._name]
 
 
 class Handle:
@@ -94,15 +73,15 @@ class Attributes:
     def __setattr__(self, name: str, value: Any) -> None:
         table = self._table_for(name, value)
         if table is None:
-            _note_attribute(self, name)
+            _note(self, self.__dict__, name)
             object.__setattr__(self, name, value)
             return
         for other in (self.__dict__, *(self.__dict__[t] for t in _TABLES)):
             if other is not table and name in other:
-                _drop(other, name)
+                _drop(self, other, name)
         if isinstance(value, Buffer) and not value.persistent:
             self.__dict__["_not_saved"].add(name)
-        _put(table, name, value)
+        _put(self, table, name, value)
 
     def _table_for(self, name: str, value: Any) -> dict[str, Any] | None:
         """Where an attribute of this value belongs; None for an ordinary one.
@@ -135,10 +114,10 @@ class Attributes:
     def __delattr__(self, name: str) -> None:
         for key in _TABLES:
             if name in self.__dict__[key]:
-                _drop(self.__dict__[key], name)
+                _drop(self, self.__dict__[key], name)
                 self.__dict__["_not_saved"].discard(name)
                 return
-        _note_attribute(self, name)
+        _note(self, self.__dict__, name)
         object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
@@ -152,7 +131,7 @@ class Attributes:
         self._check_name(name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise DTypeError(f"parameter {name!r} is a {type(param).__name__}, not a Parameter")
-        _put(self._parameters, name, param)
+        _put(self, self._parameters, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is state but no parameter; not saved unless `persistent`."""
@@ -163,14 +142,14 @@ class Attributes:
             self._not_saved.discard(name)
         else:
             self._not_saved.add(name)
-        _put(self._buffers, name, tensor)
+        _put(self, self._buffers, name, tensor)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Add a submodule."""
         self._check_name(name, "_modules")
         if module is not None and not isinstance(module, Attributes):
             raise DTypeError(f"{name!r} is a {type(module).__name__}, not a Module")
-        _put(self._modules, name, module)
+        _put(self, self._modules, name, module)
 
     add_module = register_module
 
@@ -191,28 +170,20 @@ class Attributes:
         return _hooked(self._forward_pre_hooks, hook)
 
 
-def _note_attribute(owner: Any, name: str) -> None:
-    """Before an ordinary attribute is set or deleted."""
+def _note(owner: Any, table: dict[str, Any], name: str) -> None:
+    """Before an attribute, which lies in `table`, is set or deleted."""
     epoch.count += 1
     if ambient.trace is not None:
-        old = object.__getattribute__(owner, "__dict__").get(name, MISSING)
-        ambient.trace.record_attribute_write(owner, name, old)
+        ambient.trace.record_attribute_write(owner, name, table)
 
 
-def _note_entry(table: dict[str, Any], name: str) -> None:
-    epoch.count += 1
-    if ambient.trace is not None:
-        old = table.get(name, MISSING)
-        ambient.trace.record_attribute_write(_Entry(table, name), "value", old)
-
-
-def _put(table: dict[str, Any], name: str, value: Any) -> None:
-    _note_entry(table, name)
+def _put(owner: Any, table: dict[str, Any], name: str, value: Any) -> None:
+    _note(owner, table, name)
     table[name] = value
 
 
-def _drop(table: dict[str, Any], name: str) -> None:
-    _note_entry(table, name)
+def _drop(owner: Any, table: dict[str, Any], name: str) -> None:
+    _note(owner, table, name)
     del table[name]
 
 

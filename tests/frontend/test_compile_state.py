@@ -451,3 +451,56 @@ def test_what_a_default_holds_is_guarded() -> None:
 
     with pytest.raises(sley.TraceError, match="the default of calls changed"):
         counted(sley.ones(2))
+
+
+class Average(nn.Module):
+    """Replaces its buffer at each call, and an attribute that is none at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("average", sley.zeros(3))
+        self.last: sley.Tensor | None = None
+
+    def forward(self, x: sley.Tensor) -> sley.Tensor:
+        self.average = self.average * 0.5 + x * 0.5
+        self.last = x * 1.0 if self.last is None else self.last + x
+        return self.average + self.last
+
+
+def test_state_that_is_replaced_is_read_anew() -> None:
+    eager, traced = Average(), Average()
+    compiled = sley.compile(lambda x: traced(x))
+    for turn in range(6):
+        x = sley.full((3,), float(turn + 1))
+        assert compiled(x).numpy().tolist() == eager(x).numpy().tolist()
+        for module in (eager, traced):
+            assert set(dict(module.named_buffers())) == {"average"}
+        assert traced.average.numpy().tolist() == eager.average.numpy().tolist()
+        if turn == 3:
+            for module in (eager, traced):
+                module.average = sley.ones(3)
+                module.last = sley.zeros(3)
+    assert len(compiled.programs) == 2, "without and with a tensor from before"
+    kept = traced.average
+    compiled(sley.ones(3))
+    assert kept is not traced.average and kept.numpy().tolist() == eager.average.numpy().tolist()
+
+
+def test_a_parameter_made_in_a_trace_is_an_error() -> None:
+    class Lazy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w: nn.Parameter | None = None
+
+        def forward(self, x: sley.Tensor) -> sley.Tensor:
+            if self.w is None:
+                self.w = nn.Parameter(sley.ones(3))
+            return x * self.w
+
+    model = Lazy()
+    compiled = sley.compile(lambda x: model(x))
+    with pytest.raises(sley.TraceError, match="constructor"):
+        compiled(sley.ones(3))
+    assert model.w is None and not list(model.parameters())
+    model(sley.ones(3))
+    assert compiled(sley.ones(3)).detach().numpy().tolist() == [1, 1, 1]

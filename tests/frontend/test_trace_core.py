@@ -19,7 +19,7 @@ from sley.frontend.random_state import (
 )
 from sley.frontend.symint import SymInt
 from sley.frontend.tensor import of_array
-from sley.frontend.trace import MISSING, Trace
+from sley.frontend.trace import Trace
 from sley.frontend.viewing import expand_view, permute_view, reshape_view
 from sley.ir.dims import symbol
 from sley.ir.dtypes import f32, i64
@@ -404,11 +404,11 @@ def test_attribute_writes_are_undone():
     thing = Thing()
     thing.a = 1
     trace = Trace()
-    trace.record_attribute_write(thing, "a", thing.a)
+    trace.record_attribute_write(thing, "a", vars(thing))
     thing.a = 2
-    trace.record_attribute_write(thing, "b", MISSING)
+    trace.record_attribute_write(thing, "b", vars(thing))
     thing.b = 3
-    trace.record_attribute_write(thing, "a", thing.a)
+    trace.record_attribute_write(thing, "a", vars(thing))
     thing.a = 4
     trace.undo_attribute_writes()
     assert vars(thing) == {"a": 1} and trace.attribute_writes == []
