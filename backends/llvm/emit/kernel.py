@@ -14,6 +14,8 @@ from .indices import Indices, splat
 from .memory import AliasScopes, Memory, scratch_layout
 from .writer import Writer, literal, llvm_type, shaped
 
+UNROLLED = 9  # turns of a loop that LLVM may write out; longer ones have vectors enough in a turn
+
 
 def kernel_symbols(graph: Graph) -> tuple[str, ...]:
     """The size symbols of a kernel, in the order in which its function takes their values: that of
@@ -239,7 +241,8 @@ class _Function:
             # A test for equality stays as it is; another one would keep the variable alive.
             test = "icmp ne" if (hi - lo) % step == 0 else "icmp slt"
             more = w.binary(test, "i64", None, turned, high)
-            tag = self._rolled() if node.attrs.get("unroll") == 1 else ""
+            short = isinstance(hi - lo, int) and hi - lo <= UNROLLED * step
+            tag = "" if short and node.attrs.get("unroll") != 1 else self._rolled()
             w.line(f"br i1 {more}, label %{label}, label %{after}{tag}")
         last = w.label
         types = [_full_type(v) for v in body.params]

@@ -8,8 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....ir.dims import Atom, Compound, Dim, Slot, Var, add_all, of_atom, product, substitute
-from ....ir.dims import terms_of as terms
+from ....ir.dims import (
+    Atom,
+    Compound,
+    Dim,
+    Slot,
+    Var,
+    add_all,
+    of_atom,
+    product,
+    substitute,
+    terms_of,
+)
 from ....ir.graph import Value
 from ....ir.literal import Literal
 from .emitter import Emitter
@@ -24,7 +34,7 @@ def lane_pattern(offset: Dim, iota: Value, lanes: int) -> tuple[Dim, Pattern] | 
     not known."""
     uniform: list[Dim] = []
     varying: list[Dim] = []
-    for monomial, c in terms(offset):
+    for monomial, c in terms_of(offset):
         term = product([c, *(of_atom(a) for a in monomial)])
         variables = {v for atom in monomial for v in _variables(atom)}
         if not any(v.type.shape for v in variables):
@@ -42,7 +52,7 @@ def _variables(atom: Atom) -> set[Value]:
     if not isinstance(atom, Compound):
         return set()
     return {
-        v for side in (atom.left, atom.right) for m, _ in terms(side) for a in m
+        v for side in (atom.left, atom.right) for m, _ in terms_of(side) for a in m
         for v in _variables(a)
     }  # fmt: skip
 
@@ -50,7 +60,7 @@ def _variables(atom: Atom) -> set[Value]:
 def _has_symbol(atom: Atom) -> bool:
     if isinstance(atom, Compound):
         sides = (atom.left, atom.right)
-        return any(_has_symbol(a) for side in sides for m, _ in terms(side) for a in m)
+        return any(_has_symbol(a) for side in sides for m, _ in terms_of(side) for a in m)
     return not isinstance(atom, Var)
 
 
@@ -61,12 +71,13 @@ def _over_slot(dim: Dim) -> Dim:
 
 @functools.lru_cache(maxsize=4096)
 def _distances(dim: Dim, lanes: int) -> Pattern:
-    found = []
-    for lane in range(lanes):
-        value = substitute(dim, lambda a, lane=lane: lane if isinstance(a, Slot) else of_atom(a))
-        assert isinstance(value, int)
-        found.append(value)
-    return tuple(found)
+    return tuple(_at(dim, lane) for lane in range(lanes))
+
+
+def _at(dim: Dim, lane: int) -> int:
+    value = substitute(dim, lambda a: lane if isinstance(a, Slot) else of_atom(a))
+    assert isinstance(value, int), f"{value} has another variable than the lane"
+    return value
 
 
 def _split(pattern: Pattern, native: int) -> list[Pattern]:
@@ -90,7 +101,8 @@ def is_close(pattern: Pattern, native: int, distinct: bool) -> bool:
     no two lanes are one element."""
     if len(pattern) < 2 or native < 2 or (distinct and len(set(pattern)) < len(pattern)):
         return False
-    return all(len(_starts(part, native)[1]) <= PIECES for part in _split(pattern, native))
+    pieces = [len(_starts(part, native)[1]) for part in _split(pattern, native)]
+    return 2 * max(pieces) <= min(2 * PIECES, native)
 
 
 def read(
@@ -121,18 +133,14 @@ def write(
     if guard is None:
         true = emitter.emit("constant", value=Literal(np.bool_(True)))
         guard = emitter.widen(true, len(pattern))
-    written: set[int] = set()
     for number, part in enumerate(_split(pattern, native)):
         width, starts = _starts(part, native)
+        lane_of = {o: number * native + lane for lane, o in enumerate(part)}
         for start in starts:
-            lanes = tuple(o for o in part if start <= o < start + width and o not in written)
-            mask = _placed(emitter, guard, number * native, part, start, width)
-            lane_of = {o: number * native + lane for lane, o in enumerate(part)}
             picked = tuple(lane_of.get(start + p, 0) for p in range(width))
             placed = emitter.emit("shuffle", value, value, lanes=picked)
-            if lanes:
-                emitter.access("store", (buffer, placed), base + start, lanes=width, guard=mask)
-            written.update(lanes)
+            mask = _placed(emitter, guard, number * native, part, start, width)
+            emitter.access("store", (buffer, placed), base + start, lanes=width, guard=mask)
 
 
 def _placed(

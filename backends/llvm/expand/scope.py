@@ -20,6 +20,7 @@ from ....ir.target import Target
 from . import patterns
 from .emitter import Emitter
 
+NARROWEST = 4  # bytes of an element that LLVM stores rightly under a mask of one lane
 REVERSIBLE = -1  # the stride of an access that is contiguous backwards
 
 
@@ -239,7 +240,7 @@ class Expander(Emitter):
         assert vector is not None
         value = self.widen(value, vector.lanes)
         known = None
-        if guard is None and self.target.masks:
+        if guard is None and self.target.masks and value.type.dtype.itemsize >= NARROWEST:
             known = self._pattern(buffer, offset, vector, distinct=True)
         guard = self._masked(guard, vector)
         if not buffer.type.shape:
