@@ -14,7 +14,7 @@ from .indices import Indices, splat
 from .memory import AliasScopes, Memory, scratch_layout
 from .writer import Writer, literal, llvm_type, shaped
 
-UNROLLED = 9  # turns of a loop that LLVM may write out; longer ones have vectors enough in a turn
+UNROLLED = 16  # turns of a loop that LLVM may write out; longer ones have vectors enough in a turn
 
 
 def kernel_symbols(graph: Graph) -> tuple[str, ...]:
