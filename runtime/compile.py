@@ -225,7 +225,8 @@ def _object(text: str, target: Target, opt_level: int = 2) -> bytes:
     folder = config().cache_dir
     if folder is None:
         return make()
-    parts = (text, target.cpu, target.features, target.triple, opt_level, llvmlite.__version__)
+    made_by = (opt_level, native.PASSES, llvmlite.__version__)
+    parts = (text, target.cpu, target.features, target.triple, *made_by)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
     return _disk(folder / "objects").fetch(key, make)
 

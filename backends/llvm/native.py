@@ -242,7 +242,7 @@ def _optimized(
 
 # Kernels come with their loops in final form, what is invariant outside of them and nothing
 # computed twice: LLVM's own pipeline would spend most of its time on finding nothing.
-_PASSES = (
+PASSES = (
     "always_inliner",
     "simplify_cfg",
     "instruction_combine",
@@ -270,7 +270,7 @@ def _pipeline(builder: llvm.PassBuilder, short: bool) -> llvm.ModulePassManager:
     if not short:
         return builder.getModulePassManager()
     passes = llvm.create_new_module_pass_manager()
-    for name in _PASSES:
+    for name in PASSES:
         getattr(passes, f"add_{name}_pass")()
     return passes
 
