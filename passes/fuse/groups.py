@@ -19,6 +19,9 @@ from ...ir.ops.reduction import kept_axes
 Index = tuple[Dim, ...]
 
 
+THROUGH = (Kind.VIEW, Kind.SOURCE)  # kernels compute these wherever they are read
+
+
 class Form(StrEnum):
     """The kind of kernel that a group becomes."""
 
@@ -114,6 +117,9 @@ def leaves(value: Value, index: Index | None) -> Iterator[tuple[Value, Index | N
 
     The index is None where it depends on data.
     """
+    if value.node is None or value.node.op.kind not in THROUGH:  # most are
+        yield value, index
+        return
     pending: list[tuple[Value, Index | None]] = [(value, index)]
     while pending:
         value, index = pending.pop()

@@ -11,11 +11,10 @@ from ...ir.dims import Dim, Var, atoms, of_atom
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .cost import ROW_VALUE
-from .groups import Form, Group, Index, leaves, reads
+from .groups import THROUGH, Form, Group, Index, leaves, reads
 from .writer import Writer
 
 Axes = tuple[int, ...]
-THROUGH = (Kind.VIEW, Kind.SOURCE)  # kernels compute these wherever they are read
 
 
 def computed_rows(group: Group) -> dict[Value, Axes]:
