@@ -82,10 +82,6 @@ class UnsupportedError(SleyError, NotImplementedError):
     """A thing that PyTorch or numpy can do and sley cannot (yet)."""
 
 
-class GuardError(SleyError, RuntimeError):
-    """Python state that was read and then changed inside one traced call."""
-
-
 class Retrace(BaseException):
     """Ends a trace that must be taken again under other assumptions; the compile driver alone
     catches it (hence no `Exception`: user code must not).

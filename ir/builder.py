@@ -18,7 +18,6 @@ from .literal import Literal, array_type
 from .ops.base import OPS, Kind, Op, TypeRuleError, pop_builder, push_builder
 from .types import TensorType
 
-Emitted = Value | tuple[Value, ...]
 FOLD_LIMIT = 64  # elements of a constant that folding may make
 
 

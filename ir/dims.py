@@ -6,7 +6,8 @@ variables of a kernel, operand slots of a node, and `a // b`, `min(a, b)`, `max(
 expressions. `a % b` is written `a - b*(a//b)`; thereby a reshape that splits an axis and a
 flattening that joins it again cancel by arithmetic alone.
 
-An expression that is constant is an `int`: `Dim = int | Expr`.
+An expression that is constant is an `int`: `Dim = int | Expr`. Arithmetic and bounds stand in one
+file, long as it is, since each needs the other: a quotient vanishes by bounds, bounds divide.
 """
 
 from __future__ import annotations

@@ -160,7 +160,8 @@ def test_casts_agree_with_numpy(source, cpu):
         keep = np.full(331, True)
         if source.is_float and target.kind == "uint":
             keep = x.astype(np.float64) >= 0
-        (expected,) = op["cast"].evaluate([x], {"dtype": target})
+        with np.errstate(over="ignore"):
+            (expected,) = op["cast"].evaluate([x], {"dtype": target})
         np.testing.assert_array_equal(plain(out)[keep], plain(expected)[keep], target.name)
 
 

@@ -138,6 +138,7 @@ def test_arguments_are_any_nesting() -> None:
     assert len(function.programs) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.* was compiled")
 def test_a_number_that_reaches_a_shape_is_part_of_the_signature() -> None:
     @compile
     def rows(x: Tensor, n: int, factor: float) -> Tensor:
@@ -150,6 +151,7 @@ def test_a_number_that_reaches_a_shape_is_part_of_the_signature() -> None:
     assert len(rows.programs) == 4
 
 
+@pytest.mark.filterwarnings("ignore:.* was compiled")
 def test_globals_and_closures_are_never_stale() -> None:
     factor = 2.0
     rates = [1.0, 2.0]

