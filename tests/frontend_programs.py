@@ -33,6 +33,16 @@ WRITES = (
 )  # fmt: skip
 
 
+WINDOWS = (
+    ("F.conv1d({}.unsqueeze(1), b.reshape(1, 1, 3), padding=1).squeeze(1) * 0.5", 0),
+    ("F.conv1d({}.unsqueeze(1), w[:, :2].reshape(3, 1, 2)).sum(1) * 0.3", 1),
+    ("F.conv1d({}.unsqueeze(1), b.reshape(1, 1, 3), dilation=2, padding=2).squeeze(1)", 0),
+    ("F.avg_pool1d({}.unsqueeze(1), 2, stride=1).squeeze(1)", 1),
+    ("F.max_pool1d({}.unsqueeze(1), 2, stride=1).squeeze(1)", 1),
+    ("({}.double() * 0.7).sin().float()", 0),
+)
+
+
 @dataclass(frozen=True)
 class Known:
     """A float tensor that a statement may use."""
@@ -46,6 +56,7 @@ class Writer:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
+        self.windows = random.Random(-1 - seed)  # of its own: the other statements stay
         self.known = [Known(n, s) for n, s in PARAMETERS.items()]
         self.lines: list[str] = []
         self.made = 0
@@ -58,6 +69,7 @@ class Writer:
         ]  # fmt: skip
         while len(self.lines) < statements:
             self.rng.choice(kinds)()
+        self.window()
         self.finish()
         body = "\n".join(f"    {line}" for line in self.lines)
         return f"def program(x, y, k):\n{body}\n"
@@ -175,6 +187,13 @@ class Writer:
             copy = self.add(f"{a.name} * 0.7", a.shape)
             self.lines.append(f"for i in range({self.rng.randint(2, 3)}):")
             self.lines.append(f"    {copy.name} = ({copy.name} + i * 0.1).tanh() + {a.name}")
+
+    def window(self) -> None:
+        """A convolution, pooling, or a detour through another dtype, of a late value's rows."""
+        found = [v for v in self.known if len(v.shape) == 2 and v.shape[1] != N and v.shape[1] >= 3]
+        a = self.windows.choice(found[-4:])
+        text, less = self.windows.choice(WINDOWS)
+        self.add(text.replace("{}", a.name), (a.shape[0], a.shape[1] - less))
 
     def buffer(self) -> None:
         a = self.pick(lambda v: v.shape == (N, 3))
