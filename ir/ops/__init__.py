@@ -8,6 +8,7 @@ from . import (
     kernel,
     loop,
     reduction,
+    sorting,
     source,
     view,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "kernel",
     "loop",
     "reduction",
+    "sorting",
     "source",
     "view",
 ]

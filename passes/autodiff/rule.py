@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...ir.dims import Dim
-from ...ir.dtypes import DType
+from ...ir.dims import Dim, product
+from ...ir.dtypes import DType, i64
 from ...ir.graph import Node, Value, full
 from ...ir.ops.elementwise import CAST
+from ...ir.ops.indexed import SCATTER
 from ...ir.ops.reduction import kept_axes
-from ...ir.ops.source import SIZE
+from ...ir.ops.source import IOTA, SIZE
 from ...ir.ops.view import BROADCAST, RESHAPE, TRANSPOSE
 from ...ir.types import TensorType, tensor_type
 
@@ -67,3 +68,17 @@ def size_value(dim: Dim, dtype: DType, shape: Sequence[Dim]) -> Value:
     scalar = SIZE(expr=dim)
     scalar = scalar if scalar.type.dtype is dtype else CAST(scalar, dtype=dtype)
     return BROADCAST(scalar, shape=tuple(shape), dims=()) if shape else scalar
+
+
+def scattered_along(g: Value, places: Value, axis: int) -> Value:
+    """Each element of `g` added to the place along `axis` that `places`, of its shape, names."""
+    shape = g.type.shape
+    order = (*(a for a in range(g.type.ndim) if a != axis), axis)
+    moved = tuple(shape[a] for a in order)
+    rows, length = product(moved[:-1]), shape[axis]
+    matrix = (rows, length)
+    row = IOTA(shape=matrix, axis=0, dtype=i64) * size_value(length, i64, matrix)
+    target = reshaped(row + reshaped(transposed(places, order), matrix), (rows * length,))
+    flat = reshaped(transposed(g, order), (rows * length,))
+    summed = SCATTER(zeros(flat.type), target, flat, axis=0, combine="add")
+    return transposed(reshaped(summed, moved), inverse(order))

@@ -9,7 +9,6 @@ from ...ir.dims import product
 from ...ir.dtypes import f32, i32, i64
 from ...ir.graph import Node, Value, full
 from ...ir.ops import elementwise as ew
-from ...ir.ops.indexed import SCATTER
 from ...ir.ops.reduction import (
     CUMMAX,
     CUMPROD,
@@ -29,6 +28,7 @@ from .rule import (
     Rule,
     inverse,
     reshaped,
+    scattered_along,
     size_value,
     sole,
     spread,
@@ -143,15 +143,7 @@ def _cummax(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
         ew.WHERE(sets_it, place, full(place.type, lowest(i64))), axis=axis, reverse=reverse
     )
     source = -source if reverse else source
-    order = (*(a for a in range(x.type.ndim) if a != axis), axis)
-    moved = tuple(shape[a] for a in order)
-    rows, length = product(moved[:-1]), shape[axis]
-    matrix = (rows, length)
-    row = IOTA(shape=matrix, axis=0, dtype=i64) * size_value(length, i64, matrix)
-    target = reshaped(row + reshaped(transposed(source, order), matrix), (rows * length,))
-    flat = reshaped(transposed(g, order), (rows * length,))
-    summed = SCATTER(zeros(flat.type), target, flat, axis=0, combine="add")
-    return (transposed(reshaped(summed, moved), inverse(order)),)
+    return (scattered_along(g, source, axis),)
 
 
 REDUCTION: dict[str, Rule | NotDifferentiable] = {

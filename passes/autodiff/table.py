@@ -7,6 +7,7 @@ from .rules_contraction import CONTRACTION
 from .rules_elementwise import ELEMENTWISE
 from .rules_indexed import INDEXED
 from .rules_reduction import REDUCTION
+from .rules_sorting import SORTING
 from .rules_view import VIEW
 
 _INDEX = NotDifferentiable("its result is an index")
@@ -18,6 +19,7 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     **REDUCTION,
     **CONTRACTION,
     **INDEXED,
+    **SORTING,
     "argmax": _INDEX,
     "argmin": _INDEX,
     "constant": _SOURCE,
