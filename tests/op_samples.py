@@ -6,7 +6,7 @@ from ties, kinks and domain edges, which have tests of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from sley.ir import dtypes
 from sley.ir.dtypes import by_name
+from sley.ir.graph import Value
 from sley.ir.literal import Literal
 from sley.ir.ops.base import OPS, Kind
 
@@ -57,6 +58,11 @@ class Sample:
         """The operands, the same for every run with this seed."""
         rng = np.random.default_rng([seed, *map(ord, self.op + self.label)])
         return [operand.array(rng, dtype) for operand in self.operands]
+
+    def emit(self, values: Sequence[Value]) -> list[Value]:
+        """The results of the op for these operands, by the active builder."""
+        results = OPS[self.op](*values, **self.attrs)
+        return list(results) if isinstance(results, tuple) else [results]
 
     def __str__(self) -> str:
         return f"{self.op}-{self.label}" if self.label else self.op
@@ -347,6 +353,23 @@ def _indexed() -> dict[str, list[Sample]]:
     }  # fmt: skip
 
 
+def _sorting() -> dict[str, list[Sample]]:
+    up, down = ({"axis": 1, "descending": descending} for descending in (False, True))
+    ties = given([[1.0, np.nan, -0.0, 0.0], [np.inf, 1, 1, -np.inf]])
+    return {
+        "sort": [
+            Sample("sort", (distinct(3, 5),), up),
+            Sample("sort", (distinct(2, 4, 3),), down, label="down"),
+            Sample("sort", (ties,), up, label="ties", smooth=False),
+            Sample("sort", (ties,), down, label="ties-down", smooth=False),
+            Sample("sort", (flags(3, 9),), down, label="bool", dtypes=("bool",), smooth=False),
+            Sample("sort", (integers(3, 9),), down, label="int", dtypes=INTS, smooth=False),
+            Sample("sort", (integers(3, 9, low=0),), up, label="uint", dtypes=UINTS,
+                   smooth=False),
+        ],
+    }  # fmt: skip
+
+
 def _sources() -> dict[str, list[Sample]]:
     value = Literal(np.array([[1.5, -0.0], [np.inf, 3.0]], np.float32))
     words = (integers(low=-(2**62), high=2**62, dtype="i64"), integers(low=0, high=9, dtype="i64"))
@@ -376,6 +399,7 @@ SAMPLES: dict[str, list[Sample]] = {
     **_reductions(),
     **_contractions(),
     **_indexed(),
+    **_sorting(),
     **_sources(),
 }
 ALL_SAMPLES = [sample for samples in SAMPLES.values() for sample in samples]

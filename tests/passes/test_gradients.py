@@ -47,7 +47,7 @@ class Case:
         """Of <op(operands), weights> along each direction, from (*operands, weights, *along)."""
         count = len(self.operands)
         operands, weights, along = values[:count], values[count], values[count + 1 :]
-        result = OPS[self.sample.op](*operands, **self.sample.attrs)
+        result = self.sample.emit(operands)[0]
         gradients = backward([result], [weights], self.float_values(operands))
         pairs = zip(gradients, along, strict=True)
         assert None not in gradients, "a float operand without a gradient"
@@ -99,7 +99,7 @@ def test_narrow_floats_give_narrow_gradients(sample: Sample, dtype: str) -> None
     rounded = [a.astype(np.float64) if a.dtype == numpy_dtype else a for a in narrow]
 
     def gradients(values: Sequence[Value]) -> list[Value]:
-        result = OPS[sample.op](*values, **sample.attrs)
+        result = sample.emit(values)[0]
         found = backward([result], [ones(result)], case.float_values(values))
         return [g for g in found if g is not None]
 
