@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.builder import Concrete, Evaluating
+from ..ir.evaluate import with_regions
 from ..ir.graph import Location, Node, Region, Value
 from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType
@@ -121,7 +122,8 @@ class Tape(Evaluating):
         attrs = attrs or {}
         if op.arity is not None and len(operands) != op.arity:
             raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
-        types = op.infer([v.type for v in operands], attrs)
+        given = {**attrs, "regions": regions} if op.regions else attrs
+        types = op.infer([v.type for v in operands], given)
         arrays = []
         tracked = False
         for value in operands:
@@ -131,7 +133,7 @@ class Tape(Evaluating):
             arrays.append(value.array)
             tracked = tracked or value.tracked
         with np.errstate(all="ignore"):
-            outs = op.evaluate(arrays, attrs)
+            outs = op.evaluate(arrays, with_regions(attrs, regions, {}))
         results = []
         for array, type in zip(outs, types, strict=True):
             results.append(

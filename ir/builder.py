@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .evaluate import with_regions
 from .graph import Graph, Location, Node, Region, Value
 from .literal import Literal, array_type
 from .ops.base import OPS, Kind, Op, TypeRuleError, pop_builder, push_builder
@@ -107,9 +108,10 @@ class Recording(Builder):
 
     @contextmanager
     def region(
-        self, types: Sequence[TensorType], names: Sequence[str | None] = ()
+        self, types: Sequence[TensorType], names: Sequence[str | None] = (), *, closed: bool = False
     ) -> Iterator[OpenRegion]:
-        """Nodes emitted inside the `with` go to a new region with parameters of these types."""
+        """Nodes emitted inside the `with` go to a new region with parameters of these types; a
+        `closed` one (those of control flow) reads no value from outside."""
         names = tuple(names) + (None,) * (len(types) - len(names))
         opened = OpenRegion(tuple(Value(t, name=n) for t, n in zip(types, names, strict=True)))
         outer, self.nodes = self.nodes, []
@@ -190,14 +192,15 @@ class Rewriting(Recording):
 
     @contextmanager
     def region(
-        self, types: Sequence[TensorType], names: Sequence[str | None] = ()
+        self, types: Sequence[TensorType], names: Sequence[str | None] = (), *, closed: bool = False
     ) -> Iterator[OpenRegion]:
-        self._seen.append({})
+        outer = self._seen
+        self._seen = [{}] if closed else [*outer, {}]
         try:
-            with super().region(types, names) as opened:
+            with super().region(types, names, closed=closed) as opened:
                 yield opened
         finally:
-            self._seen.pop()
+            self._seen = outer
 
 
 def fold(node: Node) -> Literal | None:
@@ -253,7 +256,10 @@ class Evaluating(Builder):
         line = self.locate() if self.record and self.locate is not None else None
         node = make_node(op, operands, attrs, regions, line)
         with np.errstate(all="ignore"):
-            arrays = op.evaluate([v.array for v in operands], attrs)  # type: ignore[attr-defined]
+            arrays = op.evaluate(
+                [v.array for v in operands],  # type: ignore[attr-defined]
+                with_regions(attrs, regions, {}),
+            )
         results = []
         for i, (array, symbolic) in enumerate(zip(arrays, node.results, strict=True)):
             result = Concrete(array, symbolic.type)

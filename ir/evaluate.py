@@ -10,7 +10,7 @@ import numpy as np
 from .dims import Dim, Expr, Symbol, atoms, terms_of
 from .dims import evaluate as evaluate_dim
 from .dtypes import of_numpy
-from .graph import Graph, Node, Value
+from .graph import Graph, Node, Region, Value
 
 
 class EvaluationError(ValueError):
@@ -30,14 +30,48 @@ def evaluate(
         EvaluationError: an array does not fit its parameter, or a node cannot be computed.
     """
     bound = bind_sizes(graph.params, arrays, sizes)
-    values: dict[Value, np.ndarray] = dict(zip(graph.params, arrays, strict=True))
     with np.errstate(all="ignore"):
-        for node in graph.nodes:
-            results = evaluate_node(node, [values[v] for v in node.operands], bound)
-            for value, array in zip(node.results, results, strict=True):
-                check_array(value, array, bound, node)
-                values[value] = array
-    return [values[v] for v in graph.yields]
+        return _run(graph, arrays, bound)
+
+
+def _run(
+    region: Region, arrays: Sequence[np.ndarray], sizes: Mapping[str, int]
+) -> list[np.ndarray]:
+    values: dict[Value, np.ndarray] = dict(zip(region.params, arrays, strict=True))
+    for node in region.nodes:
+        results = evaluate_node(node, [values[v] for v in node.operands], sizes)
+        for value, array in zip(node.results, results, strict=True):
+            check_array(value, array, sizes, node)
+            values[value] = array
+    return [values[v] for v in region.yields]
+
+
+class RegionFunction:
+    """A closed region as a function of arrays: what the evaluation of an op with regions calls."""
+
+    def __init__(self, region: Region, sizes: Mapping[str, int]) -> None:
+        self._region = region
+        self._sizes = sizes
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return _run(self._region, arrays, self._sizes)
+
+    def empty_results(self) -> list[np.ndarray]:
+        """An array of unknown contents for each result, to tell its dtype and shape."""
+        found = []
+        for value in self._region.yields:
+            shape = tuple(evaluate_dim(d, self._sizes) for d in value.type.shape)
+            found.append(np.broadcast_to(np.empty((), value.type.dtype.numpy), shape))
+        return found
+
+
+def with_regions(
+    attrs: Mapping[str, Any], regions: Sequence[Region], sizes: Mapping[str, int]
+) -> Mapping[str, Any]:
+    """What the evaluation of an op takes as attributes, its regions among them as functions."""
+    if not regions:
+        return attrs
+    return {**attrs, "regions": tuple(RegionFunction(r, sizes) for r in regions)}
 
 
 def evaluate_node(
@@ -49,7 +83,10 @@ def evaluate_node(
 
         return evaluate_kernel(node.attrs["kernel"], arrays, sizes)
     try:
-        return node.op.evaluate(arrays, concrete(node.attrs, sizes))
+        attrs = with_regions(concrete(node.attrs, sizes), node.regions, sizes)
+        return node.op.evaluate(arrays, attrs)
+    except EvaluationError:
+        raise  # of a node inside of a region
     except (ValueError, IndexError, KeyError) as error:
         raise EvaluationError(f"{describe(node)}: {error}") from error
 

@@ -118,6 +118,8 @@ class _Verifier:
             self.storage(node)
         outer = set(self.scope) if node.regions else self.scope
         for region in node.regions:
+            if node.op.kind is Kind.CONTROL:
+                self.scope = set()  # closed: it reads its parameters only
             for value in region.params:
                 self.define(value, node)
             self.enter(node, region)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir.builder import Recording, Rewriting
 from ..ir.graph import Graph, Node, Region, Value
+from ..ir.ops.base import Kind, Op
 
 # What stands for `node` on its new operands: a value (or the tuple of them), or None to keep it.
 NodeRule = Callable[[Node, tuple[Value, ...]], Any]
@@ -41,7 +42,8 @@ def _rewrite_nodes(
         operands = tuple([new[v] for v in node.operands])
         found = rule(node, operands)
         if found is None:
-            regions = tuple([_rewrite_region(r, rule, builder, new) for r in node.regions])
+            regions = tuple([_rewrite_region(node.op, r, rule, builder, new) for r in node.regions])
+            builder.line = node.line  # not that of the last node inside
             found = builder.emit(node.op, operands, node.attrs, regions)
         results: Sequence[Value] = (found,) if isinstance(found, Value) else found
         for old, value in zip(node.results, results, strict=True):
@@ -51,10 +53,11 @@ def _rewrite_nodes(
 
 
 def _rewrite_region(
-    region: Region, rule: NodeRule, builder: Recording, new: dict[Value, Value]
+    op: Op, region: Region, rule: NodeRule, builder: Recording, new: dict[Value, Value]
 ) -> Region:
-    params = region.params
-    with builder.region([p.type for p in params], [p.name for p in params]) as opened:
+    params, closed = region.params, op.kind is Kind.CONTROL
+    names = [p.name for p in params]
+    with builder.region([p.type for p in params], names, closed=closed) as opened:
         new.update(zip(params, opened.params, strict=True))
         _rewrite_nodes(region, rule, builder, new)
         opened.yield_(*(new[v] for v in region.yields))

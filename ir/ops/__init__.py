@@ -3,6 +3,7 @@
 from . import (
     contraction,
     control,
+    control_flow,
     elementwise,
     indexed,
     kernel,
@@ -25,6 +26,7 @@ __all__ = [
     "active",
     "contraction",
     "control",
+    "control_flow",
     "elementwise",
     "indexed",
     "kernel",

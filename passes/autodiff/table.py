@@ -28,5 +28,12 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     "rng_bits": NotDifferentiable("random bits are integers"),
     "random_bits": NotDifferentiable("random bits are integers"),
     "opaque": lambda node, cotangents: node.attrs["pull"](node, cotangents),
+    "scan": NotDifferentiable("its rule comes with the next change"),
+    "while": NotDifferentiable(
+        "the number of its turns is not known; use sley.scan or sley.fori_loop with a known length"
+    ),
+    "cond": NotDifferentiable("its rule comes with the next change"),
+    "call": NotDifferentiable("its rule comes with the next change"),
+    "barrier": lambda node, cotangents: cotangents,
     "launch": NotDifferentiable("a kernel is made after gradients are taken"),
 }
