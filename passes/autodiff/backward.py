@@ -54,8 +54,8 @@ def backward(
             raise TypeRuleError(f"a cotangent {cotangent.type} for a value {output.type}")
         _arrive(arrived, output, cotangent)
     kept = set(wrt)
-    order, live = _between(list(arrived), kept, follow)
-    with _lines() as set_line:
+    order, live = nodes_between(list(arrived), kept, follow)
+    with emitting_lines() as set_line:
         for node in reversed(order):
             incoming = [arrived.get(result) for result in node.results]
             for result in node.results:
@@ -67,7 +67,7 @@ def backward(
     return [arrived.get(value) for value in wrt]
 
 
-def _between(
+def nodes_between(
     outputs: Sequence[Value], wrt: set[Value], follow: Callable[[Value], bool]
 ) -> tuple[list[Node], set[Value]]:
     """The nodes on a path from `wrt` to `outputs`, operands before users, and the values on it."""
@@ -112,19 +112,39 @@ def _apply_rule(
     live: set[Value],
 ) -> None:
     """Adds what `node` sends to those of its operands that are live."""
+    wanted = [operand in live for operand in node.operands]
+    for operand, value in zip(node.operands, pulled(node, incoming, wanted), strict=True):
+        if value is not None:
+            _arrive(arrived, operand, value)
+
+
+def pulled(
+    node: Node, incoming: Sequence[Value | None], wanted: Sequence[bool]
+) -> list[Value | None]:
+    """What the rule of `node` makes of the cotangents of its results: for each operand that is
+    wanted its cotangent, None where it has no influence.
+
+    Raises:
+        GradientError: the op has no gradient.
+    """
     rule = GRADIENTS.get(node.op.name, NotDifferentiable("no rule is known for it"))
     if isinstance(rule, NotDifferentiable):
         place = f" ({node.line})" if node.line is not None else ""
         raise GradientError(f"{node.op.name} has no gradient: {rule.reason}{place}")
-    for operand, cotangent in zip(node.operands, rule(node, incoming), strict=True):
-        if operand not in live or cotangent is None:
+    found: list[Value | None] = []
+    for operand, cotangent, is_wanted in zip(
+        node.operands, rule(node, incoming), wanted, strict=True
+    ):
+        if not is_wanted or cotangent is None:
+            found.append(None)
             continue
         value = cotangent if isinstance(cotangent, Value) else cotangent()
         if value.type != operand.type:
             raise TypeRuleError(
                 f"the gradient rule of {node.op.name} gives {value.type} for {operand.type}"
             )
-        _arrive(arrived, operand, value)
+        found.append(value)
+    return found
 
 
 def _arrive(arrived: dict[Value, Value], value: Value, cotangent: Value) -> None:
@@ -133,7 +153,7 @@ def _arrive(arrived: dict[Value, Value], value: Value, cotangent: Value) -> None
 
 
 @contextmanager
-def _lines() -> Iterator[Callable[[Location | None], None]]:
+def emitting_lines() -> Iterator[Callable[[Location | None], None]]:
     """Gives a function that sets the line of what the active builder emits from then on."""
     builder: Any = active()
     before = builder.locate
