@@ -112,6 +112,24 @@ class ModuleList(_Listed):
     def _of(cls, modules: Iterable[Module]) -> ModuleList:
         return cls(modules)
 
+    def __repr__(self) -> str:
+        """Neighbours that read alike are told once: "(0-5): 6 x Layer(...)"."""
+        runs: list[tuple[int, int, str]] = []
+        for number, text in enumerate(map(repr, self)):
+            if runs and runs[-1][2] == text:
+                runs[-1] = (runs[-1][0], number, text)
+            else:
+                runs.append((number, number, text))
+        if not runs:
+            return "ModuleList()"
+        lines = []
+        for first, last, text in runs:
+            count = last - first + 1
+            name = f"({first})" if count == 1 else f"({first}-{last}): {count} x"
+            text = text.replace("\n", "\n  ")
+            lines.append(f"  {name}{':' if count == 1 else ''} {text}")
+        return "\n".join(["ModuleList(", *lines, ")"])
+
 
 class ModuleDict(Module):
     """A dict of modules, whose parameters are found."""

@@ -1,8 +1,15 @@
 """`sley.nn.functional`: neural networks' functions without state."""
 
-from ...functions.creation import one_hot
-from ...functions.math import sigmoid, tanh
-from ...functions.matrix import linear
+from ...functions.creation import (
+    one_hot,
+)
+from ...functions.math import (
+    sigmoid,
+    tanh,
+)
+from ...functions.matrix import (
+    linear,
+)
 from .activation import (
     celu,
     elu,
@@ -29,6 +36,10 @@ from .activation import (
     softsign,
     tanhshrink,
     threshold,
+)
+from .attention import (
+    multi_head_attention_forward,
+    scaled_dot_product_attention,
 )
 from .classification import (
     binary_cross_entropy,
@@ -89,13 +100,14 @@ from .pooling import (
     max_pool2d,
     max_pool3d,
 )
-from .resizing import interpolate
+from .resizing import (
+    interpolate,
+)
 from .structure import (
     embedding,
     pad,
     pixel_shuffle,
     pixel_unshuffle,
-    scaled_dot_product_attention,
     unfold,
 )
 
@@ -157,6 +169,7 @@ __all__ = [
     "max_pool3d",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "nll_loss",
     "normalize",
     "one_hot",

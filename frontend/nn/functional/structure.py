@@ -1,24 +1,19 @@
-"""Lookups, paddings, attention, images."""
+"""Lookups, paddings, images."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from ...apply import apply, elementwise
 from ...errors import ArgumentError, DTypeError
-from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
-from ...functions.creation import iota
-from ...functions.joining import cat, flip, repeat_interleave
-from ...functions.math import add, eq, mul, where
-from ...functions.matrix import matmul
-from ...functions.shape import constant_pad, permute, transpose
+from ...functions.arguments import reshaped, shape_of, spelled, with_ones
+from ...functions.joining import cat, flip
+from ...functions.math import eq, where
+from ...functions.shape import constant_pad, permute
 from ...tensor import Tensor, here
 from ...viewing import expand_view, narrow_view
-from .activation import softmax
 from .arguments import per_axis
-from .normalization import dropout
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -91,47 +86,6 @@ def _edge(input: Tensor, axis: int, size: Any, count: int, mode: str, after: boo
     if mode == "circular":
         return narrow_view(input, axis, 0 if after else size - count, count)
     return flip(narrow_view(input, axis, size - 1 - count if after else 1, count), axis)
-
-
-# Attention
-
-
-def scaled_dot_product_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """softmax(query @ key.T * scale + mask) @ value, of [..., L, E], [..., S, E], [..., S, V].
-
-    A bool mask says what takes part, another is added. `is_causal`: position i sees only j <= i.
-    `enable_gqa` repeats the heads (axis -3) of key and value.
-
-    Raises:
-        ArgumentError: both a mask and `is_causal`.
-    """
-    if attn_mask is not None and is_causal:
-        raise ArgumentError("scaled_dot_product_attention: attn_mask and is_causal")
-    width = spelled(shape_of(query)[-1])
-    factor = 1 / math.sqrt(width) if scale is None else scale
-    if enable_gqa:
-        heads = spelled(shape_of(query)[-3]) // spelled(shape_of(key)[-3])
-        key, value = repeat_interleave(key, heads, -3), repeat_interleave(value, heads, -3)
-    scores = mul(matmul(query, transpose(key, -2, -1)), factor)
-    sizes = [spelled(n) for n in shape_of(scores)[-2:]]
-    if is_causal:
-        attn_mask = elementwise("ge", iota(sizes, 0), iota(sizes, 1))
-    if attn_mask is not None:
-        if here(attn_mask).type.dtype.kind == "bool":
-            scores = where(attn_mask, scores, -math.inf)
-        else:
-            scores = add(scores, cast(attn_mask, here(scores).type.dtype))
-    shares = dropout(softmax(scores, -1), dropout_p, dropout_p > 0)
-    return matmul(shares, value)
 
 
 # Images
