@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ...ir.builder import Recording
 from ...ir.graph import Graph, Value, full
 from .backward import backward
+from .forward import forward
 from .rule import zeros
 
 
@@ -25,6 +26,26 @@ def vjp(graph: Graph) -> Graph:
         builder.param(value.type) if value.type.dtype.is_float else None for value in graph.yields
     ]
     return builder.finish(f"{graph.name}_vjp", _gradients(builder, graph, seeds))
+
+
+def jvp(graph: Graph) -> Graph:
+    """The results of `graph`, and their derivatives along directions of its parameters.
+
+    Parameters: those of `graph`, then a tangent for each of them that is a float.
+    Results: those of `graph`, then a tangent for each of them that is a float.
+    """
+    builder = _continued(graph)
+    tangents = [
+        builder.param(param.type) if param.type.dtype.is_float else None for param in graph.params
+    ]
+    with builder:
+        found = forward(graph.params, tangents, graph.yields)
+        moved = [
+            zeros(value.type) if tangent is None else tangent
+            for value, tangent in zip(graph.yields, found, strict=True)
+            if value.type.dtype.is_float
+        ]
+    return builder.finish(f"{graph.name}_jvp", [*graph.yields, *moved])
 
 
 def value_and_grad(graph: Graph) -> Graph:

@@ -1,0 +1,160 @@
+"""Forward mode: every op against central differences and against reverse mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from op_samples import ALL_SAMPLES, Sample
+from programs import RUNS, Arrays, record
+
+from sley.ir.evaluate import evaluate
+from sley.ir.graph import Value
+from sley.ir.literal import array_type
+from sley.ir.ops import elementwise as ew
+from sley.ir.ops.base import OPS
+from sley.ir.verifier import verify
+from sley.passes.autodiff.backward import backward
+from sley.passes.autodiff.forward import forward
+from sley.passes.autodiff.rule import zeros
+from sley.passes.autodiff.transform import jvp, vjp
+
+SMOOTH = [s for s in ALL_SAMPLES if s.smooth]
+
+
+def results_of(sample: Sample, operands: Sequence[Value]) -> tuple[Value, ...]:
+    made = OPS[sample.op](*operands, **sample.attrs)
+    return made if isinstance(made, tuple) else (made,)
+
+
+def directions(sample: Sample) -> tuple[list[np.ndarray], list[int], list[np.ndarray]]:
+    """Operands, which of them are floats, and a random direction for each of those."""
+    operands = sample.arrays("f64")
+    moving = [i for i, a in enumerate(operands) if a.dtype == np.float64]
+    rng = np.random.default_rng(11)
+    return operands, moving, [np.asarray(rng.normal(size=operands[i].shape)) for i in moving]
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("sample", SMOOTH, ids=str)
+def test_tangents_are_central_differences(sample: Sample, run: Callable) -> None:
+    operands, moving, along = directions(sample)
+    step = 1e-6
+
+    def tangents(values: Sequence[Value]) -> list[Value]:
+        own = values[: len(operands)]
+        given: list[Value | None] = [None] * len(operands)
+        for place, tangent in zip(moving, values[len(operands) :], strict=True):
+            given[place] = tangent
+        results = [v for v in results_of(sample, own) if v.type.dtype.is_float]
+        found = forward(own, given, results)
+        return [zeros(v.type) if t is None else t for v, t in zip(results, found, strict=True)]
+
+    def moved(sign: int) -> list[np.ndarray]:
+        shifted = list(operands)
+        for place, direction in zip(moving, along, strict=True):
+            shifted[place] = operands[place] + sign * step * direction
+        with np.errstate(all="ignore"):
+            found = OPS[sample.op].evaluate(shifted, sample.attrs)
+        return [a for a in found if a.dtype == np.float64]
+
+    found = run(tangents, [*operands, *along])
+    for tangent, high, low in zip(found, moved(1), moved(-1), strict=True):
+        np.testing.assert_allclose(tangent, (high - low) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sample", [s for s in ALL_SAMPLES if "f64" in s.dtypes], ids=str)
+def test_forward_is_the_transpose_of_reverse(sample: Sample) -> None:
+    """<w, J t> = <J^T w, t>, at kinks and ties as well: both read one rule."""
+    operands = sample.arrays("f64")
+    types = [array_type(a) for a in operands]
+    graph = record(lambda values: results_of(sample, values), types)
+    if not any(v.type.dtype.is_float for v in (*graph.params, *graph.yields)):
+        return
+    pushed, pulled = jvp(graph), vjp(graph)
+    verify(pushed)
+    rng = np.random.default_rng(3)
+
+    def like(values: Sequence[Value]) -> list[np.ndarray]:
+        floats = [v for v in values if v.type.dtype.is_float]
+        return [rng.normal(size=v.type.shape).astype(v.type.dtype.numpy) for v in floats]
+
+    along, weights = like(graph.params), like(graph.yields)
+    tangents = evaluate(pushed, [*operands, *along])[len(graph.yields) :]
+    cotangents = evaluate(pulled, [*operands, *weights])
+    narrow = any(v.type.dtype.is_low_precision for v in graph.yields)
+    left, right = inner(weights, tangents), inner(cotangents, along)
+    np.testing.assert_allclose(left, right, rtol=1e-2 if narrow else 1e-9, atol=1e-12)
+
+
+def inner(left: Arrays, right: Arrays) -> float:
+    pairs = zip(left, right, strict=True)
+    return float(sum((np.asarray(a * b, np.float64)).sum() for a, b in pairs))
+
+
+def test_only_nodes_that_tangents_need_are_recorded() -> None:
+    def program(values: Sequence[Value]) -> list[Value]:
+        x, t = values
+        return [v for v in forward([x], [t], [ew.SIN(x)]) if v is not None]
+
+    x = np.array([0.3, 2.0])
+    graph = record(program, [array_type(x)] * 2)
+    assert [n.op.name for n in graph.nodes] == ["sin", "cos", "mul"]
+    (found,) = evaluate(graph, [x, np.ones(2)])
+    np.testing.assert_allclose(found, np.cos(x))
+
+
+def test_second_order_in_every_order() -> None:
+    """Of x**3 along t: forward over forward, forward over reverse and reverse over forward."""
+
+    def cube(x: Value) -> Value:
+        return x * x * x
+
+    def push(f: Callable[[Value], Value], t: Value) -> Callable[[Value], Value]:
+        def tangent(x: Value) -> Value:
+            (found,) = forward([x], [t], [f(x)])
+            assert found is not None
+            return found
+
+        return tangent
+
+    def pull(f: Callable[[Value], Value], t: Value) -> Callable[[Value], Value]:
+        def cotangent(x: Value) -> Value:
+            (found,) = backward([f(x)], [t], [x])
+            assert found is not None
+            return found
+
+        return cotangent
+
+    x, t = np.array([0.5, -2.0]), np.array([1.5, 3.0])
+    for outer in (push, pull):
+        for inner_transform in (push, pull):
+            graph = record(
+                lambda v, o=outer, i=inner_transform: [o(i(cube, v[1]), v[1])(v[0])],
+                [array_type(x)] * 2,
+            )
+            np.testing.assert_allclose(evaluate(graph, [x, t])[0], 6 * x * t * t)
+
+
+def test_no_path_gives_none() -> None:
+    def program(values: Sequence[Value]) -> list[Value]:
+        x, t = values
+        found = forward([x], [t], [ew.STOP_GRADIENT(x), ew.LT(x, t), ew.NEG(t)])
+        assert found == [None, None, None]
+        return [x]
+
+    record(program, [array_type(np.zeros(2))] * 2)
+
+
+def test_an_input_on_the_way_is_independent() -> None:
+    def program(values: Sequence[Value]) -> list[Value]:
+        x, t = values
+        y = x * x
+        (found,) = forward([x, y], [t, None], [y * x])
+        assert found is not None
+        return [found]
+
+    x = np.array([3.0])
+    graph = record(program, [array_type(x)] * 2)
+    np.testing.assert_allclose(evaluate(graph, [x, np.ones(1)])[0], [9.0])
