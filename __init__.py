@@ -7,7 +7,7 @@ and weaves it into fused kernels for the processor at hand.
 import sys
 from types import ModuleType
 
-from .frontend import autograd, data, nn, optim, utils
+from .frontend import autograd, data, linalg, nn, optim, utils
 from .frontend.compile import compile
 from .frontend.construct import as_tensor, from_numpy, tensor
 from .frontend.context import (
@@ -28,6 +28,7 @@ from .frontend.errors import (
     AutogradError,
     DTypeError,
     IndexingError,
+    LinAlgError,
     ShapeError,
     SleyError,
     TraceError,
@@ -331,7 +332,7 @@ def _publish(name: str, module: ModuleType) -> None:
 
 
 for _name, _module in {
-    "autograd": autograd, "data": data, "nn": nn, "optim": optim, "utils": utils,
+    "autograd": autograd, "data": data, "linalg": linalg, "nn": nn, "optim": optim, "utils": utils,
     "utils.data": data,
 }.items():  # fmt: skip
     _publish(_name, _module)
@@ -342,6 +343,7 @@ __all__ = [
     "DTypeError",
     "Generator",
     "IndexingError",
+    "LinAlgError",
     "ShapeError",
     "Size",
     "SleyError",
@@ -503,6 +505,7 @@ __all__ = [
     "lerp",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
     "log",
     "log1p",

@@ -20,7 +20,7 @@ from ..ir.ops import OPS
 from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
-from .errors import AutogradError, DTypeError, IndexingError, ShapeError, SleyError
+from .errors import AutogradError, DTypeError, IndexingError, LinAlgError, ShapeError, SleyError
 from .promotion import result_type
 from .scalars import number_array, stretched
 from .storage import Storage
@@ -66,6 +66,8 @@ def emit(op: Op, values: Sequence[Value], attrs: dict[str, Any] | None = None) -
         raise _failure(op, values, error) from None
     except IndexError as error:
         raise IndexingError(str(error)) from None
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(f"{op.name}: {error}") from None
     if type(result) is tuple:
         return tuple(wrap(r, values) for r in result)
     return wrap(result, values)
@@ -169,6 +171,8 @@ def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
         tensor = make(storage, (), value.type, array)
         tensor._tracked = value.tracked
         value.storage = storage
+        if value.node is not None:
+            value.node.placed(value)  # type: ignore[attr-defined]
     tensor._value, tensor._version = value, 0
     return tensor
 

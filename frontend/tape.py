@@ -45,6 +45,10 @@ class EagerValue(Concrete):
         self.leaf: weakref.ref[Tensor] | None = None
 
 
+# Array, the storage that it lies in, and the version of that when the value was made.
+_Memory = tuple[np.ndarray, "Storage | None", int]
+
+
 class Overwritten(Exception):
     """A rule reads a value whose memory was written since; `autograd` makes the user's error."""
 
@@ -57,10 +61,10 @@ class Overwritten(Exception):
 class TapeNode(Node):
     """A node that does not own its results, so that a graph dies with the last tensor of it.
 
-    `results` gives the living value, or one made again from the saved array.
+    `results` gives the living value, or one made again from what is saved of it.
     """
 
-    __slots__ = ("_arrays", "_types", "_weak", "freed")
+    __slots__ = ("_saved", "_types", "_weak", "freed")
 
     def __init__(
         self,
@@ -80,9 +84,11 @@ class TapeNode(Node):
         self._types = [v.type for v in results]
         self._weak = [weakref.ref(v) for v in results]
         # A result among others may be read by the rule after it has died; a lone one cannot.
-        self._arrays = [v.array for v in results] if len(results) > 1 else []
+        self._saved: list[_Memory] = []
+        if len(results) > 1:
+            self._saved = [(v.array, v.storage, v.version) for v in results]
         for index, value in enumerate(results):
-            value.node, value.index, value.tracked = self, index, value.type.dtype.is_float
+            value.node, value.index, value.tracked = self, index, value.type.dtype.is_inexact
 
     @property
     def results(self) -> tuple[Value, ...]:  # type: ignore[override]
@@ -90,13 +96,26 @@ class TapeNode(Node):
         for index, reference in enumerate(self._weak):
             value = reference()
             if value is None:
-                value = EagerValue(self._arrays[index], self._types[index])
+                value = self._again(index)
             found.append(value)
         return tuple(found)
 
+    def _again(self, index: int) -> EagerValue:
+        array, storage, version = self._saved[index]
+        type = self._types[index]
+        value = EagerValue(array, type, type.dtype.is_inexact)
+        value.node, value.index, value.storage, value.version = self, index, storage, version
+        self._weak[index] = weakref.ref(value)
+        return value
+
+    def placed(self, value: EagerValue) -> None:
+        """Note where the memory of a result lies, now that a tensor has it."""
+        if self._saved:
+            self._saved[value.index] = (value.array, value.storage, value.version)
+
     def free(self) -> None:
         """Let go of the operands: what `backward()` does unless the graph is retained."""
-        self.operands, self._arrays, self.freed = (), [], True
+        self.operands, self._saved, self.freed = (), [], True
 
 
 class Tape(Evaluating):

@@ -6,6 +6,7 @@ from .rule import NotDifferentiable, Rule
 from .rules_contraction import CONTRACTION
 from .rules_elementwise import ELEMENTWISE
 from .rules_indexed import INDEXED
+from .rules_linalg import LINALG
 from .rules_reduction import REDUCTION
 from .rules_sorting import SORTING
 from .rules_view import VIEW
@@ -19,6 +20,7 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     **REDUCTION,
     **CONTRACTION,
     **INDEXED,
+    **LINALG,
     **SORTING,
     "argmax": _INDEX,
     "argmin": _INDEX,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from recording import check, record
 
+import sley
 from sley.frontend import autograd
 from sley.frontend.apply import apply, elementwise, value_of
 from sley.frontend.construct import tensor
@@ -388,3 +389,31 @@ def test_grad_has_the_type_of_its_tensor():
         w.grad = 1.0
     w.grad = tensor(ONES)
     assert w.grad.tolist() == ONES
+
+
+def test_a_dead_result_among_several_keeps_its_history():
+    # Only the values are kept; the second derivative goes through the vectors, too.
+    matrix = np.random.default_rng(3).standard_normal((3, 3))
+    direction = np.random.default_rng(4).standard_normal((3, 3))
+
+    def slope(a: np.ndarray) -> float:
+        x = sley.tensor(a, requires_grad=True)
+        (g,) = sley.autograd.grad(sley.linalg.svdvals(x).sum(), [x])
+        return float((g.numpy() * direction).sum())
+
+    x = sley.tensor(matrix, requires_grad=True)
+    (g,) = sley.autograd.grad(sley.linalg.svdvals(x).sum(), [x], create_graph=True)
+    (second,) = sley.autograd.grad((g * sley.tensor(direction)).sum(), [x])
+    difference = (slope(matrix + 1e-6 * direction) - slope(matrix - 1e-6 * direction)) / 2e-6
+    assert abs(float((second.numpy() * direction).sum()) - difference) < 1e-6
+
+
+def test_an_overwritten_dead_result_is_an_error():
+    x = sley.tensor(np.random.default_rng(3).standard_normal((3, 3)), requires_grad=True)
+    u, s, _ = sley.linalg.svd(x)
+    with sley.no_grad():
+        alias = u.detach()
+        alias.zero_()
+    del u, alias
+    with pytest.raises(sley.AutogradError, match="overwritten|written"):
+        s.sum().backward()
