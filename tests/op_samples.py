@@ -21,6 +21,7 @@ from sley.ir.ops.base import OPS, Kind
 Maker = Callable[[np.random.Generator], np.ndarray]
 FLOATS = ("f64", "f32", "f16", "bf16")
 WIDE = ("f64", "f32")
+COMPLEX = ("c128", "c64")
 INTS = ("i64", "i32")
 UINTS = ("u8", "u32", "u64")
 
@@ -196,6 +197,22 @@ def _elementwise() -> dict[str, list[Sample]]:
     return table
 
 
+def complex_(*shape: int) -> Operand:
+    """Normally distributed parts."""
+    return Operand(lambda rng: rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+
+def _parts() -> dict[str, list[Sample]]:
+    """Ops between real and complex numbers. (Complex operands of other ops, and the gradients of
+    all, have tests of their own.)"""
+    x = real(3, 5)
+    return {
+        "real": [Sample("real", (complex_(3, 5),), dtypes=COMPLEX, smooth=False)],
+        "imag": [Sample("imag", (complex_(3, 5),), dtypes=COMPLEX, smooth=False)],
+        "complex": [Sample("complex", (x, x), dtypes=WIDE, smooth=False)],
+    }
+
+
 def _views() -> dict[str, list[Sample]]:
     window = {"axes": (1, 2), "sizes": (2, 3), "strides": (1, 2), "dilations": (2, 1)}
     unit = (1, 1)
@@ -349,6 +366,16 @@ def _indexed() -> dict[str, list[Sample]]:
                    label="set"),
             Sample("scatter", (real(2, 5), given([3, 3], "i32"), real(2, 2)),
                    {"axis": 1, "combine": "set"}, label="set-last"),
+            Sample("scatter", (away(5, 2), at, away(2, 3, 2)), {"axis": 0, "combine": "mul"},
+                   label="mul", ulps=4),
+            Sample("scatter", (given([0.0, 2, 0, 3]), given([0, 1, 1, 2, 3, 3], "i64"),
+                               given([2.0, 0, 4, 0, 5, 7])), {"axis": 0, "combine": "mul"},
+                   label="mul-zeros", ulps=4,
+                   smooth=False),
+            Sample("scatter", (distinct(5, 2), at, away(2, 3, 2)),
+                   {"axis": 0, "combine": "maximum"}, label="maximum"),
+            Sample("scatter", (distinct(5, 2), at, away(2, 3, 2)),
+                   {"axis": 0, "combine": "minimum"}, label="minimum"),
         ],
     }  # fmt: skip
 
@@ -395,6 +422,7 @@ def _sources() -> dict[str, list[Sample]]:
 
 SAMPLES: dict[str, list[Sample]] = {
     **_elementwise(),
+    **_parts(),
     **_views(),
     **_reductions(),
     **_contractions(),

@@ -12,7 +12,7 @@ from ..apply import apply
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..symint import SymInt
-from ..tensor import Tensor, here, normal_axis
+from ..tensor import Tensor, dims_of, here, normal_axis
 from ..viewing import reshape_view, resolved_shape
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,6 +78,16 @@ def spelled(dim: Dim) -> Any:
         return dim
     assert ambient.trace is not None, "a symbolic size outside of a trace"
     return SymInt(dim, ambient.trace)
+
+
+def plain_size(value: Any) -> Any:
+    """A size or place that a user gave, as an int (of numpy's too) or a `SymInt`.
+
+    Raises:
+        DTypeError: it is no integer.
+    """
+    (dim,) = dims_of((value,))
+    return spelled(dim)
 
 
 def count_of(tensor: Tensor, axes: Sequence[int]) -> Any:

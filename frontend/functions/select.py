@@ -40,7 +40,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return apply("gather", [input, flat], axis=axis)
 
 
-def _linear(input: Tensor, axis: int, index: Tensor) -> Tensor:
+def linear_place(input: Tensor, axis: int, index: Tensor) -> Tensor:
     """For each element of `index` the place in the flattened `input`: its own coordinates, with
     that along `axis` replaced by the index."""
     shape, own = shape_of(input), _sizes(index)
@@ -82,7 +82,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
         return reshaped(apply("gather", [reshaped(input, (1,)), places], axis=0), _sizes(index))
     _check_range(places, shape_of(input)[axis], "gather")
     flat = reshaped(input, (spelled(product(shape_of(input))),))
-    return apply("gather", [flat, _linear(input, axis, places)], axis=0)
+    return apply("gather", [flat, linear_place(input, axis, places)], axis=0)
 
 
 @array_names
@@ -121,7 +121,9 @@ def _scattered(input: Tensor, dim: int, index: Tensor, src: Any, combine: str) -
         updates = src
     updates = as_type(updates, tensor_type(here(input).type.dtype, own))
     flat = reshaped(input, (spelled(product(shape_of(input))),))
-    done = apply("scatter", [flat, _linear(input, axis, places), updates], axis=0, combine=combine)
+    done = apply(
+        "scatter", [flat, linear_place(input, axis, places), updates], axis=0, combine=combine
+    )
     return reshaped(done, _sizes(input))
 
 

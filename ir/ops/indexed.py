@@ -11,6 +11,14 @@ from ..types import TensorType
 from .base import Attrs, IndexedMap, Kind, define, need
 
 Types = Sequence[TensorType]
+# How several updates of one place meet: by the elementwise op of this name, or the last wins.
+COMBINES: dict[str, np.ufunc | None] = {
+    "set": None,
+    "add": np.add,
+    "mul": np.multiply,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+}
 
 
 def _infer_gather(types: Types, attrs: Attrs) -> Types:
@@ -38,7 +46,7 @@ def _infer_scatter(types: Types, attrs: Attrs) -> Types:
     axis = attrs["axis"]
     need(0 <= axis < base.ndim, f"axis {axis} of {base}")
     need(indices.dtype.kind in ("int", "uint"), f"indices are {indices}, not integers")
-    need(attrs["combine"] in ("set", "add"), f"combine={attrs['combine']!r} is not set or add")
+    need(attrs["combine"] in COMBINES, f"combine={attrs['combine']!r} is not of {list(COMBINES)}")
     expected = base.with_shape(base.shape[:axis] + indices.shape + base.shape[axis + 1 :])
     need(updates == expected, f"updates are {updates}, expected {expected}")
     return (base,)
@@ -48,13 +56,14 @@ def _eval_scatter(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray
     base, indices, updates = arrays
     axis = attrs["axis"]
     _check_range(indices, base.shape[axis], "scatter")
-    wide = base.dtype.itemsize == 2 and attrs["combine"] == "add"
+    wide = base.dtype.itemsize == 2 and attrs["combine"] != "set"
     out = base.astype(np.float32) if wide else np.array(base)
     place = (slice(None),) * axis + (indices,)
-    if attrs["combine"] == "add":
-        np.add.at(out, place, updates)
-    else:
+    combine = COMBINES[attrs["combine"]]
+    if combine is None:
         out[place] = updates
+    else:
+        combine.at(out, place, updates.astype(out.dtype, copy=False))
     return [out.astype(base.dtype, copy=False)]
 
 
@@ -75,7 +84,7 @@ GATHER = define(
 )  # fmt: skip
 SCATTER = define(
     "scatter", Kind.INDEXED, _infer_scatter, _eval_scatter,
-    """The base with updates set or added at `indices` along `axis`; where several meet, "add"
-    sums them and "set" keeps the last in row-major order.""",
+    """The base with updates set, or combined by "add", "mul", "maximum" or "minimum", at `indices`
+    along `axis`; where several meet, "set" keeps the last in row-major order.""",
     arity=3, attributes=("axis", "combine"), indexed_map=_gather_map,
 )  # fmt: skip

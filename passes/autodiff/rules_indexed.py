@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...ir.dims import product
 from ...ir.dtypes import i64
 from ...ir.graph import Node, Value, full
-from ...ir.ops.elementwise import EQ, WHERE
+from ...ir.ops.elementwise import CAST, EQ, WHERE
 from ...ir.ops.indexed import GATHER, SCATTER
 from ...ir.ops.source import IOTA
 from ...ir.ops.view import BROADCAST
@@ -29,6 +29,11 @@ def _scatter(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     if node.attrs["combine"] == "add":
         return (g, None, lambda: GATHER(g, indices, axis=axis))
 
+    if node.attrs["combine"] in ("maximum", "minimum"):
+        return _scatter_extreme(node, g)
+    if node.attrs["combine"] == "mul":
+        return _scatter_product(node, g)
+
     def of_updates() -> Value:
         read = GATHER(g, indices, axis=axis)
         wins = _last_writers(indices, base, axis)
@@ -41,6 +46,53 @@ def _scatter(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
         None,
         of_updates,
     )
+
+
+def _scatter_extreme(node: Node, g: Value) -> Sequence[Cotangent]:
+    """Base and updates that equal the extreme of a place share its cotangent evenly."""
+    (base, indices, updates), (y,) = node.operands, node.results
+    axis, dtype = node.attrs["axis"], base.type.dtype
+    kept = EQ(base, y)
+    hits = EQ(updates, GATHER(y, indices, axis=axis))
+    counted = SCATTER(
+        CAST(kept, dtype=dtype), indices, CAST(hits, dtype=dtype), axis=axis, combine="add"
+    )
+    # A NaN equals nothing: 0 hits.
+    share = g / WHERE(EQ(counted, zeros(counted.type)), full(counted.type, 1), counted)
+    return (
+        lambda: WHERE(kept, share, zeros(base.type)),
+        None,
+        lambda: WHERE(hits, GATHER(share, indices, axis=axis), zeros(updates.type)),
+    )
+
+
+def _scatter_product(node: Node, g: Value) -> Sequence[Cotangent]:
+    """Each factor gets the product of the others, exact where some are 0: the product of those
+    that are not 0, and how many are. (Second derivatives are exact only where no factor is 0.)"""
+    base, indices, updates = node.operands
+    axis = node.attrs["axis"]
+
+    def zero_of(x: Value) -> Value:
+        return EQ(x, zeros(x.type))
+
+    def factor(x: Value) -> Value:
+        return WHERE(zero_of(x), full(x.type, 1), x)
+
+    def counted(x: Value) -> Value:
+        return CAST(zero_of(x), dtype=i64)
+
+    rest = SCATTER(factor(base), indices, factor(updates), axis=axis, combine="mul")
+    nought = SCATTER(counted(base), indices, counted(updates), axis=axis, combine="add")
+
+    def others(x: Value, rest: Value, nought: Value) -> Value:
+        none_else = EQ(nought, counted(x))
+        return WHERE(none_else, rest / factor(x), zeros(x.type))
+
+    def of_updates() -> Value:
+        at = [GATHER(v, indices, axis=axis) for v in (g, rest, nought)]
+        return at[0] * others(updates, at[1], at[2])
+
+    return (lambda: g * others(base, rest, nought), None, of_updates)
 
 
 def _last_writers(indices: Value, base: Value, axis: int) -> Value:

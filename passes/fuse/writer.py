@@ -157,13 +157,14 @@ class Writer(Scopes):
     # Scattering ----------------------------------------------------------------------------
 
     def scatter(self, out: Value, node: Node, where: IndexedMap, element: Value) -> None:
-        """Sets or adds `element` at the place that the index operand names, if it is inside."""
+        """Sets or combines `element` at the place that the index operand names, if it is inside."""
         found = self.cast(self.at(node.operands[where.indices[0]], where.indices[1]), i64)
         position = of_atom(Var(found))
         inside = self.inside(position, where.size, None)
         place = where.source[1](position)
-        if node.attrs["combine"] == "add":
-            element = self.emit("add", (self.fresh_load(out, place, inside), element))
+        if node.attrs["combine"] != "set":
+            operands = (self.fresh_load(out, place, inside), element)
+            element = self.emit(node.attrs["combine"], operands)
         operands, slotted = self.slots(place, 2)
         attrs = {"index": slotted, "guarded": True}
         self.emit("store", [out, element, *operands, inside], attrs)

@@ -97,7 +97,7 @@ ERRORS = [
     ("gather", [f(4), f(2)], {"axis": 0}, "not integers"),
     ("gather", [f(4), f(2, dtype=i64)], {"axis": 1}, "axis 1"),
     ("scatter", [f(4), f(2, dtype=i64), f(3)], {"axis": 0, "combine": "add"}, "expected"),
-    ("scatter", [f(4), f(2, dtype=i64), f(2)], {"axis": 0, "combine": "mul"}, "set or add"),
+    ("scatter", [f(4), f(2, dtype=i64), f(2)], {"axis": 0, "combine": "sub"}, "is not of"),
     ("sort", [f(2)], {"axis": 1, "descending": False}, "axis 1"),
     ("sort", [f(2)], {"axis": 0, "descending": 1}, "is no bool"),
     ("iota", [], {"shape": (2,), "axis": 1, "dtype": f32}, "axis 1"),
