@@ -68,4 +68,4 @@ class TraceBuilder(Recording):
     def _track(self, operands: Sequence[Value], result: Any) -> None:
         if any(v in self.tracked for v in operands):
             results = result if type(result) is tuple else (result,)
-            self.tracked.update(v for v in results if v.type.dtype.is_float)
+            self.tracked.update(v for v in results if v.type.dtype.is_inexact)

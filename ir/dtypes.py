@@ -15,7 +15,7 @@ class DType:
     Attributes:
         name: the spelling in the text form of a program, e.g. "f32".
         public: PyTorch's name, e.g. "float32".
-        kind: "bool", "int", "uint" or "float".
+        kind: "bool", "int", "uint", "float" or "complex".
         numpy: the numpy dtype of an array of such elements.
     """
 
@@ -37,6 +37,24 @@ class DType:
     def is_floating_point(self) -> bool:
         """True for float16, bfloat16, float32 and float64."""
         return self.kind == "float"
+
+    @property
+    def is_complex(self) -> bool:
+        """True for complex64 and complex128."""
+        return self.kind == "complex"
+
+    @property
+    def is_inexact(self) -> bool:
+        """Whether it is a floating-point or a complex type: what has gradients."""
+        return self.kind in ("float", "complex")
+
+    def to_real(self) -> DType:
+        """Of a complex type that of its parts, else the type itself."""
+        return {c64: f32, c128: f64}.get(self, self)
+
+    def to_complex(self) -> DType:
+        """The complex type whose parts hold this one: complex128 for float64, else complex64."""
+        return self if self.is_complex else c128 if self is f64 else c64
 
     @property
     def is_low_precision(self) -> bool:
@@ -65,8 +83,10 @@ f16 = DType("f16", "float16", "float", np.dtype(np.float16))
 bf16 = DType("bf16", "bfloat16", "float", np.dtype(ml_dtypes.bfloat16))
 f32 = DType("f32", "float32", "float", np.dtype(np.float32))
 f64 = DType("f64", "float64", "float", np.dtype(np.float64))
+c64 = DType("c64", "complex64", "complex", np.dtype(np.complex64))
+c128 = DType("c128", "complex128", "complex", np.dtype(np.complex128))
 
-ALL: tuple[DType, ...] = (bool_, u8, u32, u64, i32, i64, f16, bf16, f32, f64)
+ALL: tuple[DType, ...] = (bool_, u8, u32, u64, i32, i64, f16, bf16, f32, f64, c64, c128)
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 

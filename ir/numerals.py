@@ -14,7 +14,8 @@ INLINE_LIMIT = 64  # elements of a constant that stand in the text itself
 
 
 def format_number(element: np.generic | np.ndarray) -> str:
-    """One element: `true`, `-3`, `0.1`, `-0.0`, `inf`, or a NaN with its bits, `nan(0x7fc00000)`.
+    """One element: `true`, `-3`, `0.1`, `-0.0`, `inf`, a NaN with its bits, `nan(0x7fc00000)`, or
+    a complex number as the pair of its parts, `(1.0, -0.0)`.
 
     The decimal digits are those of the element as float64, which holds each float exactly.
     """
@@ -22,6 +23,8 @@ def format_number(element: np.generic | np.ndarray) -> str:
     dtype = _dtype(array)
     if dtype.kind == "bool":
         return "true" if array else "false"
+    if dtype.is_complex:
+        return f"({format_number(array.real)}, {format_number(array.imag)})"
     if not dtype.is_float:
         return str(int(array))
     number = float(array)
@@ -38,13 +41,18 @@ def format_array(array: np.ndarray) -> str:
 
 
 def from_numbers(numbers: Sequence[object], dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of these elements: numbers, or ints wrapped in `Bits` for a NaN.
+    """The array of these elements: numbers, ints wrapped in `Bits` for a NaN, and pairs of these
+    for complex ones.
 
     Raises:
         ValueError: a number does not fit the dtype, or there are more or fewer than `shape` takes.
     """
     if len(numbers) != math.prod(shape):
         raise ValueError(f"{len(numbers)} elements for the shape {list(shape)}")
+    if dtype.is_complex:
+        parts = [part for number in numbers for part in _parts(number, dtype)]
+        flat = from_numbers(parts, dtype.to_real(), (len(parts),))
+        return flat.view(dtype.numpy).reshape(shape)
     array = np.empty(len(numbers), dtype.numpy)
     raw = array.view(np.uint8).reshape(len(numbers), dtype.itemsize)
     for position, number in enumerate(numbers):
@@ -53,6 +61,13 @@ def from_numbers(numbers: Sequence[object], dtype: DType, shape: tuple[int, ...]
         else:
             array[position] = _checked(number, dtype)
     return array.reshape(shape)
+
+
+def _parts(number: object, dtype: DType) -> tuple[object, object]:
+    if not isinstance(number, tuple):
+        raise ValueError(f"{number} is no pair, as a number of type {dtype.name} is")
+    real, imaginary = number
+    return real, imaginary
 
 
 class Bits:

@@ -284,6 +284,12 @@ class TermReader:
 
     def number(self) -> Any:
         t = self.tokens
+        if t.mark("("):
+            real = self.number()
+            t.expect(",")
+            pair = (real, self.number())
+            t.expect(")")
+            return pair
         if t.at("nan"):
             return Bits(int(t.take("nan").text[4:-1], 16))
         if t.at("word") and t.here.text in ("true", "false"):

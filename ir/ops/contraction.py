@@ -109,7 +109,7 @@ def conv_axes(attrs: Attrs) -> list[tuple[int, tuple[Dim, Dim], int, int]]:
 def _infer_conv(types: Types, attrs: Attrs) -> Types:
     x, w = types
     groups = attrs["groups"]
-    need(x.dtype is w.dtype and x.dtype.is_float, f"conv of {x} and {w}")
+    need(x.dtype is w.dtype and x.dtype.is_inexact, f"conv of {x} and {w}")
     need(x.ndim == w.ndim and x.ndim >= 3, f"conv of {x} and {w}: N C spatial, O I spatial")
     need(len(conv_axes(attrs)) == x.ndim - 2, f"conv of {x} needs {x.ndim - 2} spatial attributes")
     need(

@@ -1,6 +1,7 @@
 """Elementwise ops: a scalar function of scalars of one type.
 
 Arithmetic on f16 and bf16 is done in f32 and rounded once per op. Integer overflow wraps around.
+Of complex numbers branch cuts and special values are those of C99's Annex G.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_, i64, u32, u64
+from ..dtypes import DType, bool_, f32, f64, i64, u32, u64
 from ..types import TensorType
 from .base import Attrs, Kind, Op, define, need
 from .source import philox_bits
-from .special import erf, rsqrt, sigmoid
+from .special import erf, log1p, rsqrt, sigmoid
 
 FLOAT = ("float",)
+INEXACT = ("float", "complex")
 NUMBER = ("float", "int", "uint")
+ARITHMETIC = ("float", "int", "uint", "complex")
 INTEGER = ("int", "uint")
 BITS = ("int", "uint", "bool")
 ANY = ("float", "int", "uint", "bool")
+EVERY = ("float", "int", "uint", "bool", "complex")
 Function = Callable[..., Any]
 
 
@@ -50,8 +54,8 @@ def _same_types(name: str, kinds: tuple[str, ...]) -> Callable:
     return infer
 
 
-def _comparison(name: str) -> Callable:
-    same = _same_types(name, ANY)
+def _comparison(name: str, kinds: tuple[str, ...]) -> Callable:
+    same = _same_types(name, kinds)
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
         return (same(types, attrs)[0].with_dtype(bool_),)
@@ -74,16 +78,18 @@ def _binary(
     )
 
 
-def _compare(name: str, function: Function, doc: str, commutative: bool = False) -> Op:
+def _compare(
+    name: str, function: Function, doc: str, commutative: bool = False, kinds: tuple[str, ...] = ANY
+) -> Op:
     return define(
-        name, Kind.ELEMENTWISE, _comparison(name), _widened(function), doc, arity=2,
+        name, Kind.ELEMENTWISE, _comparison(name, kinds), _widened(function), doc, arity=2,
         commutative=commutative,
     )  # fmt: skip
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x ** y; an integer to a negative power is 0 but for bases 1 and -1."""
-    if x.dtype.kind == "f" or not np.any(y < 0):
+    if x.dtype.kind in "fc" or not np.any(y < 0):
         return np.power(x, y)
     exact = np.power(x, np.maximum(y, 0))
     odd = np.where(y % 2 == 0, 1, x)
@@ -101,50 +107,56 @@ def _shift(function: Function) -> Function:
     return shifted
 
 
-NEG = _unary("neg", NUMBER, np.negative, "-x")
-ABS = _unary("abs", NUMBER, np.abs, "|x|")
+_absolute = _same_types("abs", ARITHMETIC)
+
+NEG = _unary("neg", ARITHMETIC, np.negative, "-x")
+ABS = define(
+    "abs", Kind.ELEMENTWISE,
+    lambda types, attrs: [t.with_dtype(t.dtype.to_real()) for t in _absolute(types, attrs)],
+    _widened(np.abs), "|x|; of a complex number its real length", arity=1,
+)  # fmt: skip
 SIGN = _unary("sign", NUMBER, np.sign, "-1, 0 or 1; NaN for NaN", cost=3)
 FLOOR = _unary("floor", FLOAT, np.floor, "the largest integer <= x")
 CEIL = _unary("ceil", FLOAT, np.ceil, "the smallest integer >= x")
 ROUND = _unary("round", FLOAT, np.rint, "the nearest integer, ties to even")
 TRUNC = _unary("trunc", FLOAT, np.trunc, "x without its fraction")
-SQRT = _unary("sqrt", FLOAT, np.sqrt, "square root; NaN below 0", cost=4)
-RSQRT = _unary("rsqrt", FLOAT, rsqrt, "1 / sqrt(x)", cost=5)
-EXP = _unary("exp", FLOAT, np.exp, "e ** x", cost=14)
-EXP2 = _unary("exp2", FLOAT, np.exp2, "2 ** x", cost=14)
-EXPM1 = _unary("expm1", FLOAT, np.expm1, "e ** x - 1, exact near 0", cost=20)
-LOG = _unary("log", FLOAT, np.log, "natural logarithm; NaN below 0, -inf at 0", cost=18)
-LOG2 = _unary("log2", FLOAT, np.log2, "logarithm to the base 2", cost=18)
-LOG10 = _unary("log10", FLOAT, np.log10, "logarithm to the base 10", cost=18)
-LOG1P = _unary("log1p", FLOAT, np.log1p, "log(1 + x), exact near 0", cost=22)
-SIN = _unary("sin", FLOAT, np.sin, "sine of radians", cost=24)
-COS = _unary("cos", FLOAT, np.cos, "cosine of radians", cost=24)
-TAN = _unary("tan", FLOAT, np.tan, "tangent of radians", cost=30)
-ASIN = _unary("asin", FLOAT, np.arcsin, "arc sine in radians; NaN outside [-1, 1]", cost=24)
-ACOS = _unary("acos", FLOAT, np.arccos, "arc cosine in radians; NaN outside [-1, 1]", cost=24)
-ATAN = _unary("atan", FLOAT, np.arctan, "arc tangent in radians", cost=24)
-SINH = _unary("sinh", FLOAT, np.sinh, "hyperbolic sine", cost=24)
-COSH = _unary("cosh", FLOAT, np.cosh, "hyperbolic cosine", cost=24)
-TANH = _unary("tanh", FLOAT, np.tanh, "hyperbolic tangent", cost=20)
+SQRT = _unary("sqrt", INEXACT, np.sqrt, "square root; NaN below 0", cost=4)
+RSQRT = _unary("rsqrt", INEXACT, rsqrt, "1 / sqrt(x)", cost=5)
+EXP = _unary("exp", INEXACT, np.exp, "e ** x", cost=14)
+EXP2 = _unary("exp2", INEXACT, np.exp2, "2 ** x", cost=14)
+EXPM1 = _unary("expm1", INEXACT, np.expm1, "e ** x - 1, exact near 0", cost=20)
+LOG = _unary("log", INEXACT, np.log, "natural logarithm; NaN below 0, -inf at 0", cost=18)
+LOG2 = _unary("log2", INEXACT, np.log2, "logarithm to the base 2", cost=18)
+LOG10 = _unary("log10", INEXACT, np.log10, "logarithm to the base 10", cost=18)
+LOG1P = _unary("log1p", INEXACT, log1p, "log(1 + x), exact near 0", cost=22)
+SIN = _unary("sin", INEXACT, np.sin, "sine of radians", cost=24)
+COS = _unary("cos", INEXACT, np.cos, "cosine of radians", cost=24)
+TAN = _unary("tan", INEXACT, np.tan, "tangent of radians", cost=30)
+ASIN = _unary("asin", INEXACT, np.arcsin, "arc sine in radians; NaN outside [-1, 1]", cost=24)
+ACOS = _unary("acos", INEXACT, np.arccos, "arc cosine in radians; NaN outside [-1, 1]", cost=24)
+ATAN = _unary("atan", INEXACT, np.arctan, "arc tangent in radians", cost=24)
+SINH = _unary("sinh", INEXACT, np.sinh, "hyperbolic sine", cost=24)
+COSH = _unary("cosh", INEXACT, np.cosh, "hyperbolic cosine", cost=24)
+TANH = _unary("tanh", INEXACT, np.tanh, "hyperbolic tangent", cost=20)
 ERF = _unary("erf", FLOAT, erf, "the error function, 2/sqrt(pi) * integral of exp(-t*t)", cost=22)
-SIGMOID = _unary("sigmoid", FLOAT, sigmoid, "1 / (1 + exp(-x))", cost=18)
+SIGMOID = _unary("sigmoid", INEXACT, sigmoid, "1 / (1 + exp(-x))", cost=18)
 BIT_NOT = _unary("bit_not", BITS, np.invert, "each bit inverted; logical not of a bool")
 STOP_GRADIENT = define(
-    "stop_gradient", Kind.ELEMENTWISE, _same_types("stop_gradient", ANY),
+    "stop_gradient", Kind.ELEMENTWISE, _same_types("stop_gradient", EVERY),
     lambda arrays, attrs: [arrays[0]], "x, without a gradient", arity=1, cost=0,
 )  # fmt: skip
 
-ADD = _binary("add", ANY, np.add, "x + y; logical or of bools", commutative=True)
-SUB = _binary("sub", NUMBER, np.subtract, "x - y")
-MUL = _binary("mul", ANY, np.multiply, "x * y; logical and of bools", commutative=True)
-DIV = _binary("div", FLOAT, np.divide, "x / y", cost=4)
+ADD = _binary("add", EVERY, np.add, "x + y; logical or of bools", commutative=True)
+SUB = _binary("sub", ARITHMETIC, np.subtract, "x - y")
+MUL = _binary("mul", EVERY, np.multiply, "x * y; logical and of bools", commutative=True)
+DIV = _binary("div", INEXACT, np.divide, "x / y", cost=4)
 FLOOR_DIV = _binary(
     "floor_div", NUMBER, np.floor_divide, "floor(x / y); an integer over 0 is 0", cost=8
 )
 REMAINDER = _binary(
     "remainder", NUMBER, np.remainder, "x - floor(x / y) * y; an integer over 0 is 0", cost=8
 )
-POW = _binary("pow", NUMBER, _power, "x ** y", cost=40)
+POW = _binary("pow", ARITHMETIC, _power, "x ** y", cost=40)
 ATAN2 = _binary("atan2", FLOAT, np.arctan2, "the angle of the point (y, x) = operands", cost=30)
 MAXIMUM = _binary("maximum", ANY, np.maximum, "the larger; NaN if one is", commutative=True)
 MINIMUM = _binary("minimum", ANY, np.minimum, "the smaller; NaN if one is", commutative=True)
@@ -155,8 +167,8 @@ SHIFT_LEFT = _binary("shift_left", INTEGER, _shift(np.left_shift), "x * 2**y, bi
 SHIFT_RIGHT = _binary(
     "shift_right", INTEGER, _shift(np.right_shift), "floor(x / 2**y): the sign is kept"
 )
-EQ = _compare("eq", np.equal, "x == y", commutative=True)
-NE = _compare("ne", np.not_equal, "x != y; True for NaN", commutative=True)
+EQ = _compare("eq", np.equal, "x == y", commutative=True, kinds=EVERY)
+NE = _compare("ne", np.not_equal, "x != y; True for NaN", commutative=True, kinds=EVERY)
 LT = _compare("lt", np.less, "x < y")
 LE = _compare("le", np.less_equal, "x <= y")
 GT = _compare("gt", np.greater, "x > y")
@@ -179,6 +191,8 @@ WHERE = define(
 
 def _convert(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     (x,), dtype = arrays, attrs["dtype"]
+    if x.dtype.kind == "c" and dtype.kind in ("float", "int", "uint"):
+        x = x.real
     if x.dtype.kind == "f" and dtype.kind in ("int", "uint") and dtype.numpy.itemsize < 8:
         # Through int64 and then modulo 2**bits, as C compilers do for the common targets.
         return [np.asarray(x.astype(np.int64).astype(dtype.numpy))]
@@ -193,19 +207,59 @@ def _infer_cast(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorTyp
 def _infer_bitcast(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     dtype = attrs["dtype"]
     need(types[0].dtype.bits == dtype.bits, f"bitcast of {types[0]} to {dtype.public}")
+    need(not (types[0].dtype.is_complex or dtype.is_complex), "bitcast does not take complex")
     return (types[0].with_dtype(dtype),)
 
 
 CAST = define(
     "cast", Kind.ELEMENTWISE, _infer_cast, _convert,
     """x as `dtype`: floats round to nearest even, a float becomes an integer by dropping its
-    fraction (unspecified out of range), bool is x != 0.""",
+    fraction (unspecified out of range), a complex number a real one by dropping its imaginary
+    part, bool is x != 0.""",
     arity=1, attributes=("dtype",),
 )  # fmt: skip
 BITCAST = define(
     "bitcast", Kind.ELEMENTWISE, _infer_bitcast,
     lambda arrays, attrs: [np.asarray(arrays[0]).view(attrs["dtype"].numpy)],
     "the bits of x read as `dtype` of the same width", arity=1, attributes=("dtype",),
+)  # fmt: skip
+
+
+def _infer_part(name: str) -> Callable:
+    same = _same_types(name, ("complex",))
+
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+        (x,) = same(types, attrs)
+        return (x.with_dtype(x.dtype.to_real()),)
+
+    return infer
+
+
+def _infer_complex(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    (x, _) = types
+    _same_types("complex", FLOAT)(types, attrs)
+    need(x.dtype in (f32, f64), f"complex does not take {x.dtype.public}")
+    return (x.with_dtype(x.dtype.to_complex()),)
+
+
+def _join(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    real, imaginary = arrays
+    joined = np.empty(real.shape, np.complex64 if real.dtype == np.float32 else np.complex128)
+    joined.real, joined.imag = real, imaginary
+    return [joined]
+
+
+REAL = define(
+    "real", Kind.ELEMENTWISE, _infer_part("real"), lambda arrays, attrs: [arrays[0].real],
+    "The real part of a complex number.", arity=1, cost=0,
+)  # fmt: skip
+IMAG = define(
+    "imag", Kind.ELEMENTWISE, _infer_part("imag"), lambda arrays, attrs: [arrays[0].imag],
+    "The imaginary part of a complex number.", arity=1, cost=0,
+)  # fmt: skip
+COMPLEX = define(
+    "complex", Kind.ELEMENTWISE, _infer_complex, _join,
+    "The complex number with these real and imaginary parts.", arity=2, cost=0,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..dims import Dim
 from ..dtypes import DType, i64, of_numpy
 from ..types import TensorType, tensor_type
-from .base import Attrs, Kind, Monoid, define, need
+from .base import Attrs, Kind, Monoid, Op, TypeRule, define, need
 
 
 def _zero(dtype: DType) -> float | bool:
@@ -58,13 +58,19 @@ def _infer_number(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorT
     return _infer_reduce(types, attrs)
 
 
+def _need_order(type: TensorType, name: str) -> None:
+    need(not type.dtype.is_complex, f"{name} does not take {type.dtype.public}")
+
+
 def _infer_extreme(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    _need_order(types[0], "an extreme")
     need(attrs["ties"] in ("even", "first"), f"ties={attrs['ties']!r} is neither even nor first")
     return _infer_reduce(types, attrs)
 
 
 def _infer_arg(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     need(len(attrs["axes"]) > 0, "argmax and argmin need an axis")
+    _need_order(types[0], "argmax and argmin")
     (result,) = _infer_reduce(types, attrs)
     for a in attrs["axes"]:
         need(types[0].shape[a] != 0, f"argmax and argmin of {types[0]}, which has no elements")
@@ -166,6 +172,11 @@ def _infer_cumulative(types: Sequence[TensorType], attrs: Attrs) -> Sequence[Ten
     return (x,)
 
 
+def _infer_cummax(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    _need_order(types[0], "cummax")
+    return _infer_cumulative(types, attrs)
+
+
 def _evaluate_cumulative(function: np.ufunc):
     def evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
         (x,) = arrays
@@ -178,16 +189,20 @@ def _evaluate_cumulative(function: np.ufunc):
     return evaluate
 
 
-def _cumulative(name: str, function: np.ufunc, monoid: Monoid, doc: str):
+def _cumulative(
+    name: str, function: np.ufunc, monoid: Monoid, doc: str, infer: TypeRule = _infer_cumulative
+) -> Op:
     return define(
-        name, Kind.CUMULATIVE, _infer_cumulative, _evaluate_cumulative(function), doc,
+        name, Kind.CUMULATIVE, infer, _evaluate_cumulative(function), doc,
         arity=1, attributes=("axis", "reverse"), monoid=monoid,
     )  # fmt: skip
 
 
 CUMSUM = _cumulative("cumsum", np.add, SUM, "All prefix sums along `axis`; `reverse`: suffixes.")
 CUMPROD = _cumulative("cumprod", np.multiply, PROD, "All prefix products along `axis`.")
-CUMMAX = _cumulative("cummax", np.maximum, MAX, "The largest of each prefix along `axis`.")
+CUMMAX = _cumulative(
+    "cummax", np.maximum, MAX, "The largest of each prefix along `axis`.", _infer_cummax
+)
 
 
 def reduced(type: TensorType, axes: Sequence[int]) -> TensorType:

@@ -63,7 +63,7 @@ def _infer_bits(types: Types, attrs: Attrs) -> Types:
 def _infer_iota(types: Types, attrs: Attrs) -> Types:
     shape = tuple(attrs["shape"])
     need(0 <= attrs["axis"] < len(shape), f"axis {attrs['axis']} of shape {list(shape)}")
-    need(attrs["dtype"].kind != "bool", "iota of bool")
+    need(attrs["dtype"].kind not in ("bool", "complex"), f"iota of {attrs['dtype'].public}")
     return (tensor_type(attrs["dtype"], shape),)
 
 

@@ -29,11 +29,29 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) without overflow for either sign."""
+    if x.dtype.kind == "c":
+        right = x.real >= 0
+        small = np.exp(np.where(right, -x, x))
+        return (np.where(right, 1, small) / (1 + small)).astype(x.dtype)
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
 
 
 def rsqrt(x: np.ndarray) -> np.ndarray:
-    """1 / sqrt(x), rounded once from float64 where x is float32."""
-    wide = np.float64 if x.dtype == np.float32 else x.dtype
+    """1 / sqrt(x), rounded once from twice the width."""
+    wide = np.complex128 if x.dtype.kind == "c" else np.float64
     return (1 / np.sqrt(x.astype(wide))).astype(x.dtype)
+
+
+def log1p(x: np.ndarray) -> np.ndarray:
+    """log(1 + x), exact near 0 (numpy's is not, for complex numbers)."""
+    if x.dtype.kind != "c":
+        return np.log1p(x)
+    wide = x.astype(np.complex128)
+    a, b = wide.real, wide.imag
+    near = np.log1p(a * (2 + a) + b * b) / 2
+    far = np.log(np.hypot(1 + a, b))
+    result = np.empty_like(wide)
+    result.real = np.where(np.maximum(np.abs(a), np.abs(b)) < 1, near, far)
+    result.imag = np.arctan2(b, 1 + a)
+    return result.astype(x.dtype)

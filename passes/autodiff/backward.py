@@ -48,7 +48,7 @@ def backward(
     """
     arrived: dict[Value, Value] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
-        if cotangent is None or not output.type.dtype.is_float:
+        if cotangent is None or not output.type.dtype.is_inexact:
             continue
         if cotangent.type != output.type:
             raise TypeRuleError(f"a cotangent {cotangent.type} for a value {output.type}")
@@ -72,11 +72,11 @@ def nodes_between(
 ) -> tuple[list[Node], set[Value]]:
     """The nodes on a path from `wrt` to `outputs`, operands before users, and the values on it."""
     order: list[Node] = []
-    live = {value for value in wrt if value.type.dtype.is_float}
+    live = {value for value in wrt if value.type.dtype.is_inexact}
     for node in _topological(outputs, follow):
         if any(operand in live for operand in node.operands):
             order.append(node)
-            live.update(r for r in node.results if r.type.dtype.is_float and follow(r))
+            live.update(r for r in node.results if r.type.dtype.is_inexact and follow(r))
     return order, live
 
 
@@ -93,7 +93,7 @@ def _topological(outputs: Sequence[Value], follow: Callable[[Value], bool]) -> l
             node, operands = stack[-1]
             for operand in operands:
                 made_by = operand.node
-                if made_by is None or made_by in seen or not operand.type.dtype.is_float:
+                if made_by is None or made_by in seen or not operand.type.dtype.is_inexact:
                     continue
                 if follow(operand):
                     seen.add(made_by)

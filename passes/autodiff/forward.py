@@ -54,7 +54,7 @@ def forward(
     """
     known: dict[Value, Value] = {}
     for value, tangent in zip(inputs, tangents, strict=True):
-        if tangent is None or not value.type.dtype.is_float:
+        if tangent is None or not value.type.dtype.is_inexact:
             continue
         if tangent.type != value.type:
             raise TypeRuleError(f"a tangent {tangent.type} for a value {value.type}")
@@ -64,7 +64,7 @@ def forward(
     with emitting_lines() as set_line:
         for node in order:
             arriving = [known.get(operand) for operand in node.operands]
-            moves = any(result.type.dtype.is_float for result in node.results)
+            moves = any(result.type.dtype.is_inexact for result in node.results)
             if not moves or all(tangent is None for tangent in arriving):
                 continue
             set_line(node.line)
@@ -83,7 +83,7 @@ def pushed(node: Node, tangents: Tangents, dummy: Callable[[TensorType], Value])
     if rule is not None:
         return rule(node, tangents)
     with _only_needed() as keep:
-        seeds = [dummy(r.type) if r.type.dtype.is_float else None for r in node.results]
+        seeds = [dummy(r.type) if r.type.dtype.is_inexact else None for r in node.results]
         pairs = [
             (cotangent, tangent)
             for cotangent, tangent in zip(pulled(node, seeds, tangents), tangents, strict=True)

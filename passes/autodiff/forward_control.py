@@ -58,7 +58,7 @@ def _results(found: Any) -> tuple[Value, ...]:
 def _filled(values: Sequence[Value], tangents: Tangents) -> list[Value | None]:
     """Every float with a tangent, zeros where it has none."""
     return [
-        zeros(value.type) if tangent is None and value.type.dtype.is_float else tangent
+        zeros(value.type) if tangent is None and value.type.dtype.is_inexact else tangent
         for value, tangent in zip(values, tangents, strict=True)
     ]
 

@@ -1,4 +1,8 @@
-"""What a gradient rule is, and the few values that most rules need."""
+"""What a gradient rule is, and the few values that most rules need.
+
+The cotangent of a complex z = a + ib is dL/da + i dL/db for a real L, as in PyTorch: the conjugate
+Wirtinger derivative. So where a real rule multiplies by a slope, it is the slope's conjugate.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from ...ir.dims import Dim, product
 from ...ir.dtypes import DType, i64
 from ...ir.graph import Node, Value, full
-from ...ir.ops.elementwise import CAST
+from ...ir.ops.elementwise import CAST, COMPLEX, IMAG, REAL
 from ...ir.ops.indexed import SCATTER
 from ...ir.ops.reduction import kept_axes
 from ...ir.ops.source import IOTA, SIZE
@@ -37,6 +41,13 @@ def sole(cotangents: Sequence[Value | None]) -> Value:
 
 def zeros(type: TensorType) -> Value:
     return full(type, 0)
+
+
+def conj(value: Value) -> Value:
+    """The complex conjugate; of a real value itself."""
+    if not value.type.dtype.is_complex:
+        return value
+    return COMPLEX(REAL(value), -IMAG(value))
 
 
 def spread(value: Value, like: TensorType, axes: Sequence[int]) -> Value:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...ir.graph import Node, Value
 from ...ir.ops.contraction import CONV, DOT_GENERAL, conv_axes, free_axes
 from ...ir.ops.view import SLICE
-from .rule import Cotangent, NotDifferentiable, Rule, inverse, reshaped, sole, transposed
+from .rule import Cotangent, NotDifferentiable, Rule, conj, inverse, reshaped, sole, transposed
 
 Cotangents = Sequence[Value | None]
 Axes = tuple[int, ...]
@@ -29,11 +29,11 @@ def _dot_general(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     right = tuple(rc[lc.index(axis)] for axis in sorted(lc))
 
     def of_left() -> Value:
-        side_g, side_rhs = (g, g_right, batch, lf), (rhs, rf, rb, left)
+        side_g, side_rhs = (g, g_right, batch, lf), (conj(rhs), rf, rb, left)
         return _product(side_g, side_rhs, lb)
 
     def of_right() -> Value:
-        side_lhs, side_g = (lhs, lf, lb, right), (g, g_left, batch, rf)
+        side_lhs, side_g = (conj(lhs), lf, lb, right), (g, g_left, batch, rf)
         return _product(side_lhs, side_g, rb)
 
     return (of_left, of_right)
@@ -73,7 +73,7 @@ def _conv_input(node: Node, g: Value) -> Value:
         padding.append(((window - 1) * rd - low, (size - 1) * ld - (out - 1) * stride + low))
     return CONV(
         g,
-        _exchange(_turn(w), groups, spatial),
+        _exchange(_turn(conj(w)), groups, spatial),
         strides=node.attrs["lhs_dilation"],
         padding=tuple(padding),
         lhs_dilation=node.attrs["strides"],
@@ -114,7 +114,7 @@ def _conv_weight(node: Node, g: Value) -> Value:
         padding.append((low, reach - ((size - 1) * ld + 1) - low))
     swap = (1, 0, *range(2, 2 + spatial))
     result = CONV(
-        _channels_first(x, groups, spatial),
+        _channels_first(conj(x), groups, spatial),
         transposed(g, swap),
         strides=node.attrs["rhs_dilation"],
         padding=tuple(padding),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ...ir.graph import Node, Value, full
 from ...ir.ops import elementwise as ew
-from .rule import Cotangent, NotDifferentiable, Rule, sole, zeros
+from .rule import Cotangent, NotDifferentiable, Rule, conj, sole, zeros
 
 Unary = Callable[[Value, Value, Value], Value]  # (cotangent, operand, result)
 
@@ -43,14 +43,22 @@ def _pow_base(g: Value, x: Value, y: Value, z: Value) -> Value:
     """g * y * x**(y - 1), and 0 for x**0 at x = 0 (where the plain form is 0 * inf)."""
     nought = zeros(x.type)
     flat = ew.BIT_AND(ew.EQ(x, nought), ew.EQ(y, nought))
-    return g * (y * ew.POW(ew.WHERE(flat, full(x.type, 1), x), y - 1))
+    return g * conj(y * ew.POW(ew.WHERE(flat, full(x.type, 1), x), y - 1))
 
 
 def _pow_exponent(g: Value, x: Value, y: Value, z: Value) -> Value:
     """g * x**y * log(x), and 0 at x = 0, y >= 0 (where the plain form is 0 * -inf)."""
-    nought = zeros(x.type)
-    flat = ew.BIT_AND(ew.EQ(x, nought), ew.GE(y, nought))
-    return g * (z * ew.LOG(ew.WHERE(flat, full(x.type, 1), x)))
+    size = ew.REAL(y) if y.type.dtype.is_complex else y
+    flat = ew.BIT_AND(ew.EQ(x, zeros(x.type)), ew.GE(size, zeros(size.type)))
+    return g * conj(z * ew.LOG(ew.WHERE(flat, full(x.type, 1), x)))
+
+
+def _abs(g: Value, x: Value, y: Value) -> Value:
+    """g times the direction of x, 0 at 0."""
+    if not x.type.dtype.is_complex:
+        return g * ew.SIGN(x)
+    length = ew.WHERE(ew.EQ(y, zeros(y.type)), full(y.type, 1), y)
+    return ew.COMPLEX(g * (ew.REAL(x) / length), g * (ew.IMAG(x) / length))
 
 
 def _extreme(loses: ew.Op) -> Rule:
@@ -86,40 +94,43 @@ _BITS = NotDifferentiable("it works on bits")
 
 ELEMENTWISE: dict[str, Rule | NotDifferentiable] = {
     "neg": _unary(lambda g, x, y: -g),
-    "abs": _unary(lambda g, x, y: g * ew.SIGN(x)),
+    "abs": _unary(_abs),
     "sign": _unary(_zero),
     "floor": _unary(_zero),
     "ceil": _unary(_zero),
     "round": _unary(_zero),
     "trunc": _unary(_zero),
-    "sqrt": _unary(lambda g, x, y: g / (y * 2)),
-    "rsqrt": _unary(lambda g, x, y: g * (y * y * y) * -0.5),
-    "exp": _unary(lambda g, x, y: g * y),
-    "exp2": _unary(lambda g, x, y: g * y * _LN2),
-    "expm1": _unary(lambda g, x, y: g * (y + 1)),
-    "log": _unary(lambda g, x, y: g / x),
-    "log2": _unary(lambda g, x, y: g / (x * _LN2)),
-    "log10": _unary(lambda g, x, y: g / (x * _LN10)),
-    "log1p": _unary(lambda g, x, y: g / (x + 1)),
-    "sin": _unary(lambda g, x, y: g * ew.COS(x)),
-    "cos": _unary(lambda g, x, y: -(g * ew.SIN(x))),
-    "tan": _unary(lambda g, x, y: g * (y * y + 1)),
-    "asin": _unary(lambda g, x, y: g * ew.RSQRT(1 - x * x)),
-    "acos": _unary(lambda g, x, y: -(g * ew.RSQRT(1 - x * x))),
-    "atan": _unary(lambda g, x, y: g / (x * x + 1)),
-    "sinh": _unary(lambda g, x, y: g * ew.COSH(x)),
-    "cosh": _unary(lambda g, x, y: g * ew.SINH(x)),
-    "tanh": _unary(lambda g, x, y: g * (1 - y * y)),
+    "sqrt": _unary(lambda g, x, y: g / (conj(y) * 2)),
+    "rsqrt": _unary(lambda g, x, y: g * conj(y * y * y) * -0.5),
+    "exp": _unary(lambda g, x, y: g * conj(y)),
+    "exp2": _unary(lambda g, x, y: g * conj(y) * _LN2),
+    "expm1": _unary(lambda g, x, y: g * conj(y + 1)),
+    "log": _unary(lambda g, x, y: g / conj(x)),
+    "log2": _unary(lambda g, x, y: g / (conj(x) * _LN2)),
+    "log10": _unary(lambda g, x, y: g / (conj(x) * _LN10)),
+    "log1p": _unary(lambda g, x, y: g / conj(x + 1)),
+    "sin": _unary(lambda g, x, y: g * conj(ew.COS(x))),
+    "cos": _unary(lambda g, x, y: -(g * conj(ew.SIN(x)))),
+    "tan": _unary(lambda g, x, y: g * conj(y * y + 1)),
+    "asin": _unary(lambda g, x, y: g * conj(ew.RSQRT(1 - x * x))),
+    "acos": _unary(lambda g, x, y: -(g * conj(ew.RSQRT(1 - x * x)))),
+    "atan": _unary(lambda g, x, y: g / conj(x * x + 1)),
+    "sinh": _unary(lambda g, x, y: g * conj(ew.COSH(x))),
+    "cosh": _unary(lambda g, x, y: g * conj(ew.SINH(x))),
+    "tanh": _unary(lambda g, x, y: g * conj(1 - y * y)),
     "erf": _unary(lambda g, x, y: g * (ew.EXP(-(x * x)) * (2 / math.sqrt(math.pi)))),
-    "sigmoid": _unary(lambda g, x, y: g * ((1 - y) * y)),
+    "sigmoid": _unary(lambda g, x, y: g * conj((1 - y) * y)),
     "bit_not": _BITS,
+    "real": _unary(lambda g, x, y: ew.COMPLEX(g, zeros(g.type))),
+    "imag": _unary(lambda g, x, y: ew.COMPLEX(zeros(g.type), g)),
+    "complex": _binary(lambda g, x, y, z: ew.REAL(g), lambda g, x, y, z: ew.IMAG(g)),
     "stop_gradient": _nothing,
     "cast": _unary(_cast),
     "bitcast": _BITS,
     "add": _binary(lambda g, x, y, z: g, lambda g, x, y, z: g),
     "sub": _binary(lambda g, x, y, z: g, lambda g, x, y, z: -g),
-    "mul": _binary(lambda g, x, y, z: g * y, lambda g, x, y, z: g * x),
-    "div": _binary(lambda g, x, y, z: g / y, lambda g, x, y, z: -(g / y) * z),
+    "mul": _binary(lambda g, x, y, z: g * conj(y), lambda g, x, y, z: g * conj(x)),
+    "div": _binary(lambda g, x, y, z: g / conj(y), lambda g, x, y, z: -(g / conj(y)) * conj(z)),
     "floor_div": _binary(
         lambda g, x, y, z: zeros(x.type),
         lambda g, x, y, z: zeros(y.type),

@@ -26,6 +26,7 @@ from .rule import (
     Cotangent,
     NotDifferentiable,
     Rule,
+    conj,
     inverse,
     reshaped,
     scattered_along,
@@ -55,7 +56,7 @@ def _reduce_prod(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     flat = reshaped(moved, (*moved.type.shape[:kept], count))
     others = _exclusive(flat, kept, reverse=False) * _exclusive(flat, kept, reverse=True)
     placed = transposed(reshaped(others, moved.type.shape), inverse(order))
-    return (spread(g, x.type, axes) * placed,)
+    return (spread(g, x.type, axes) * conj(placed),)
 
 
 def _exclusive(x: Value, axis: int, reverse: bool) -> Value:
@@ -125,9 +126,9 @@ def _cumprod(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     seen = CUMSUM(ew.CAST(is_zero, dtype=i64), **along)
     none_yet = ew.EQ(seen, full(seen.type, 0))
     first = ew.BIT_AND(is_zero, ew.EQ(seen, full(seen.type, 1)))
-    before = CUMSUM(g * y, **back) / ew.WHERE(none_yet, x, one)
+    before = CUMSUM(g * conj(y), **back) / conj(ew.WHERE(none_yet, x, one))
     without = CUMPROD(ew.WHERE(first, one, x), **along)
-    at_zero = CUMSUM(g * without, **back)
+    at_zero = CUMSUM(g * conj(without), **back)
     return (ew.WHERE(none_yet, before, ew.WHERE(first, at_zero, nought)),)
 
 

@@ -23,7 +23,7 @@ def vjp(graph: Graph) -> Graph:
     """
     builder = _continued(graph)
     seeds: list[Value | None] = [
-        builder.param(value.type) if value.type.dtype.is_float else None for value in graph.yields
+        builder.param(value.type) if value.type.dtype.is_inexact else None for value in graph.yields
     ]
     return builder.finish(f"{graph.name}_vjp", _gradients(builder, graph, seeds))
 
@@ -36,14 +36,14 @@ def jvp(graph: Graph) -> Graph:
     """
     builder = _continued(graph)
     tangents = [
-        builder.param(param.type) if param.type.dtype.is_float else None for param in graph.params
+        builder.param(param.type) if param.type.dtype.is_inexact else None for param in graph.params
     ]
     with builder:
         found = forward(graph.params, tangents, graph.yields)
         moved = [
             zeros(value.type) if tangent is None else tangent
             for value, tangent in zip(graph.yields, found, strict=True)
-            if value.type.dtype.is_float
+            if value.type.dtype.is_inexact
         ]
     return builder.finish(f"{graph.name}_jvp", [*graph.yields, *moved])
 
@@ -73,7 +73,7 @@ def _continued(graph: Graph) -> Recording:
 
 
 def _gradients(builder: Recording, graph: Graph, seeds: Sequence[Value | None]) -> list[Value]:
-    wrt = [param for param in graph.params if param.type.dtype.is_float]
+    wrt = [param for param in graph.params if param.type.dtype.is_inexact]
     with builder:
         found = backward(graph.yields, seeds, wrt)
         return [zeros(p.type) if g is None else g for p, g in zip(wrt, found, strict=True)]
