@@ -1,0 +1,274 @@
+"""Linear algebra: values against numpy, gradients to second order, compiled code, bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import sley
+from sley import linalg
+
+rng = np.random.default_rng(20)
+SQUARE = rng.standard_normal((2, 4, 4))
+TALL = rng.standard_normal((2, 6, 4))
+WIDE = rng.standard_normal((2, 4, 6))
+RIGHT = rng.standard_normal((2, 4, 3))
+THREES = rng.standard_normal((4, 3))
+
+
+def weighted(t: sley.Tensor) -> sley.Tensor:
+    """A sum with fixed weights: one number that every element has a part in."""
+    weights = np.random.default_rng(5).standard_normal([int(n) for n in t.shape])
+    return (t * sley.tensor(weights)).sum()
+
+
+def symmetric(a: sley.Tensor) -> sley.Tensor:
+    return a + a.mT
+
+
+def definite(a: sley.Tensor) -> sley.Tensor:
+    return a @ a.mT + 0.5 * sley.eye(a.shape[-1], dtype=sley.float64)
+
+
+def both_factors(a: sley.Tensor) -> sley.Tensor:
+    q, r = linalg.qr(a)
+    return weighted(q) + weighted(r * 2)
+
+
+def all_parts(a: sley.Tensor, full: bool = False) -> sley.Tensor:
+    u, s, vh = linalg.svd(a, full_matrices=full)
+    count = min(a.shape[-2:])
+    # |u| and |v| do not change with the signs of singular vectors.
+    parts = weighted(u[..., :count].abs() * 1.5), weighted(s), weighted(vh[..., :count, :].abs())
+    return parts[0] + parts[1] + parts[2]
+
+
+def eigen(a: sley.Tensor) -> sley.Tensor:
+    values, vectors = linalg.eigh(symmetric(a))
+    return weighted(values) + weighted(vectors.abs())
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., sley.Tensor], list[np.ndarray]]] = {
+    "solve": (lambda a, b: weighted(linalg.solve(a, b)), [SQUARE, RIGHT]),
+    "solve-right": (lambda a, b: weighted(linalg.solve(a, b, left=False)), [SQUARE, TALL]),
+    "solve-vector": (lambda a, b: weighted(linalg.solve(a, b)), [SQUARE, RIGHT[..., 0].copy()]),
+    "solve-broadcast": (lambda a, b: weighted(linalg.solve(a, b)), [SQUARE[0], RIGHT]),
+    "inv": (lambda a: weighted(linalg.inv(a)), [SQUARE]),
+    "det": (lambda a: weighted(linalg.det(a)), [SQUARE]),
+    "slogdet": (lambda a: weighted(linalg.slogdet(a).logabsdet), [SQUARE]),
+    "cholesky": (lambda a: weighted(linalg.cholesky(definite(a))), [SQUARE]),
+    "cholesky-upper": (lambda a: weighted(linalg.cholesky(definite(a), upper=True)), [SQUARE]),
+    "qr-tall": (both_factors, [TALL]),
+    "qr-square": (both_factors, [SQUARE]),
+    "qr-wide": (both_factors, [WIDE]),
+    "svd-tall": (all_parts, [TALL]),
+    "svd-wide": (all_parts, [WIDE]),
+    "svd-full": (lambda a: all_parts(a, True), [TALL]),
+    "svdvals": (lambda a: weighted(linalg.svdvals(a)), [TALL]),
+    "eigh": (eigen, [SQUARE]),
+    "eigvalsh": (lambda a: weighted(linalg.eigvalsh(symmetric(a))), [SQUARE]),
+    "pinv": (lambda a: weighted(linalg.pinv(a)), [TALL]),
+    "pinv-wide": (lambda a: weighted(linalg.pinv(a)), [WIDE]),
+    "pinv-atol": (lambda a: weighted(linalg.pinv(a, atol=1e-9)), [WIDE]),
+    "lstsq": (lambda a, b: weighted(linalg.lstsq(a, b).solution), [TALL, TALL[..., :2].copy() + 1]),
+    "solve-triangular": (
+        lambda a, b: weighted(linalg.solve_triangular(a, b, upper=True)), [SQUARE, RIGHT],
+    ),
+    "solve-unitriangular": (
+        lambda a, b: weighted(linalg.solve_triangular(a, b, upper=False, unitriangular=True)),
+        [SQUARE, RIGHT],
+    ),
+    "cross": (lambda a, b: weighted(linalg.cross(a, b)), [THREES, THREES[:1] + 1]),
+    "norm-nuclear": (lambda a: weighted(linalg.matrix_norm(a, "nuc")), [TALL]),
+    "norm-two": (lambda a: weighted(linalg.matrix_norm(a, 2)), [TALL]),
+    "norm-frobenius": (lambda a: weighted(linalg.matrix_norm(a)), [TALL]),
+    "norm-three": (lambda a: weighted(linalg.vector_norm(a, 3, dim=-1)), [TALL]),
+    "matrix-power": (lambda a: weighted(linalg.matrix_power(a, -3)), [SQUARE]),
+    "multi-dot": (lambda a, b: weighted(linalg.multi_dot([a, b, a])), [SQUARE[0], SQUARE[1]]),
+    "cond": (lambda a: weighted(linalg.cond(a)), [SQUARE]),
+}  # fmt: skip
+
+
+def slope(f: Callable, arrays: list[np.ndarray], directions: list[np.ndarray]) -> float:
+    inputs = [sley.tensor(a, requires_grad=True) for a in arrays]
+    found = sley.autograd.grad(f(*inputs), inputs)
+    return sum(float((g.numpy() * d).sum()) for g, d in zip(found, directions, strict=True))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradients(name):
+    f, arrays = FUNCTIONS[name]
+    random = np.random.default_rng(1)
+    directions = [random.standard_normal(a.shape) for a in arrays]
+
+    def moved(step: float) -> list[np.ndarray]:
+        return [a + step * d for a, d in zip(arrays, directions, strict=True)]
+
+    step = 1e-6
+    plus, minus = (f(*map(sley.tensor, moved(s))).item() for s in (step, -step))
+    expected = (plus - minus) / (2 * step)
+    assert slope(f, arrays, directions) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+    inputs = [sley.tensor(a, requires_grad=True) for a in arrays]
+    found = sley.autograd.grad(f(*inputs), inputs, create_graph=True)
+    along = sum((g * sley.tensor(d)).sum() for g, d in zip(found, directions, strict=True))
+    second = sley.autograd.grad(along, inputs, allow_unused=True)
+    got = sum(
+        float((g.numpy() * d).sum())
+        for g, d in zip(second, directions, strict=True)
+        if g is not None
+    )
+    ahead, behind = (slope(f, moved(s), directions) for s in (step, -step))
+    assert got == pytest.approx((ahead - behind) / (2 * step), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_compiled(name):
+    f, arrays = FUNCTIONS[name]
+
+    @sley.compile
+    def step(*inputs):
+        return (f(*inputs), *sley.autograd.grad(f(*inputs), list(inputs)))
+
+    inputs = [sley.tensor(a, requires_grad=True) for a in arrays]
+    value = f(*inputs)
+    expected = (value, *sley.autograd.grad(f(*inputs), inputs))
+    for got, wanted in zip(step(*inputs), expected, strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
+def test_values():
+    def close(got: sley.Tensor, wanted: np.ndarray) -> None:
+        np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-12, atol=1e-12)
+
+    a, b = sley.tensor(SQUARE), sley.tensor(RIGHT)
+    close(linalg.solve(a, b), np.linalg.solve(SQUARE, RIGHT))
+    close(a @ linalg.solve(a, b), RIGHT)
+    close(linalg.det(a), np.linalg.det(SQUARE))
+    sign, logabsdet = linalg.slogdet(a)
+    close(sign * logabsdet.exp(), np.linalg.det(SQUARE))
+    low = linalg.cholesky(definite(a))
+    close(low @ low.mT, definite(a).numpy())
+    close(low, np.tril(low.numpy()))
+    close(linalg.cholesky(definite(a), upper=True), low.mT.numpy())
+    close(linalg.cholesky_solve(b, low), np.linalg.solve(definite(a).numpy(), RIGHT))
+    for matrix in (SQUARE, TALL, WIDE):
+        for mode in ("reduced", "complete"):
+            q, r = linalg.qr(sley.tensor(matrix), mode=mode)
+            close(q @ r, matrix)
+            close(q.mT @ q, np.broadcast_to(np.eye(q.shape[-1]), (2, q.shape[-1], q.shape[-1])))
+        u, s, vh = linalg.svd(sley.tensor(matrix), full_matrices=False)
+        close(u * s.unsqueeze(-2) @ vh, matrix)
+        close(linalg.svdvals(sley.tensor(matrix)), np.linalg.svd(matrix, compute_uv=False))
+        close(linalg.pinv(sley.tensor(matrix)), np.linalg.pinv(matrix))
+        assert linalg.matrix_rank(sley.tensor(matrix)).tolist() == [4, 4]
+    values, vectors = linalg.eigh(symmetric(a))
+    close(vectors * values.unsqueeze(-2) @ vectors.mT, symmetric(a).numpy())
+    close(linalg.matrix_power(a, 5), np.linalg.matrix_power(SQUARE, 5))
+    close(linalg.matrix_power(a, 0), np.linalg.matrix_power(SQUARE, 0))
+    close(linalg.matrix_power(a, -2), np.linalg.matrix_power(SQUARE, -2))
+    close(linalg.cross(sley.tensor(THREES), sley.tensor(THREES[::-1].copy())),
+          np.cross(THREES, THREES[::-1]))  # fmt: skip
+    close(linalg.vander(sley.tensor([2.0, 3.0])), np.vander([2.0, 3.0], increasing=True))
+
+
+@pytest.mark.parametrize("ord", [None, "fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf])
+def test_matrix_norms(ord):
+    for keepdim in (False, True):
+        expected = np.linalg.norm(TALL, ord or "fro", axis=(-2, -1), keepdims=keepdim)
+        got = linalg.norm(sley.tensor(TALL), ord, dim=(-2, -1), keepdim=keepdim)
+        np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
+    single = linalg.norm(sley.tensor(TALL[0]), ord).item()
+    assert single == pytest.approx(np.linalg.norm(TALL[0], ord), rel=1e-12)
+
+
+@pytest.mark.parametrize("ord", [0, 1, 2, 3, 0.5, -1, np.inf, -np.inf])
+def test_vector_norms(ord):
+    expected = np.linalg.norm(TALL[0], ord, axis=1)
+    got = linalg.vector_norm(sley.tensor(TALL[0]), ord, dim=1)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
+
+
+def test_the_determinant_of_a_singular_matrix_has_a_gradient():
+    x = sley.tensor([[1.0, 2.0], [2.0, 4.0]], requires_grad=True)
+    linalg.det(x).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [[4.0, -2.0], [-2.0, 1.0]], rtol=1e-5)
+
+
+def test_least_squares():
+    solution, residuals, rank, _ = linalg.lstsq(sley.tensor(TALL), sley.tensor(TALL[..., :2] + 1))
+    for k in range(2):
+        wanted, rest, number, _ = np.linalg.lstsq(TALL[k], TALL[k, :, :2] + 1)
+        np.testing.assert_allclose(solution[k].numpy(), wanted, rtol=1e-10)
+        np.testing.assert_allclose(residuals[k].numpy(), rest, rtol=1e-10)
+        assert rank[k].item() == number
+
+
+def test_sizes_of_zero_and_one():
+    for n in (0, 1):
+        a = sley.ones(3, n, n)
+        assert linalg.det(a).tolist() == [1.0, 1.0, 1.0]
+        assert linalg.inv(a).shape == (3, n, n)
+    assert linalg.solve(sley.ones(0, 2, 2), sley.ones(0, 2, 5)).shape == (0, 2, 5)
+    assert linalg.svdvals(sley.ones(0, 4, 3)).shape == (0, 3)
+
+
+def test_float32_stays():
+    a = sley.tensor(SQUARE.astype(np.float32))
+    for result in (linalg.inv(a), linalg.det(a), *linalg.svd(a), *linalg.qr(a), linalg.pinv(a)):
+        assert result.dtype is sley.float32
+
+
+def test_symbolic_batch():
+    @sley.compile
+    def f(a, b):
+        return linalg.solve(a, b).sum(0) + linalg.det(a).sum()
+
+    for batch in (2, 3, 1, 0, 5):
+        a = np.random.default_rng(batch).standard_normal((batch, 3, 3))
+        b = np.random.default_rng(batch + 9).standard_normal((batch, 3, 2))
+        expected = np.linalg.solve(a, b).sum(0) + np.linalg.det(a).sum()
+        got = f(sley.tensor(a), sley.tensor(b))
+        np.testing.assert_allclose(got.numpy(), expected, rtol=1e-9, atol=1e-12)
+    assert len(f.programs) <= 4
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_singular_matrix_is_an_error_with_its_line(compiled):
+    def f(a):
+        return linalg.inv(a) * 2
+
+    f = sley.compile(f) if compiled else f
+    with pytest.raises(sley.LinAlgError, match=r"[Ss]ingular(.|\n)*test_linalg.py"):
+        f(sley.zeros(3, 3))
+    with pytest.raises(sley.LinAlgError, match="positive definite"):
+        linalg.cholesky(-sley.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: linalg.inv(sley.ones(2, 3)), sley.ShapeError, "square"),
+        (lambda: linalg.inv(sley.ones(3)), sley.ShapeError, "matrix"),
+        (lambda: linalg.inv(sley.ones(3, 3, dtype=sley.int64)), sley.DTypeError, "int64"),
+        (lambda: linalg.inv(sley.ones(3, 3, dtype=sley.float16)), sley.DTypeError, "float16"),
+        (lambda: linalg.inv([[1.0]]), sley.DTypeError, "list"),
+        (lambda: linalg.solve(sley.ones(3, 3), sley.ones(4, 1)), sley.ShapeError, "fit"),
+        (lambda: linalg.qr(sley.ones(3, 3), mode="raw"), sley.ArgumentError, "mode"),
+        (lambda: linalg.eigh(sley.ones(3, 3), UPLO="l"), sley.ArgumentError, "UPLO"),
+        (lambda: linalg.matrix_norm(sley.ones(3, 3), "max"), sley.ArgumentError, "max"),
+        (lambda: linalg.norm(sley.ones(3, 3, 3), 2), sley.ShapeError, "dim"),
+        (lambda: linalg.cross(sley.ones(4), sley.ones(4)), sley.ShapeError, "3"),
+        (lambda: linalg.multi_dot([sley.ones(3, 3)]), sley.ArgumentError, "two"),
+        (lambda: linalg.matrix_power(sley.ones(3, 3), 0.5), sley.ArgumentError, "int"),
+        (
+            lambda: linalg.solve(sley.ones(3, 3), sley.ones(3, 1, dtype=sley.float64)),
+            sley.DTypeError, "float64",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
