@@ -34,6 +34,8 @@ class Generator:
         """(seed, offset) of the next draw; the state moves on by one."""
         with setting(grad_enabled=False):
             draw = Draw(self._seed.clone(), self._offset.clone())
+            if ambient.trace is not None:
+                ambient.trace.advance(self._offset, 1)
             self._offset.add_(1)
         return draw
 

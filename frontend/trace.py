@@ -227,6 +227,12 @@ class Trace:
         """Concrete tensors whose `.grad` was set, each with the final (traced or concrete) one."""
         return [(tensor, shadow._grad) for shadow, tensor in self._grads.items()]
 
+    # Random state
+
+    def advance(self, offset: Tensor, count: Dim | None) -> None:
+        """Note that `count` draws (None: it depends on data) are taken from the generator with this
+        offset, which is about to be written. The write says all that a trace needs."""
+
     # Python state
 
     def record_read(self, kind: str, owner: Any, name: str, value: Any) -> None:
