@@ -57,7 +57,7 @@ def square(name: str, input: Any) -> None:
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of each matrix."""
     turned = matrix_transpose(input)
-    return turned.conj() if here(input).type.dtype.kind == "complex" else turned
+    return turned.conj() if here(input).type.dtype.is_complex else turned
 
 
 def with_batch(tensors: Sequence[Tensor], name: str) -> list[Tensor]:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from ..apply import apply
 from ..errors import ArgumentError
+from ..functions.creation import zeros_like
 from ..functions.math import abs as magnitude
 from ..functions.math import where
-from ..functions.creation import zeros_like
 from ..tensor import Tensor
 from .arguments import adjoint, matrices, square
 
@@ -75,7 +75,7 @@ def svd(A: Tensor, full_matrices: bool = True) -> SVD:
 
 
 def svdvals(A: Tensor) -> Tensor:
-    """The singular values of each matrix, descending; differentiable where they are repeated, too."""
+    """The singular values of each matrix, descending; repeated ones have gradients, too."""
     matrices("svdvals", A)
     return apply("linalg_svd", [A], full_matrices=False)[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +44,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 @array_names
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sum of conj(x) * y along `dim`; the axes broadcast."""
-    return sum((x.conj() if here(x).type.dtype.kind == "complex" else x) * y, dim)
+    return sum((x.conj() if here(x).type.dtype.is_complex else x) * y, dim)
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -89,11 +90,9 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     for factor in factors:
         if factor.ndim != 2:
             raise ShapeError(f"linalg.multi_dot takes matrices, got {here(factor).type}")
-    for left, right in zip(factors, factors[1:], strict=False):
+    for left, right in itertools.pairwise(factors):
         if not equal_dims(shape_of(left)[1], shape_of(right)[0]):
-            raise ShapeError(
-                f"linalg.multi_dot: {here(left).type} does not fit {here(right).type}"
-            )
+            raise ShapeError(f"linalg.multi_dot: {here(left).type} does not fit {here(right).type}")
     result = _product(factors)
     if first:
         result = result.squeeze(0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..dims import Dim, minimum
-from ..dtypes import f32, f64, i64
+from ..dtypes import i64
 from ..types import TensorType, tensor_type
 from .base import Attrs, Kind, TypeRule, define, need
 
@@ -35,9 +35,7 @@ def _need_square(type: TensorType) -> None:
 
 def _real(type: TensorType, shape: tuple[Dim, ...]) -> TensorType:
     """Real numbers of the precision of `type`."""
-    if type.dtype.kind != "complex":
-        return tensor_type(type.dtype, shape)
-    return tensor_type(f32 if type.dtype.itemsize == 8 else f64, shape)
+    return tensor_type(type.dtype.to_real(), shape)
 
 
 def _infer_square(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
@@ -137,7 +135,7 @@ def _cofactor(arrays: Sequence[np.ndarray], attrs: Attrs) -> Sequence[np.ndarray
     size = s.shape[-1]
     others = np.where(np.eye(size, dtype=bool), s.dtype.type(1), s[..., None, :]).prod(-1)
     phase = np.linalg.det(u) * np.linalg.det(vh)
-    # The conjugate phase: the cofactor matrix is det(A) A^-H.
+    # conj(det A) A^-H has the conjugate phase.
     return [(np.conj(phase)[..., None, None] * (u * others[..., None, :]) @ vh).astype(a.dtype)]
 
 
@@ -166,7 +164,7 @@ _host(
 )  # fmt: skip
 _host(
     "linalg_cofactor", _infer_square, _cofactor,
-    "The matrix of cofactors: the (conjugate) gradient of the determinant, det(A) A^-H.",
+    "The conjugate matrix of cofactors, conj(det A) A^-H: the gradient of the determinant.",
 )  # fmt: skip
 _host(
     "linalg_slogdet", _infer_slogdet,

@@ -14,12 +14,8 @@ from typing import Any
 from ...ir.graph import Location, Node, Value
 from ...ir.ops.base import TypeRuleError, active
 from ...ir.ops.elementwise import ADD
-from .rule import NotDifferentiable
+from .rule import GradientError, NotDifferentiable
 from .table import GRADIENTS
-
-
-class GradientError(TypeError):
-    """A gradient was asked through an op that has none. The message names the op and why."""
 
 
 def backward(

@@ -25,6 +25,10 @@ Cotangent = Value | Callable[[], Value] | None
 Rule = Callable[[Node, Sequence[Value | None]], Sequence[Cotangent]]
 
 
+class GradientError(TypeError):
+    """A gradient was asked through an op that has none. The message names the op and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class NotDifferentiable:
     """Stands in the table for an op that has no gradient, and says why."""

@@ -14,11 +14,11 @@ from ...ir.dtypes import i64
 from ...ir.graph import Node, Value, full
 from ...ir.ops.base import OPS
 from ...ir.ops.contraction import DOT_GENERAL
-from ...ir.ops.elementwise import CAST, EQ, GT, WHERE
+from ...ir.ops.elementwise import CAST, EQ, GT, REAL, WHERE
 from ...ir.ops.source import IOTA
 from ...ir.ops.view import BROADCAST, SLICE
 from ...ir.types import TensorType
-from .rule import Cotangent, NotDifferentiable, Rule, sole, transposed, zeros
+from .rule import Cotangent, GradientError, NotDifferentiable, Rule, conj, sole, transposed, zeros
 
 Cotangents = Sequence[Value | None]
 
@@ -26,18 +26,10 @@ Cotangents = Sequence[Value | None]
 # --------------------------------------------------------------------------- matrices of values
 
 
-def conjugate(a: Value) -> Value:
-    return a
-
-
-def real_part(a: Value) -> Value:
-    return a
-
-
 def adjoint(a: Value) -> Value:
     """The conjugate transpose of each matrix."""
     ndim = a.type.ndim
-    return conjugate(transposed(a, (*range(ndim - 2), ndim - 1, ndim - 2)))
+    return conj(transposed(a, (*range(ndim - 2), ndim - 1, ndim - 2)))
 
 
 def matmul(*factors: Value) -> Value:
@@ -137,11 +129,11 @@ def _linalg_cofactor(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     inverse = _inverse(a)
     last = c.type.ndim
     # <g, C> = conj(det) tr(g^H A^-H): one part by the determinant, one by the inverse.
-    trace = OPS["reduce_sum"](conjugate(g) * adjoint(inverse), axes=(last - 2, last - 1))
+    trace = OPS["reduce_sum"](conj(g) * adjoint(inverse), axes=(last - 2, last - 1))
     by_det = _number(trace, c.type.shape) * c
     det = OPS["linalg_det"](a)
     by_inverse = matmul(adjoint(inverse), adjoint(g), adjoint(inverse))
-    return (by_det - _number(det, c.type.shape) * by_inverse,)
+    return (by_det - _number(conj(det), c.type.shape) * by_inverse,)
 
 
 def _linalg_slogdet(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
@@ -149,11 +141,11 @@ def _linalg_slogdet(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     (a,), (sign, _) = node.operands, node.results
     of_sign, of_log = cotangents
     factor = None if of_log is None else _as(of_log, a)
-    if of_sign is not None and a.type.dtype.kind == "complex":
+    if of_sign is not None and a.type.dtype.is_complex:
         # d sign = i sign Im(tr(A^-1 dA))
-        turned = of_sign * conjugate(sign)
-        imaginary = turned - _as(real_part(turned), a)
-        factor = imaginary if factor is None else factor - imaginary
+        turned = of_sign * conj(sign)
+        imaginary = turned - _as(REAL(turned), a)
+        factor = imaginary if factor is None else factor + imaginary
     if factor is None:
         return (None,)
     return (_number(factor, a.type.shape) * adjoint(_inverse(a)),)
@@ -173,8 +165,8 @@ def _linalg_qr(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     rows, columns = a.type.shape[-2:]
     if q.type.shape[-1] == columns:
         return (_qr_tall(q, r, gq, gr),)
-    if q.type.shape[-1] != rows or node.attrs["mode"] == "complete" and _taller(rows, columns):
-        raise ValueError(
+    if q.type.shape[-1] != rows or (node.attrs["mode"] == "complete" and _taller(rows, columns)):
+        raise GradientError(
             f"the gradient of qr of {a.type} with mode={node.attrs['mode']!r} is not defined; "
             "mode='reduced' has one"
         )
@@ -235,7 +227,7 @@ def _linalg_svd(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
             scaled = gv / _as(_columns(s, gv.type.shape), a)
             part = matmul(u, adjoint(_beside(v, scaled)))
             total = part if total is None else total + part
-    if a.type.dtype.kind == "complex" and gu is not None:
+    if a.type.dtype.is_complex and gu is not None:
         # The common phase of a pair of singular vectors is free.
         turn = _lower_diagonal(matmul(adjoint(u), gu))
         inner = inner + (turn - adjoint(turn)) * 0.5 / wide
