@@ -1,15 +1,18 @@
 """`sley.data`, also `sley.utils.data`: datasets, and loaders that make batches of them."""
 
 from . import digits
+from .collate import default_collate, default_convert
 from .dataset import (
+    ChainDataset,
     ConcatDataset,
     Dataset,
     IterableDataset,
+    StackDataset,
     Subset,
     TensorDataset,
     random_split,
 )
-from .loader import DataLoader, default_collate
+from .loader import DataLoader
 from .sampler import (
     BatchSampler,
     RandomSampler,
@@ -18,9 +21,11 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from .worker import WorkerError, WorkerInfo, get_worker_info
 
 __all__ = [
     "BatchSampler",
+    "ChainDataset",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
@@ -28,11 +33,16 @@ __all__ = [
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
     "WeightedRandomSampler",
+    "WorkerError",
+    "WorkerInfo",
     "default_collate",
+    "default_convert",
     "digits",
+    "get_worker_info",
     "random_split",
 ]

@@ -25,10 +25,33 @@ class Dataset:
 
 
 class IterableDataset(Dataset):
-    """Examples one after the other: subclasses define `__iter__`."""
+    """Examples one after the other: subclasses define `__iter__`.
+
+    With worker processes each iterates over a copy of its own: `get_worker_info()` tells which
+    part it should give.
+    """
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
+
+    def __add__(self, other: Dataset) -> Any:
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset):
+    """Several iterable datasets one after the other."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+
+    def __iter__(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise ArgumentError(f"ChainDataset of a {type(dataset).__name__}: no stream")
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.datasets)
 
 
 class TensorDataset(Dataset):
@@ -50,6 +73,36 @@ class TensorDataset(Dataset):
         return self.tensors[0].shape[0]
 
 
+class StackDataset(Dataset):
+    """Several datasets of one length side by side: example i is the tuple of their examples i, or
+    for named datasets the dict.
+
+    Raises:
+        ArgumentError: there are none, or both kinds.
+        ShapeError: the lengths differ.
+
+    >>> StackDataset(image=["a", "b"], label=[3, 5])[1]
+    {'image': 'b', 'label': 5}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ArgumentError("StackDataset takes datasets, or named datasets")
+        self.datasets: Any = kwargs or args
+        parts = list(kwargs.values()) or list(args)
+        if len({len(part) for part in parts}) > 1:
+            raise ShapeError(f"StackDataset: {[len(part) for part in parts]} examples")
+        self._length = len(parts[0])
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class ConcatDataset(Dataset):
     """Several datasets one after the other."""
 
@@ -57,6 +110,8 @@ class ConcatDataset(Dataset):
         self.datasets = list(datasets)
         if not self.datasets:
             raise ArgumentError("ConcatDataset of no datasets")
+        if any(isinstance(dataset, IterableDataset) for dataset in self.datasets):
+            raise ArgumentError("ConcatDataset of a stream", hint="use ChainDataset")
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
 
     def __len__(self) -> int:
@@ -82,6 +137,14 @@ class Subset(Dataset):
         if isinstance(index, list):
             return self.dataset[[self.indices[i] for i in index]]
         return self.dataset[self.indices[index]]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The examples of several indices at once: by the dataset's own `__getitems__`, if it has
+        one."""
+        inner = [self.indices[i] for i in indices]
+        if hasattr(self.dataset, "__getitems__"):
+            return self.dataset.__getitems__(inner)
+        return [self.dataset[i] for i in inner]
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+import math
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.context import BaseContext
 from typing import Any
 
-import numpy as np
-
-from ..construct import tensor
-from ..errors import ArgumentError, DTypeError, UnsupportedError
-from ..functions.joining import stack
+from ..errors import ArgumentError
+from ..functions.random import randint
 from ..random_state import Generator
-from ..tensor import Tensor
-from .dataset import IterableDataset, TensorDataset
+from .collate import default_collate, default_convert
+from .crew import Crew, Worker
+from .dataset import IterableDataset
+from .fetch import EndOfStream, Fetch
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
-
-
-def default_collate(batch: list[Any]) -> Any:
-    """A list of examples as one: tensors, arrays and numbers stacked along a new first axis,
-    strings in a list, tuples, lists and dicts element by element.
-
-    Raises:
-        DTypeError: an example holds something else.
-    """
-    first = batch[0]
-    if isinstance(first, Tensor):
-        return stack(batch)
-    if isinstance(first, (np.ndarray, np.generic)):
-        return tensor(np.stack(batch))
-    if isinstance(first, (bool, int, float)):
-        return tensor(batch)
-    if isinstance(first, (str, bytes)):
-        return batch
-    if isinstance(first, Mapping):
-        return {key: default_collate([example[key] for example in batch]) for key in first}
-    if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(default_collate(list(part)) for part in zip(*batch, strict=True)))
-    if isinstance(first, (tuple, list)):
-        return [default_collate(list(part)) for part in zip(*batch, strict=True)]
-    raise DTypeError(
-        f"default_collate: a batch of {type(first).__name__}", hint="give a collate_fn"
-    )
+from .worker import BATCH, END, Failure, WorkerError
 
 
 class DataLoader:
-    """The examples of a dataset in batches.
+    """The examples of a dataset in batches, made by this process or by `num_workers` others.
 
-    `batch_size=None` gives single examples. `pin_memory`, `timeout`, `prefetch_factor` and
-    `persistent_workers` are accepted without effect: batches are made by the calling process.
+    `batch_size=None` gives single examples, arrays as tensors. Batch k comes from worker k modulo
+    `num_workers`, which is up to `prefetch_factor` (2) batches ahead; so the order, and every
+    random number, depends on the seeds only. Worker i seeds the random generators of sley, numpy
+    and `random` with a number drawn from `generator` plus i. Tensors come through shared memory.
+    Workers end with the loop, or with the loader where they are `persistent_workers`.
+
+    `pin_memory` and `in_order=False` are accepted without effect: there is nothing to pin for, and
+    batches always come in order.
+
+    Args:
+        timeout: seconds to wait for a batch from a worker; 0 for ever.
+        worker_init_fn: called in each worker with its number.
+        multiprocessing_context: "fork", "spawn", "forkserver" or such a context; by default what
+            `multiprocessing` has. All but "fork" pickle the dataset.
 
     Raises:
-        UnsupportedError: `num_workers` is not 0.
         ArgumentError: arguments that exclude each other.
+        WorkerError: while iterating: a worker has died or is late. Exceptions of the dataset come
+            with their own type, and the worker's traceback as cause.
     """
 
     def __init__(
@@ -63,67 +52,215 @@ class DataLoader:
         sampler: Iterable[Any] | None = None,
         batch_sampler: Iterable[Any] | None = None,
         num_workers: int = 0,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
+        collate_fn: Callable[[Any], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: BaseContext | str | None = None,
         generator: Generator | None = None,
+        *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
-        if num_workers:
-            raise UnsupportedError("DataLoader with worker processes", hint="use num_workers=0")
-        if sampler is not None and shuffle:
-            raise ArgumentError("DataLoader: sampler and shuffle exclude each other")
-        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler or drop_last):
-            raise ArgumentError(
-                "DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last"
-            )
+        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
+        if num_workers == 0 and multiprocessing_context is not None:
+            raise ArgumentError("DataLoader: multiprocessing_context needs num_workers > 0")
+        iterable = isinstance(dataset, IterableDataset)
+        _check_order(batch_size, shuffle, sampler, batch_sampler, drop_last, iterable)
         self.dataset = dataset
+        self.num_workers = num_workers
         self.batch_size = None if batch_sampler is not None else batch_size
         self.drop_last = drop_last
-        self.collate_fn = collate_fn or default_collate
-        self._iterable = isinstance(dataset, IterableDataset)
-        if self._iterable:
-            if shuffle or sampler is not None or batch_sampler is not None:
-                raise ArgumentError("DataLoader: the order of an IterableDataset is its own")
+        self.pin_memory = pin_memory
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.generator = generator
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.persistent_workers = persistent_workers
+        self.multiprocessing_context = _context(multiprocessing_context)
+        batched = batch_size is not None or batch_sampler is not None
+        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
+        self._iterable = iterable
+        self._crew: Crew | None = None
+        self.sampler, self.batch_sampler = sampler, batch_sampler
+        if iterable:
             return
         if sampler is None:
-            sampler = (
+            self.sampler = (
                 RandomSampler(dataset, generator=generator)
                 if shuffle
                 else SequentialSampler(dataset)
             )
-        self.sampler = sampler
-        self.batch_sampler = batch_sampler
         if batch_sampler is None and batch_size is not None:
-            self.batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            assert self.sampler is not None
+            self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._iterable:
-            return self._from_stream()
-        if self.batch_sampler is None:
-            return (self.dataset[number] for number in self.sampler)
-        return (self._batch(numbers) for numbers in self.batch_sampler)
-
-    def _batch(self, numbers: list[int]) -> Any:
-        if isinstance(self.dataset, TensorDataset) and self.collate_fn is default_collate:
-            return list(self.dataset[np.asarray(numbers)])  # one gather for each tensor
-        return self.collate_fn([self.dataset[number] for number in numbers])
-
-    def _from_stream(self) -> Iterator[Any]:
-        stream = iter(self.dataset)
-        if self.batch_size is None:
-            yield from stream
-            return
-        while batch := list(islice(stream, self.batch_size)):
-            if len(batch) == self.batch_size or not self.drop_last:
-                yield self.collate_fn(batch)
+        seed = _drawn_seed(self.generator)
+        if not self.num_workers:
+            return _from_here(self._fetch(), self._keys())
+        if self._crew is not None and self._crew.alive:
+            with _closing_on_error(self._crew):
+                self._crew.begin_again(self.timeout)
+            return _FromWorkers(self._crew, self._keys(), self.timeout, closing=False)
+        assert self.prefetch_factor is not None
+        crew = Crew(
+            self.multiprocessing_context,
+            self.num_workers,
+            seed,
+            self._fetch(),
+            self.worker_init_fn,
+            self.prefetch_factor,
+        )
+        if self.persistent_workers:
+            self._crew = crew
+        return _FromWorkers(crew, self._keys(), self.timeout, closing=not self.persistent_workers)
 
     def __len__(self) -> int:
+        if not self._iterable:
+            order: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+            return len(order)
+        count = len(self.dataset)
+        if self.batch_size is None:
+            return count
+        return count // self.batch_size if self.drop_last else math.ceil(count / self.batch_size)
+
+    def _fetch(self) -> Fetch:
+        batched = self.batch_sampler is not None or self.batch_size is not None
+        return Fetch(self.dataset, self.collate_fn, batched, self._iterable, self.drop_last)
+
+    def _keys(self) -> Iterator[Any]:
+        """What a `Fetch` is asked for, batch by batch; without end for a stream."""
         if self._iterable:
-            count = len(self.dataset)
-            size = self.batch_size or 1
-            return count // size if self.drop_last else -(-count // size)
-        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)  # type: ignore[arg-type]
+            count = self.batch_size or 1
+            return iter(lambda: count, None)
+        order = self.sampler if self.batch_sampler is None else self.batch_sampler
+        assert order is not None
+        return iter(order)
+
+
+def _from_here(fetch: Fetch, keys: Iterator[Any]) -> Iterator[Any]:
+    for key in keys:
+        try:
+            batch = fetch(key)
+        except EndOfStream:
+            return
+        yield batch
+
+
+class _FromWorkers:
+    """One iteration with worker processes. The workers take turns, in asking as in answering, so
+    what comes does not depend on how quick they are."""
+
+    def __init__(self, crew: Crew, keys: Iterator[Any], timeout: float, closing: bool) -> None:
+        self._crew = crew
+        self._epoch = crew.epoch
+        self._keys = keys
+        self._timeout = timeout
+        self._closing = closing
+        self._turns: deque[Worker] = deque(crew.workers)
+        with _closing_on_error(crew):
+            for _ in range(len(crew.workers[0].slots)):
+                for worker in crew.workers:
+                    self._ask(worker)
+
+    def _ask(self, worker: Worker) -> None:
+        for key in self._keys:
+            worker.give(key)
+            return
+
+    def __iter__(self) -> _FromWorkers:
+        return self
+
+    def __next__(self) -> Any:
+        if self._epoch != self._crew.epoch:
+            raise WorkerError("DataLoader: its workers serve a later iteration over it")
+        if not self._crew.alive:
+            raise StopIteration
+        with _closing_on_error(self._crew):
+            while self._turns and self._turns[0].busy:
+                worker = self._turns[0]
+                kind, answer = worker.take(self._timeout)
+                if kind == END:
+                    self._turns.popleft()
+                    continue
+                self._turns.rotate(-1)
+                self._ask(worker)
+                break
+            else:
+                if self._closing:
+                    self._crew.close()
+                raise StopIteration
+        if kind == BATCH:
+            return answer
+        assert isinstance(answer, Failure)
+        raise answer.raised()
+
+
+class _closing_on_error:
+    """Ends the workers when something else than the dataset fails: one of them, or the sampler."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and kind is not StopIteration:
+            self._crew.close()
+
+
+def _drawn_seed(generator: Generator | None) -> int:
+    """What the workers' seeds begin from. Drawn in any case, so that the draws of a program do not
+    depend on the number of workers."""
+    high, low = randint(0, 1 << 31, (2,), generator=generator).tolist()
+    return high << 31 | low
+
+
+def _context(given: BaseContext | str | None) -> BaseContext:
+    if given is None or isinstance(given, str):
+        return multiprocessing.get_context(given)
+    return given
+
+
+def _check_workers(
+    num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
+) -> None:
+    if num_workers < 0:
+        raise ArgumentError(f"DataLoader: num_workers={num_workers}")
+    if timeout < 0:
+        raise ArgumentError(f"DataLoader: timeout={timeout}")
+    if num_workers == 0 and (prefetch_factor is not None or persistent_workers):
+        raise ArgumentError(
+            "DataLoader: prefetch_factor and persistent_workers need num_workers > 0"
+        )
+    if prefetch_factor is not None and prefetch_factor < 1:
+        raise ArgumentError(f"DataLoader: prefetch_factor={prefetch_factor}")
+
+
+def _check_order(
+    batch_size: int | None,
+    shuffle: bool | None,
+    sampler: Any,
+    batch_sampler: Any,
+    drop_last: bool,
+    iterable: bool,
+) -> None:
+    if iterable and (shuffle or sampler is not None or batch_sampler is not None):
+        raise ArgumentError("DataLoader: the order of an IterableDataset is its own")
+    if sampler is not None and shuffle:
+        raise ArgumentError("DataLoader: sampler and shuffle exclude each other")
+    if batch_sampler is not None and (
+        batch_size != 1 or shuffle or sampler is not None or drop_last
+    ):
+        raise ArgumentError(
+            "DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last"
+        )
+    if batch_size is None and drop_last and batch_sampler is None:
+        raise ArgumentError("DataLoader: drop_last has no meaning with batch_size=None")
+    if batch_size is not None and batch_size < 1:
+        raise ArgumentError(f"DataLoader: batch_size={batch_size}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import numpy as np
 import pytest
 
@@ -67,8 +69,59 @@ def test_samplers():
     assert len(batches) == 3 and len(list(data.DataLoader(ROWS, batch_sampler=batches))) == 3
 
 
-def test_what_is_not_there_is_said():
-    with pytest.raises(sley.UnsupportedError, match="num_workers=0"):
-        data.DataLoader(ROWS, num_workers=2)
+def test_shuffle_and_sampler_exclude_each_other():
     with pytest.raises(ArgumentError):
         data.DataLoader(ROWS, shuffle=True, sampler=data.SequentialSampler(ROWS))
+
+
+def test_collate_as_documented():
+    assert data.default_collate([1.5, 2]).dtype is sley.float64
+    assert data.default_collate([True, False]).dtype is sley.bool
+    assert data.default_collate([np.float32(1), np.float32(2)]).dtype is sley.float32
+    with pytest.raises(sley.ShapeError, match="elements"):
+        data.default_collate([[1, 2], [1]])
+    with pytest.raises(sley.ShapeError, match="shapes"):
+        data.default_collate([np.ones(2), np.ones(3)])
+    with pytest.raises(sley.DTypeError, match="dtype"):
+        data.default_collate([np.array("a"), np.array("b")])
+
+
+def test_convert():
+    Pair = collections.namedtuple("Pair", "x y")
+    array = np.ones((2, 2), np.float32)
+    got = data.default_convert(Pair({"a": array}, [3, "s", (array, b"x")]))
+    assert type(got) is Pair and got.y[:2] == [3, "s"] and got.y[2][1] == b"x"
+    array[0] = 5
+    assert got.x["a"][0].tolist() == [5, 5], "the same memory"
+    assert isinstance(next(iter(data.DataLoader([array], batch_size=None))), sley.Tensor)
+
+
+def test_stacked_and_chained():
+    pair = data.StackDataset(ROWS, range(10))
+    assert pair[2][1] == 2 and pair[2][0][1].item() == 4 and len(pair) == 10
+    with pytest.raises(sley.ShapeError):
+        data.StackDataset(ROWS, range(9))
+    with pytest.raises(ArgumentError):
+        data.StackDataset()
+    with pytest.raises(ArgumentError, match="stream"):
+        list(data.ChainDataset([ROWS]))
+
+
+def test_rows_of_subsets_are_gathered():
+    inner = data.Subset(data.Subset(ROWS, list(range(9, -1, -1))), [0, 2, 4])
+    (batch,) = data.DataLoader(inner, 3)
+    assert batch[0].tolist() == [9, 7, 5] and type(batch) is list
+
+    class Doubled(data.TensorDataset):
+        def __getitem__(self, index):
+            return tuple(2 * row for row in super().__getitem__(index))
+
+    (batch,) = data.DataLoader(Doubled(sley.arange(3)), 3)
+    assert batch[0].tolist() == [0, 2, 4], "a subclass gives its own examples"
+
+    class Many(data.Dataset):
+        def __getitems__(self, indices):
+            return [10 * i for i in indices]
+
+    (batch,) = data.DataLoader(data.Subset(Many(), [3, 1]), 2)
+    assert batch.tolist() == [30, 10]
