@@ -20,7 +20,14 @@ from ..ir.ops import OPS
 from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
-from .errors import AutogradError, DTypeError, IndexingError, LinAlgError, ShapeError, SleyError
+from .errors import (
+    AutogradError,
+    DTypeError,
+    IndexingError,
+    ShapeError,
+    SleyError,
+    computation_error,
+)
 from .promotion import result_type
 from .scalars import number_array, stretched
 from .storage import Storage
@@ -67,7 +74,7 @@ def emit(op: Op, values: Sequence[Value], attrs: dict[str, Any] | None = None) -
     except IndexError as error:
         raise IndexingError(str(error)) from None
     except np.linalg.LinAlgError as error:
-        raise LinAlgError(f"{op.name}: {error}") from None
+        raise computation_error(op.name, error) from None
     if type(result) is tuple:
         return tuple(wrap(r, values) for r in result)
     return wrap(result, values)
@@ -78,7 +85,10 @@ def _failure(op: Op, values: Sequence[Value], error: TypeRuleError) -> SleyError
     kind = DTypeError if len(dtypes) > 1 or "does not take" in str(error) else ShapeError
     got = ", ".join(str(v.type) for v in values)
     if kind is DTypeError:
-        return kind(f"{op.name}({got}): {error}", hint="cast with .to(dtype)")
+        hint = "cast with .to(dtype)"
+        if any(d.is_complex for d in dtypes) and "does not take" in str(error):
+            hint = "take abs(), .real or .imag first: complex numbers have no order"
+        return kind(f"{op.name}({got}): {error}", hint=hint)
     return kind(
         f"{op.name}({got}): {error}",
         hint="bring the axes into line with reshape(), unsqueeze(), permute() or a slice",
@@ -209,7 +219,7 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     """
     if isinstance(op, str):
         op = OPS[op]
-    if len(args) == 2 and type(args[0]) is Tensor and args[0].type.dtype.is_float:
+    if len(args) == 2 and type(args[0]) is Tensor and args[0].type.dtype.is_inexact:
         # The common cases, where nothing is promoted or broadcast.
         x, y = args
         if type(y) is Tensor and x.type is y.type and not (x._weak and y._weak):
@@ -253,7 +263,7 @@ def common_dtype(args: Sequence[Any], promote: str, name: str) -> DType:
         dtype = next(iter(dtypes)) if dtypes else result_type(*args)
     else:
         dtype = result_type(*args)
-    if promote == "float" and not dtype.is_float:
+    if promote == "float" and not dtype.is_inexact:
         return ambient.context.default_dtype
     return dtype
 

@@ -7,6 +7,8 @@ import os
 import sys
 from types import CodeType, FrameType
 
+import numpy as np
+
 from ..ir.graph import Location
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,17 +27,24 @@ class SleyError(Exception):
     """Base of everything that sley raises for a reason in the user's program.
 
     The message says what is wrong, shows the innermost line outside the package, and, with `hint`,
-    what to write instead.
+    what to write instead. `location` is another line, where the one at work is not to blame: that
+    of an op in a compiled program.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, location: Location | None = None
+    ) -> None:
         self.message = message
         self.hint = hint
-        frame = _user_frame(1)
-        self.location = None if frame is None else _location(frame)
         parts = [message]
-        if frame is not None:
-            parts.append(_show(frame))
+        if location is not None:
+            self.location: Location | None = location
+            parts.append(_show_line(location))
+        else:
+            frame = _user_frame(1)
+            self.location = None if frame is None else _location(frame)
+            if frame is not None:
+                parts.append(_show(frame))
         if hint is not None:
             parts.append(f"  hint: {hint}")
         super().__init__("\n".join(parts))
@@ -73,13 +82,32 @@ class AutogradError(SleyError, RuntimeError):
     """A gradient that cannot be taken: freed graph, overwritten value, no graph at all."""
 
 
+class LinAlgError(SleyError, RuntimeError):
+    """A matrix that has no inverse or no such factor, or a method that did not converge."""
+
+
 class TraceError(SleyError, RuntimeError):
     """Something that a trace cannot do: a Python branch on a traced value, a tensor from another
     trace, a size that depends on data."""
 
 
+class LoadError(SleyError, RuntimeError):
+    """A file, or a state dict, that cannot be loaded: damaged, of another kind, other names."""
+
+
 class UnsupportedError(SleyError, NotImplementedError):
     """A thing that PyTorch or numpy can do and sley cannot (yet)."""
+
+
+def computation_error(op: str, error: Exception, location: Location | None = None) -> Exception:
+    """What to tell the user where the evaluation of `op` on the host has raised `error`; in a
+    compiled program at `location`. What is no fault of the data stays what it is."""
+    if isinstance(error, np.linalg.LinAlgError):
+        return LinAlgError(f"{op}: {error}", location=location)
+    if isinstance(error, IndexError):
+        return IndexingError(f"{op}: {error}", location=location)
+    error.add_note(f"in {op}" + ("" if location is None else f", at {location}"))
+    return error
 
 
 class Retrace(BaseException):
@@ -162,6 +190,11 @@ def _show(frame: FrameType) -> str:
         if 0 <= begin < end <= len(text):
             lines.append("    " + " " * begin + "^" * (end - begin))
     return "\n".join(lines)
+
+
+def _show_line(location: Location) -> str:
+    text = linecache.getline(location.file, location.line).strip()
+    return f"  at {location}" + (f"\n    {text}" if text else "")
 
 
 def _columns(frame: FrameType) -> tuple[int, int] | None:

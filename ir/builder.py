@@ -205,7 +205,7 @@ class Rewriting(Recording):
 
 def fold(node: Node) -> Literal | None:
     """The constant that `node` computes, if it is one of at most `FOLD_LIMIT` elements."""
-    if node.op.kind is Kind.SOURCE or len(node.results) != 1 or not node.operands:
+    if node.op.kind in (Kind.SOURCE, Kind.HOST) or len(node.results) != 1 or not node.operands:
         return None
     arrays = []
     for operand in node.operands:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .dims import evaluate as evaluate_dim
-from .evaluate import bind_sizes
+from .evaluate import bind_sizes, check_array, evaluate_node
 from .evaluate_kernel import evaluate_kernel
 from .graph import Value
-from .plan import Copy, Launch, Place, Plan, assign_offsets
+from .plan import Copy, HostCall, Launch, Place, Plan, assign_offsets
 
 POISON = 0xFF
 
@@ -36,7 +36,7 @@ def evaluate_plan(
         if isinstance(step, Copy):
             memory.buffer(step.target)[:] = memory.buffer(step.source)
         else:
-            memory.launch(step)
+            memory.compute(step)
         memory.free_after(number)
     return [memory.result(k, value) for k, value in enumerate(plan.graph.yields)]
 
@@ -71,13 +71,19 @@ class _Memory:
         shape = tuple(evaluate_dim(dim, self.sizes) for dim in value.type.shape)
         return np.frombuffer(self.buffer(place).tobytes(), value.type.dtype.numpy).reshape(shape)
 
-    def launch(self, step: Launch) -> None:
+    def compute(self, step: Launch | HostCall) -> None:
         node = step.node
         read, written = step.args[: len(node.operands)], step.args[len(node.operands) :]
         operands = [self.array(p, v) for p, v in zip(read, node.operands, strict=True)]
         for place in written:
             self.buffer(place)[:] = POISON
-        results = evaluate_kernel(node.attrs["kernel"], operands, self.sizes)
+        results: Sequence[np.ndarray]
+        if isinstance(step, Launch):
+            results = evaluate_kernel(node.attrs["kernel"], operands, self.sizes)
+        else:
+            results = evaluate_node(node, operands, self.sizes)
+            for value, array in zip(node.results, results, strict=True):
+                check_array(value, array, self.sizes, node)
         for place, result in zip(written, results, strict=True):
             self.buffer(place)[:] = np.frombuffer(result.tobytes(), np.uint8)
 

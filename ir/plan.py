@@ -38,6 +38,17 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HostCall:
+    """Evaluates `node` by numpy on the buffers `args`: its operands, then its results.
+
+    It may fail. What it leaves then in the results' buffers is unknown.
+    """
+
+    node: Node
+    args: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Copy:
     """Copies `nbytes` bytes from one buffer to another."""
 
@@ -46,7 +57,7 @@ class Copy:
     nbytes: Dim
 
 
-Step = Launch | Copy
+Step = Launch | HostCall | Copy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +74,7 @@ class Plan:
     """The plan of a program.
 
     Attributes:
-        graph: the program; its nodes are launches.
+        graph: the program; its nodes are launches and calls of the host.
         steps: what runs, in order.
         places: the buffer of every value of the program.
         blocks: the arena's.
@@ -104,7 +115,8 @@ def _format_step(step: Step) -> str:
     count = len(step.node.operands)
     read, written = (", ".join(map(str, a)) for a in (step.args[:count], step.args[count:]))
     where = f"    // {step.node.line}" if step.node.line else ""
-    return f"@{step.node.attrs['kernel'].name}({read}) -> {written}{where}"
+    what = f"@{step.node.attrs['kernel'].name}" if isinstance(step, Launch) else step.node.op.name
+    return f"{what}({read}) -> {written}{where}"
 
 
 # ------------------------------------------------------------------------------------ placement

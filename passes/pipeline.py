@@ -106,9 +106,9 @@ def schedule_kernels(graph: Graph, target: Target) -> Graph:
     known: dict[Graph, Schedule] = {}
 
     def rule(node: Node, operands: tuple[Value, ...]) -> Any:
-        kernel = node.attrs["kernel"]
-        if node.attrs.get("schedule") is not None:
+        if node.op.name != "launch" or node.attrs.get("schedule") is not None:
             return None
+        kernel = node.attrs["kernel"]
         if kernel not in known:
             known[kernel] = schedule(kernel, target)
         return node.op(*operands, kernel=kernel, schedule=known[kernel])

@@ -13,15 +13,18 @@ from collections.abc import Mapping, Sequence
 
 from ..ir.dims import Dim, Symbol, substitute
 from ..ir.graph import Graph, Node, Value
-from ..ir.plan import Block, Copy, Interval, Launch, Place, Plan, Step, peak_live_bytes
+from ..ir.ops.base import Kind
+from ..ir.plan import Block, Copy, HostCall, Interval, Launch, Place, Plan, Step, peak_live_bytes
 from .inplace import may_overwrite
+
+HOST = (Kind.HOST, Kind.SORT)  # evaluated by numpy; it may fail
 
 _TYPICAL_SIZE = 64  # stands for every symbol when orders are compared
 _WORTH_REORDERING = 0.9  # another order than the program's must need at most so much of its peak
 
 
 def plan_memory(graph: Graph, donated: Mapping[int, int] | None = None) -> Plan:
-    """The plan of `graph`, whose nodes are all launches.
+    """The plan of `graph`, whose nodes are launches and calls of the host.
 
     Args:
         donated: result number -> input number whose buffer takes the result. The caller promises
@@ -37,7 +40,7 @@ def plan_memory(graph: Graph, donated: Mapping[int, int] | None = None) -> Plan:
 
 def _check(graph: Graph, donated: Mapping[int, int]) -> None:
     for node in graph.nodes:
-        if node.op.name != "launch":
+        if node.op.name != "launch" and node.op.kind not in HOST:
             raise ValueError(f"{node.op.name} in @{graph.name} was not fused into a kernel")
     if len(set(donated.values())) != len(donated):
         raise ValueError(f"two results of @{graph.name} are donated to one input: {donated}")
@@ -220,6 +223,9 @@ class _Planner:
         self.donated = donated
         self.order = order
         self.last = _last_uses(order)
+        self.last_fallible = max(
+            (p for p, node in enumerate(order) if node.op.kind in HOST), default=-1
+        )
         self.kept = set(graph.yields)
         self.buffers: dict[Value, _Buffer] = {
             p: _Buffer(p.type.nbytes, Place("input", i)) for i, p in enumerate(graph.params)
@@ -274,9 +280,12 @@ class _Planner:
         return None
 
     def _donated_buffer(self, position: int, node: Node, out: int) -> _Buffer | None:
-        """The input that result `out` is donated to, if it may be written now."""
+        """The input that result `out` is donated to, if it may be written now: nobody reads the
+        old contents any more, and no step that follows can fail."""
         old = self.donations.get(node.results[out])
-        if old is None or self.last.get(old, -1) > position or not _allows(node, old, out):
+        if old is None or self.last.get(old, -1) > position or position <= self.last_fallible:
+            return None
+        if not _allows(node, old, out):
             return None
         return self.buffers[old]
 
@@ -323,6 +332,8 @@ class _Planner:
 
 def _allows(node: Node, operand: Value, out: int) -> bool:
     """Whether result `out` may be written over `operand`, in whichever positions it is read."""
+    if node.op.name != "launch":
+        return False
     kernel = node.attrs["kernel"]
     return all(
         may_overwrite(kernel, position, out)
@@ -335,4 +346,4 @@ def _step(node: Node | None, buffers: Sequence[_Buffer]) -> Step:
     places = tuple(b.place for b in buffers if b.place is not None)
     if node is None:
         return Copy(places[0], places[1], buffers[0].nbytes)
-    return Launch(node, places)
+    return Launch(node, places) if node.op.name == "launch" else HostCall(node, places)

@@ -7,19 +7,21 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from ..backends.llvm.entry import POOL, SYMBOL, Frame
+from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, POOL, SYMBOL, Frame
 from ..backends.llvm.expand import expand
 from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
 from ..ir.graph import Graph
-from ..ir.plan import Plan, assign_offsets, intervals, peak_live_bytes
+from ..ir.plan import HostCall, Plan, assign_offsets, intervals, peak_live_bytes
 from ..ir.target import Target
+from .host_calls import HostCalls
 from .memory import aligned, result_allocator
 from .threads import ThreadPool, default_pool
 
@@ -112,6 +114,8 @@ class Executable:
         self.stages = tuple(stages)
         self.constants = tuple(np.ascontiguousarray(a) for a in constants)
         self.target = target
+        steps = [step for step in plan.steps if isinstance(step, HostCall)]
+        self._hosts = HostCalls(steps, frame, HOST_STATUS, FIRST_SYMBOL) if steps else None
         self._entry = self._link([*(k.code for k in self.kernels), entry[1]])
         params = plan.graph.params
         self.inputs = params[: len(params) - len(self.constants)]
@@ -127,7 +131,8 @@ class Executable:
         if not host(self.target.name).runnable:
             return self._refuse
         self._library = Library(objects)
-        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._library.address(SYMBOL))
+        entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._library.address(SYMBOL))
+        return entry if self._hosts is None else partial(self._hosts.enter, entry)
 
     def _refuse(self, frame: int) -> None:
         raise RuntimeError(
@@ -148,6 +153,7 @@ class Executable:
 
         Raises:
             ValueError: another number of pointers.
+            HostError: a step that runs on the host has failed; no input was written.
         """
         if len(pointers) != self._count:
             raise ValueError(
@@ -232,6 +238,8 @@ class Executable:
             0 if alone else pool.run_address,
             lease.scratch[1],
             binding.stride,
+            0 if self._hosts is None else self._hosts.address,
+            0,
             *binding.sizes,
         ]
         base = lease.arena[1]

@@ -3,8 +3,12 @@
     void sley_entry(ptr frame)
 
 `frame` points to 8-byte slots: the pool, the address of `sley_pool_run` (0: compute alone), the
-scratch and its bytes for each thread; then the value of each size symbol of the program; then the
-buffers: inputs, fresh results, blocks of the arena.
+scratch and its bytes for each thread, what calls the host and its status; then the value of each
+size symbol of the program; then the buffers: inputs, fresh results, blocks of the arena.
+
+A step that numpy evaluates is a call back, `void host(ptr frame, i64 number)`, with the number of
+the step among those of its kind. The status is 1 before; only a call that has succeeded sets it to
+0, and with any other the entry returns at once.
 
 Whether a launch goes through the pool is decided when it runs, from its work and its number of
 tasks, so one entry serves every size.
@@ -16,9 +20,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...ir.dims import Atom, Compound, Dim, Expr, Symbol, of_atom
-from ...ir.plan import Copy, Launch, Place, Plan
+from ...ir.plan import Copy, HostCall, Launch, Place, Plan
 
-POOL, POOL_RUN, SCRATCH, SCRATCH_STRIDE, FIRST_SYMBOL = range(5)
+POOL, POOL_RUN, SCRATCH, SCRATCH_STRIDE, HOST_CALL, HOST_STATUS, FIRST_SYMBOL = range(7)
 
 # In the units of `ir.work`. Waking a thread costs a few microseconds, in which a core computes
 # some ten thousand vector instructions.
@@ -93,6 +97,7 @@ class _Entry:
         self.calls = calls
         self.lines: list[str] = []
         self.count = 0
+        self.hosts = 0
         self.widest = 1
         self.sizes = DimText(self._emit, self._symbol_value)
 
@@ -101,6 +106,8 @@ class _Entry:
         for number, step in enumerate(self.plan.steps):
             if isinstance(step, Copy):
                 self._copy(number, step)
+            elif isinstance(step, HostCall):
+                self._host_call(number, step)
             else:
                 self._launch(number, step, next(remaining))
         declared = sorted({c.symbol for c in self.calls})
@@ -113,6 +120,7 @@ class _Entry:
                 f"  %args = alloca [{self.widest} x i64], align 8",
                 *self.lines,
                 "  ret void",
+                *(["failed:", "  ret void"] if self.hosts else []),
                 "}",
                 "",
             ]
@@ -143,6 +151,18 @@ class _Entry:
             f"call void @launch(ptr %frame, ptr @{call.symbol}, ptr %args, i64 {extent}, "
             f"i64 {self.sizes.of(call.work)}, i64 {call.grain})"
         )
+
+    def _host_call(self, number: int, step: HostCall) -> None:
+        self.lines.append(f"  ; step {number}: {step.node.op.name} on the host")
+        status = self._emit(f"getelementptr i64, ptr %frame, i64 {HOST_STATUS}")
+        self._line(f"store i64 1, ptr {status}, align 8")
+        host = self._load("ptr", HOST_CALL)
+        self._line(f"call void {host}(ptr %frame, i64 {self.hosts})")
+        found = self._emit(f"load i64, ptr {status}, align 8")
+        done = self._emit(f"icmp eq i64 {found}, 0")
+        self._line(f"br i1 {done}, label %after_host{self.hosts}, label %failed")
+        self.lines.append(f"after_host{self.hosts}:")
+        self.hosts += 1
 
     def _line(self, text: str) -> None:
         self.lines.append(f"  {text}")

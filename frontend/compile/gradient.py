@@ -19,9 +19,10 @@ from ...ir.ops import OPS
 from ...ir.ops.base import Kind
 from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.rule import zeros
+from ...runtime.host_calls import HostError
 from ..apply import value_of
 from ..context import ambient
-from ..errors import AutogradError, user_location
+from ..errors import AutogradError, computation_error, user_location
 from ..tape import EagerValue, TapeNode
 from ..tensor import Tensor
 from ..trace import Trace
@@ -137,7 +138,10 @@ class Gradient:
             from ...runtime.compile import compile_graph
 
             self._executable = compile_graph(self._graph)
-        found = self._executable([*seeds, *arrays])
+        try:
+            found = self._executable([*seeds, *arrays])
+        except HostError as error:
+            raise computation_error(error.op, error.cause, error.line) from None
         return [EagerValue(array, v.type) for array, v in zip(found, node.operands, strict=True)]
 
 

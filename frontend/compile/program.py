@@ -11,8 +11,9 @@ import optree
 from ...ir import dims
 from ...ir.dims import Dim, Expr
 from ...ir.graph import Graph, Location
+from ...runtime.host_calls import HostError
 from ..epoch import epoch
-from ..errors import ArgumentError
+from ..errors import ArgumentError, computation_error
 from ..storage import Storage
 from ..tensor import Tensor, of_array
 from ..trace import MISSING
@@ -175,7 +176,10 @@ class Program:
         if self._checks is not None:
             known = [pointers[slot] for slot in self._checks.slots]
             self._checks.run(known, self._named(sizes))
-        arrays = self.executable.run(pointers, sizes)
+        try:
+            arrays = self.executable.run(pointers, sizes)
+        except HostError as error:
+            raise computation_error(error.op, error.cause, error.line) from None
         for position, array in held:
             if position in self._written_leaves:
                 self._put_back(leaves[position], array)

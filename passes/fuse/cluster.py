@@ -6,17 +6,19 @@ import heapq
 from collections.abc import Iterable
 
 from ...ir.dims import Dim
-from ...ir.graph import Graph, Node, Value
+from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.ops.reduction import kept_axes
 from .cost import MAX_MEMBERS, may_absorb, repeats_cheaply
 from .groups import (
+    APART,
     Form,
     Group,
     external_reads,
     find_place,
     folded_axes,
     followed,
+    fresh_axes,
     is_view,
     leaves,
 )
@@ -26,21 +28,26 @@ SEARCH_LIMIT = 2000  # groups looked at to rule out a cycle; beyond, assume one
 
 
 class Clustering:
-    """Groups of a program, in an order in which they can run.
+    """Groups of a program or a region of it, in an order in which they can run.
 
     Attributes:
         groups: in execution order.
         yields: for each result of the program, its group and the number of the root there.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Region) -> None:
         self.graph = graph
         self.group_of: dict[Node, Group] = {}
         self.groups: list[Group] = []
+        self.copies: dict[Value, Group] = {}  # groups that store what no other can
         self.yields: list[tuple[Group, int]] = []
         needed = live_nodes(graph)
         for position, node in enumerate(graph.nodes):
-            if node in needed and node.op.kind not in (Kind.VIEW, Kind.SOURCE):
+            if node not in needed or node.op.kind in (Kind.VIEW, Kind.SOURCE):
+                continue
+            if node.op.kind in APART:
+                self.place_apart(node, position)
+            else:
                 self.place_node(node, position)
         self.root_results()
         self.absorb()
@@ -81,6 +88,48 @@ class Clustering:
             if source is not group:
                 group.producers[source] = None
 
+    def place_apart(self, node: Node, position: int) -> None:
+        """A group of `node` alone, whose operands and results are buffers."""
+        group = Group(Form.APART, ())
+        group.members[node] = None
+        group.first = group.last = position
+        for value in node.results:
+            group.place[value] = fresh_axes(value.type.shape)
+            group.roots.append((value, group.place[value]))
+        for operand in dict.fromkeys(node.operands):
+            source = self.store(operand, position)
+            if source is not None:
+                group.producers[source] = None
+        self.group_of[node] = group
+        self.groups.append(group)
+
+    def store(self, value: Value, position: int) -> Group | None:
+        """The group that stores `value`, which is made its root; None for a buffer that is there
+        already: a parameter or a constant."""
+        if value.node is None or "value" in value.node.attrs:
+            return None
+        group, place = self.home(value)
+        if group is None or place is None:
+            if value not in self.copies:
+                self.copies[value] = self.copy_group(value, position)
+            return self.copies[value]
+        if all(value is not root for root, _ in group.roots):
+            group.roots.append((value, place))
+        return group
+
+    def copy_group(self, value: Value, position: int) -> Group:
+        """A new group that will store `value`, a view or a source."""
+        group = Group(Form.LOOP, value.type.shape)
+        for leaf, _ in leaves(value, None):
+            if leaf.node in self.group_of:
+                source = self.group_of[leaf.node]
+                group.producers[source] = None
+                self.add_root(source, leaf)
+        group.first = group.last = position
+        group.roots.append((value, group.axes))
+        self.groups.append(group)
+        return group
+
     def sources(self, node: Node) -> dict[Group, None]:
         """The groups whose values `node` reads."""
         found: dict[Group, None] = {}
@@ -114,15 +163,11 @@ class Clustering:
         for value in self.graph.yields:
             group, place = self.home(value) if value not in taken else (None, None)
             if group is None or place is None:
-                group = Group(Form.LOOP, value.type.shape)
+                if value in taken or value not in self.copies:
+                    group = self.copy_group(value, len(self.graph.nodes))
+                else:
+                    group = self.copies[value]
                 place = group.axes
-                for leaf, _ in leaves(value, None):
-                    if leaf.node in self.group_of:
-                        source = self.group_of[leaf.node]
-                        group.producers[source] = None
-                        self.add_root(source, leaf)
-                group.first = group.last = len(self.graph.nodes)
-                self.groups.append(group)
             taken.add(value)
             known = [i for i, (root, _) in enumerate(group.roots) if root is value]
             self.yields.append((group, known[0] if known else len(group.roots)))
@@ -137,7 +182,7 @@ class Clustering:
         if core.node not in self.group_of:
             return None, None
         group = self.group_of[core.node]
-        if group.form is Form.SCATTER and value is not core:
+        if group.form in (Form.SCATTER, Form.APART) and value is not core:
             return None, None
         return group, next(followed(value, group), None)
 
@@ -200,7 +245,7 @@ class Clustering:
             self.group_of[node] = reader
 
 
-def live_nodes(graph: Graph) -> set[Node]:
+def live_nodes(graph: Region) -> set[Node]:
     """The nodes that a result depends on."""
     live: set[Node] = {v.node for v in graph.yields if v.node is not None}
     for node in reversed(graph.nodes):

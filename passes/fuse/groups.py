@@ -20,6 +20,7 @@ Index = tuple[Dim, ...]
 
 
 THROUGH = (Kind.VIEW, Kind.SOURCE)  # kernels compute these wherever they are read
+APART = (Kind.HOST, Kind.SORT, Kind.CONTROL)  # no kernel computes these
 
 
 class Form(StrEnum):
@@ -29,6 +30,7 @@ class Form(StrEnum):
     ROW = "row"
     CONTRACT = "contract"
     SCATTER = "scatter"
+    APART = "apart"  # one node that is no kernel: it runs on the host, or runs other programs
 
 
 class Group:
@@ -156,6 +158,8 @@ def reads(node: Node, place: Index) -> Iterator[tuple[Value, Index | None]]:
 def external_reads(group: Group) -> list[Value]:
     """Values that the group's kernel reads from buffers, in order of appearance."""
     found: dict[Value, None] = {}
+    if group.form is Form.APART:
+        return list(dict.fromkeys(o for node in group.members for o in node.operands))
     starts = [o for node in group.members for o in node.operands]
     starts += [value for value, _ in group.roots if value.node not in group.members]
     for start in starts:
@@ -194,7 +198,7 @@ def followed(value: Value, group: Group) -> Iterator[Index]:
 
 def find_place(node: Node, group: Group) -> Index | None:
     """Where `node` would stand in `group`, or None where it does not fit."""
-    if group.form is Form.SCATTER:
+    if group.form in (Form.SCATTER, Form.APART):
         return None
     if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
         return _place_of_fold(node, group)

@@ -54,8 +54,8 @@ def call_entry(sizes, extent, work, grain=1, threads=True):
     text = entry_text(plan, frame, [KernelCall("kernel", (M,), extent, work, grain)])
     library = linked(text, {"kernel": ctypes.cast(kernel, ctypes.c_void_p).value})
     address = ctypes.cast(run, ctypes.c_void_p).value if threads else 0
-    slots = (ctypes.c_int64 * frame.slots)(11, address, 22, 33, *sizes, 44, 55)
-    assert FIRST_SYMBOL == 4
+    slots = (ctypes.c_int64 * frame.slots)(11, address, 22, 33, 0, 0, *sizes, 44, 55)
+    assert FIRST_SYMBOL == 6
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address("sley_entry"))(ctypes.addressof(slots))
     (made,) = calls
     return made
