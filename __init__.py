@@ -29,10 +29,25 @@ from .frontend.errors import (
     DTypeError,
     IndexingError,
     LinAlgError,
+    LoadError,
     ShapeError,
     SleyError,
     TraceError,
     UnsupportedError,
+)
+from .frontend.functions.complex import (
+    adjoint,
+    angle,
+    complex,
+    conj,
+    conj_physical,
+    imag,
+    is_conj,
+    polar,
+    real,
+    resolve_conj,
+    view_as_complex,
+    view_as_real,
 )
 from .frontend.functions.creation import (
     arange,
@@ -255,7 +270,6 @@ from .frontend.functions.select import (
     take_along_dim,
 )
 from .frontend.functions.shape import (
-    adjoint,
     broadcast_tensors,
     broadcast_to,
     clone,
@@ -304,10 +318,13 @@ from .frontend.random_state import (
     manual_seed,
     set_rng_state,
 )
+from .frontend.saving import load, save
 from .frontend.tensor import Size, Tensor
 from .ir.dtypes import DType as dtype
 from .ir.dtypes import bf16 as bfloat16
 from .ir.dtypes import bool_ as bool
+from .ir.dtypes import c64 as complex64
+from .ir.dtypes import c128 as complex128
 from .ir.dtypes import f16 as float16
 from .ir.dtypes import f32 as float32
 from .ir.dtypes import f64 as float64
@@ -318,6 +335,7 @@ from .ir.dtypes import u8 as uint8
 __version__ = "0.1.0"
 
 half, float, double, int, long = float16, float32, float64, int32, int64
+cfloat, cdouble = complex64, complex128
 
 
 _attach_methods()
@@ -344,6 +362,7 @@ __all__ = [
     "Generator",
     "IndexingError",
     "LinAlgError",
+    "LoadError",
     "ShapeError",
     "Size",
     "SleyError",
@@ -366,6 +385,7 @@ __all__ = [
     "amax",
     "amin",
     "aminmax",
+    "angle",
     "any",
     "arange",
     "arccos",
@@ -405,7 +425,9 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "cat",
+    "cdouble",
     "ceil",
+    "cfloat",
     "chunk",
     "clamp",
     "clamp_max",
@@ -413,8 +435,13 @@ __all__ = [
     "clip",
     "clone",
     "compile",
+    "complex",
+    "complex64",
+    "complex128",
     "concat",
     "concatenate",
+    "conj",
+    "conj_physical",
     "copysign",
     "cos",
     "cosh",
@@ -480,6 +507,7 @@ __all__ = [
     "hstack",
     "hypot",
     "iinfo",
+    "imag",
     "index_add",
     "index_copy",
     "index_fill",
@@ -492,6 +520,7 @@ __all__ = [
     "int32",
     "int64",
     "is_complex",
+    "is_conj",
     "is_floating_point",
     "is_grad_enabled",
     "is_inference_mode_enabled",
@@ -507,6 +536,7 @@ __all__ = [
     "less_equal",
     "linalg",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -560,6 +590,7 @@ __all__ = [
     "optim",
     "outer",
     "permute",
+    "polar",
     "positive",
     "pow",
     "prod",
@@ -572,17 +603,20 @@ __all__ = [
     "randn_like",
     "randperm",
     "ravel",
+    "real",
     "reciprocal",
     "relu",
     "remainder",
     "repeat_interleave",
     "reshape",
+    "resolve_conj",
     "result_type",
     "roll",
     "rot90",
     "round",
     "rsqrt",
     "rsub",
+    "save",
     "scatter",
     "scatter_add",
     "select",
@@ -636,6 +670,8 @@ __all__ = [
     "var",
     "var_mean",
     "vdot",
+    "view_as_complex",
+    "view_as_real",
     "vstack",
     "where",
     "xlogy",
