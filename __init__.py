@@ -23,6 +23,7 @@ from .frontend.context import (
     set_grad_enabled,
     use_deterministic_algorithms,
 )
+from .frontend.control import cond, fori_loop, scan, while_loop
 from .frontend.errors import (
     ArgumentError,
     AutogradError,

@@ -12,7 +12,7 @@ from ..ir.types import tensor_type
 from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
 from .context import ambient
 from .errors import DTypeError
-from .promotion import result_type
+from .promotion import default_complex_dtype, result_type
 from .symint import SymInt
 from .tensor import Tensor, here, of_array
 
@@ -22,7 +22,8 @@ def tensor(
 ) -> Tensor:
     """A tensor with a copy of `data`: a number, nested sequences of numbers, an array, a tensor.
 
-    Python floats get the default dtype, ints int64, bools bool; arrays keep theirs.
+    Python floats get the default dtype, complex numbers that of its precision, ints int64, bools
+    bool; arrays keep theirs.
 
     Raises:
         DTypeError: the data is no array of numbers.
@@ -91,7 +92,8 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
         dtype = of_numpy(array.dtype.newbyteorder("="))
     elif dtype is None:
         # Python data: numpy's float64 stands for "a float".
-        dtype = ambient.context.default_dtype if array.dtype.kind == "f" else of_numpy(array.dtype)
+        python = {"f": ambient.context.default_dtype, "c": default_complex_dtype()}
+        dtype = python.get(array.dtype.kind) or of_numpy(array.dtype)
     if dtype is None or (array.dtype.kind in "OSUMmcV" and of_numpy(array.dtype) is None):
         raise DTypeError(
             f"no tensor can be made of a {type(data).__name__} of {array.dtype}",
@@ -99,6 +101,10 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
         )
     if array.dtype == np.uint64 and not isinstance(data, (np.ndarray, np.generic)):
         raise DTypeError("an int of more than 63 bits does not fit into int64")
+    if array.dtype.kind == "c" and not dtype.is_complex:
+        raise DTypeError(
+            f"complex numbers do not fit into {dtype.public}", hint="take .real or abs() first"
+        )
     with np.errstate(all="ignore"):
         return array.astype(dtype.numpy)
 

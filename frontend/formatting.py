@@ -26,7 +26,8 @@ def tensor_text(tensor: Tensor) -> str:
     else:
         assert tensor._array is not None
         body = _elements(tensor._array, type.dtype)
-        if type.dtype not in _IMPLIED and type.dtype is not ambient.context.default_dtype:
+        default = ambient.context.default_dtype
+        if type.dtype not in (*_IMPLIED, default, default.to_complex()):
             notes.append(f"dtype={type.dtype!r}")
         if 0 in type.shape and len(type.shape) > 1:
             notes.append(f"size={type.shape}")
@@ -39,6 +40,8 @@ def tensor_text(tensor: Tensor) -> str:
 def _elements(array: np.ndarray, dtype: dtypes.DType) -> str:
     if dtype.is_float:
         array = array.astype(np.float64)
+    if dtype.is_complex:
+        return _complex_elements(array.astype(np.complex128))
     if array.ndim == 0:
         return _number(array[()])
     text = np.array2string(
@@ -49,6 +52,26 @@ def _elements(array: np.ndarray, dtype: dtypes.DType) -> str:
         formatter=_formatter(array),
     )
     return text
+
+
+def _complex_elements(array: np.ndarray) -> str:
+    """Real and imaginary parts each with the digits that their own kind needs."""
+    if array.ndim == 0:
+        return _joined(_number(array.real[()]), _number(array.imag[()]))
+    formats = [_formatter(part).get("float_kind", _number) for part in (array.real, array.imag)]
+
+    def both(value: Any) -> str:
+        real, imaginary = (f(np.float64(v)) for f, v in zip(formats, (value.real, value.imag)))
+        return _joined(real, imaginary)
+
+    return np.array2string(
+        array, separator=", ", prefix="tensor(", threshold=1000, formatter={"complex_kind": both}
+    )
+
+
+def _joined(real: str, imaginary: str) -> str:
+    text = imaginary.strip()
+    return f"{real}{text if text[0] == '-' else '+' + text}j"
 
 
 def _formatter(array: np.ndarray) -> Any:

@@ -58,7 +58,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         return
     parsed = parse(tensor, index)
     view = _basic(tensor, parsed)
-    if not isinstance(value, (Tensor, SymInt, bool, int, float)):
+    if not isinstance(value, (Tensor, SymInt, bool, int, float, complex)):
         value = as_tensor(value)
     if isinstance(value, Tensor) and here(value).ndim > 0:
         value = _drop_leading_ones(value, view, parsed)
@@ -142,7 +142,7 @@ def _items(index: Any) -> list[Any]:
 def _scalar_index(item: Tensor) -> Any:
     """A 0-d tensor indexes like an int where its number is known, else by gathering. A Python
     number in a trace becomes known."""
-    if item.dtype.is_float:
+    if item.dtype.is_inexact:
         raise IndexingError(f"a tensor of {item.dtype.public} cannot index")
     return int(item) if ambient.trace is None or item._weak else item
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import autograd, copies, indexing, inplace, reading
 from .functions import (
+    complex,
     conversion,
     creation,
     joining,
@@ -111,6 +112,9 @@ FUNCTIONS: dict[ModuleType, str] = {
         matmul mm bmm mv dot vdot inner outer addmm addmv addr baddbmm trace kron
     """,
     creation: "tril triu",
+    complex: """
+        conj conj_physical resolve_conj is_conj angle view_as_real view_as_complex adjoint
+    """,
     activation: "relu softmax log_softmax",
     random: "bernoulli multinomial",
 }
@@ -132,6 +136,16 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "grad_fn": autograd.grad_fn,
     "T": shape.reversed_axes,
     "mT": shape.matrix_transpose,
+    "mH": complex.adjoint,
+    "H": complex.hermitian,
+    "real": complex.real,
+    "imag": complex.imag,
+}
+
+
+SETTERS: dict[str, Callable[[Tensor, Any], None]] = {
+    "real": complex.set_real,
+    "imag": complex.set_imag,
 }
 
 
@@ -161,7 +175,7 @@ def attach() -> None:
     for name, function in (OPERATORS | _methods()).items():
         setattr(Tensor, name, function)
     for name, getter in PROPERTIES.items():
-        setattr(Tensor, name, property(getter))
+        setattr(Tensor, name, property(getter, SETTERS.get(name)))
 
 
 def declarations() -> str:

@@ -12,7 +12,7 @@ from .construct import as_tensor
 from .symint import SymInt
 from .tensor import Tensor
 
-_NUMBERS = (bool, int, float, SymInt)
+_NUMBERS = (bool, int, float, complex, SymInt)
 
 
 def _operand(value: Any) -> Any:

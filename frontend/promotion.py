@@ -1,7 +1,7 @@
 """PyTorch's type promotion.
 
 Tensors with axes decide over 0-d tensors, and these over Python numbers, unless the weaker one is
-of a higher category (bool < integer < float). See PyTorch's "Tensor Attributes" page.
+of a higher category (bool < integer < float < complex). See PyTorch's "Tensor Attributes" page.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ..ir.dtypes import DType, bf16, bool_, f16, f32, f64, i64, u32, u64
+from ..ir.dtypes import DType, bf16, bool_, c128, f16, f32, f64, i64, u32, u64
 from .context import ambient
 from .errors import DTypeError
 from .symint import SymInt
 from .tensor import Tensor
 
 _FLOATS = (f16, bf16, f32, f64)
-_CATEGORY = {"bool": 0, "uint": 1, "int": 1, "float": 2}
+_CATEGORY = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
 
 
 def category(dtype: DType) -> int:
-    """0 for bool, 1 for integers, 2 for floats."""
+    """0 for bool, 1 for integers, 2 for floats, 3 for complex numbers."""
     return _CATEGORY[dtype.kind]
 
 
@@ -33,6 +33,8 @@ def promote_types(a: DType, b: DType) -> DType:
     """
     if a is b:
         return a
+    if a.is_complex or b.is_complex:
+        return c128 if c128 in (a, b) or f64 in (a, b) else a.to_complex()
     if category(a) != category(b):
         return max(a, b, key=category)
     if a.is_float:
@@ -55,9 +57,11 @@ def can_cast(source: DType, target: DType) -> bool:
 def _combine(higher: DType | None, lower: DType | None) -> DType | None:
     if higher is None or lower is None:
         return higher or lower
-    if higher.is_float:
+    if higher.is_complex:
         return higher
-    if higher is bool_ or lower.is_float:
+    if higher.is_float:
+        return higher.to_complex() if lower.is_complex else higher
+    if higher is bool_ or lower.is_inexact:
         return promote_types(higher, lower)
     return higher
 
@@ -66,7 +70,7 @@ def number_dtype(number: Any) -> DType:
     """The dtype of a Python number as a tensor of its own.
 
     Raises:
-        DTypeError: it is no bool, int or float.
+        DTypeError: it is no bool, int, float or complex.
     """
     if isinstance(number, bool):
         return bool_
@@ -74,7 +78,14 @@ def number_dtype(number: Any) -> DType:
         return i64
     if isinstance(number, float):
         return ambient.context.default_dtype
+    if isinstance(number, complex):
+        return default_complex_dtype()
     raise DTypeError(f"a {type(number).__name__} is neither a tensor nor a number")
+
+
+def default_complex_dtype() -> DType:
+    """What Python complex numbers become: of the precision of the default dtype."""
+    return ambient.context.default_dtype.to_complex()
 
 
 def result_type(*args: Any) -> DType:
@@ -90,8 +101,8 @@ def result_type(*args: Any) -> DType:
         if isinstance(arg, Tensor):
             dtype = arg.type.dtype
             if arg._weak:
-                if dtype.is_float:
-                    dtype = ambient.context.default_dtype
+                if dtype.is_inexact:
+                    dtype = number_dtype(1j if dtype.is_complex else 1.0)
                 number = dtype if number is None else promote_types(number, dtype)
             elif arg.type.shape:
                 with_axes = dtype if with_axes is None else promote_types(with_axes, dtype)
@@ -106,4 +117,11 @@ def result_type(*args: Any) -> DType:
     return found
 
 
-__all__ = ["can_cast", "category", "number_dtype", "promote_types", "result_type"]
+__all__ = [
+    "can_cast",
+    "category",
+    "default_complex_dtype",
+    "number_dtype",
+    "promote_types",
+    "result_type",
+]

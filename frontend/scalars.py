@@ -15,15 +15,22 @@ def number_array(number: Any, dtype: DType) -> np.ndarray:
     """A Python number as a 0-d array: rounded, cut off or wrapped around as a cast does.
 
     Raises:
-        DTypeError: it is no number, or an int of more than 64 bits for an integer dtype.
+        DTypeError: it is no number, an int of more than 64 bits for an integer dtype, or a complex
+            number with an imaginary part for a real one.
     """
     if type(number) is float and dtype.itemsize >= 4 and dtype.is_float and abs(number) < 1e38:
         return np.asarray(number).astype(dtype.numpy)
     number_dtype(number)
-    if isinstance(number, int) and not dtype.is_float and not _fits(number):
+    if isinstance(number, complex):
+        if dtype.is_complex:
+            return np.asarray(number).astype(dtype.numpy)
+        if number.imag != 0:
+            raise DTypeError(f"the number {number} does not fit into {dtype.public}")
+        number = number.real
+    if isinstance(number, int) and not dtype.is_inexact and not _fits(number):
         raise DTypeError(f"the number {number} does not fit into {dtype.public}")
     with np.errstate(all="ignore"):
-        wide = float(number) if dtype.is_float and not _fits(number) else number
+        wide = float(number) if dtype.is_inexact and not _fits(number) else number
         return np.asarray(wide).astype(dtype.numpy)
 
 

@@ -166,6 +166,10 @@ class Tensor(_Attached):
         """Whether the dtype is float16, bfloat16, float32 or float64."""
         return self.type.dtype.is_float
 
+    def is_complex(self) -> bool:
+        """Whether the dtype is complex64 or complex128."""
+        return self.type.dtype.is_complex
+
     def strides(self) -> Shape:
         """Strides in elements, as dimensions."""
         if self._array is not None:
@@ -223,7 +227,7 @@ class Tensor(_Attached):
         if self._requires:
             return True
         root = here(self).root()
-        return (root._tracked or root._requires) and self.type.dtype.is_float
+        return (root._tracked or root._requires) and self.type.dtype.is_inexact
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -233,12 +237,13 @@ class Tensor(_Attached):
         """Ask for gradients of this tensor, a leaf, or no longer.
 
         Raises:
-            AutogradError: the tensor is not a leaf, or not of a floating point dtype.
+            AutogradError: the tensor is not a leaf, or of integers or bools.
         """
         tensor = here(self)
-        if requires_grad and not tensor.type.dtype.is_float:
+        if requires_grad and not tensor.type.dtype.is_inexact:
             raise AutogradError(
-                f"only floating point tensors can require gradients, this is {tensor.dtype}"
+                f"only floating point and complex tensors can require gradients, "
+                f"this is {tensor.dtype}"
             )
         if requires_grad == tensor.requires_grad:
             return self
@@ -341,7 +346,8 @@ def of_array(array: np.ndarray) -> Tensor:
 def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
     """The view of `base` (which must belong to the current mode) by `step`."""
     array = None if base._array is None else step.array(base._array)
-    view = make(base.storage, (*base.path, step), tensor_type(base.type.dtype, step.result), array)
+    type = tensor_type(step.dtype(base.type.dtype), step.result)
+    view = make(base.storage, (*base.path, step), type, array)
     view._strides = strides
     view._weak = base._weak
     if not ambient.context.grad_enabled and base.requires_grad:

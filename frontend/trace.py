@@ -145,7 +145,7 @@ class Trace:
         if tensor.base is not None:
             shadow.base, shadow.step = self.lift(tensor.base), tensor.step
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
-        if tensor.type.dtype.is_float:
+        if tensor.type.dtype.is_inexact:
             self.record_read("requires_grad", tensor, "_requires", tensor._requires)
         if tensor._requires:
             self.record_read("hooks", tensor, "_hooks", tensor._hooks)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from ..ir.dims import Dim, Expr, evaluate, product
+from ..ir.dims import Dim, Expr, evaluate, floordiv, product
+from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.ops import OPS
 from ..ir.ops.base import Op
@@ -36,7 +38,8 @@ class Step:
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Step)
+            type(self) is type(other)
+            and isinstance(other, Step)
             and self.op is other.op
             and self.attrs == other.attrs
             and self.source == other.source
@@ -65,7 +68,11 @@ class Step:
             return evaluate(value, sizes) if isinstance(value, Expr) else value
 
         attrs = {name: number(value) for name, value in self.attrs.items()}
-        return Step(self.op, attrs, number(self.source), number(self.result))
+        return type(self)(self.op, attrs, number(self.source), number(self.result))
+
+    def dtype(self, base: DType) -> DType:
+        """The dtype of the view of a base of dtype `base`."""
+        return base
 
     def array(self, base: np.ndarray) -> np.ndarray:
         """The numpy view; the caller has made sure that a reshape needs no copy."""
@@ -87,9 +94,90 @@ class Step:
         return emit(UPDATE_SLICE, (base, new), attrs)
 
 
+class Part(Step):
+    """The real or the imaginary parts of a complex base (`op`: real or imag)."""
+
+    __slots__ = ()
+
+    def dtype(self, base: DType) -> DType:
+        return base.to_real()
+
+    def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
+        assert base is not None
+        if self.op is REAL:
+            return emit(COMPLEX, (new, emit(IMAG, (base,), {})), {})
+        return emit(COMPLEX, (emit(REAL, (base,), {}), new), {})
+
+
+class Pairs(Step):
+    """A complex base as its parts, (real, imaginary) along a new last axis."""
+
+    __slots__ = ()
+
+    @property
+    def bijective(self) -> bool:
+        return True
+
+    def dtype(self, base: DType) -> DType:
+        return base.to_real()
+
+    def emit(self, base: Value, emit: Emit) -> Value:
+        return paired(base, emit)
+
+    def array(self, base: np.ndarray) -> np.ndarray:
+        parts = base.real
+        return as_strided(parts, (*parts.shape, 2), (*parts.strides, parts.itemsize))
+
+    def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
+        return unpaired(new, emit)
+
+
+class Joined(Step):
+    """The complex numbers whose parts lie along the last axis of a real base."""
+
+    __slots__ = ()
+
+    @property
+    def bijective(self) -> bool:
+        return True
+
+    def dtype(self, base: DType) -> DType:
+        return base.to_complex()
+
+    def emit(self, base: Value, emit: Emit) -> Value:
+        return unpaired(base, emit)
+
+    def array(self, base: np.ndarray) -> np.ndarray:
+        return base.view(np.complex64 if base.itemsize == 4 else np.complex128)[..., 0]
+
+    def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
+        return paired(new, emit)
+
+
+def paired(value: Value, emit: Emit) -> Value:
+    """A complex value as f[..., 2]."""
+    shape = value.type.shape
+    parts = [emit(op, (value,), {}) for op in (REAL, IMAG)]
+    columns = [emit(RESHAPE, (part,), {"shape": (*shape, 1)}) for part in parts]
+    return emit(CONCAT, columns, {"axis": len(shape)})
+
+
+def unpaired(value: Value, emit: Emit) -> Value:
+    """The complex value of f[..., 2]."""
+    shape = value.type.shape[:-1]
+    parts = []
+    for place in (0, 1):
+        starts, sizes = (0,) * len(shape) + (place,), (*shape, 1)
+        steps = (1,) * len(sizes)
+        column = emit(SLICE, (value,), {"starts": starts, "sizes": sizes, "steps": steps})
+        parts.append(emit(RESHAPE, (column,), {"shape": shape}))
+    return emit(COMPLEX, parts, {})
+
+
 Path = tuple[Step, ...]
 RESHAPE, TRANSPOSE, SLICE = OPS["reshape"], OPS["transpose"], OPS["slice"]
-BROADCAST, UPDATE_SLICE = OPS["broadcast"], OPS["update_slice"]
+BROADCAST, UPDATE_SLICE, CONCAT = OPS["broadcast"], OPS["update_slice"], OPS["concat"]
+REAL, IMAG, COMPLEX = OPS["real"], OPS["imag"], OPS["complex"]
 
 
 def reshape_step(source: Shape, shape: Shape) -> Step:
@@ -107,6 +195,24 @@ def slice_step(source: Shape, starts: Shape, sizes: Shape, steps: tuple[int, ...
 def broadcast_step(source: Shape, shape: Shape, dims: tuple[int, ...]) -> Step:
     """`dims` as in the op: every axis of `source` has the size of the axis that it becomes."""
     return Step(BROADCAST, {"shape": shape, "dims": dims}, source, shape)
+
+
+def real_step(source: Shape) -> Step:
+    return Part(REAL, {}, source, source)
+
+
+def imag_step(source: Shape) -> Step:
+    return Part(IMAG, {}, source, source)
+
+
+def pairs_step(source: Shape) -> Step:
+    """From a complex tensor."""
+    return Pairs(CONCAT, {}, source, (*source, 2))
+
+
+def joined_step(source: Shape) -> Step:
+    """To a complex tensor; the last axis of `source` is 2."""
+    return Joined(COMPLEX, {}, source, source[:-1])
 
 
 def replay(path: Sequence[Step], value: Value, emit: Emit) -> Value:
@@ -149,6 +255,11 @@ def step_strides(step: Step, strides: Shape) -> Shape | None:
     if step.op is BROADCAST:
         dims = step.attrs["dims"]
         return tuple(strides[dims.index(a)] if a in dims else 0 for a in range(len(step.result)))
+    if isinstance(step, (Part, Pairs)):
+        doubled = tuple(2 * s for s in strides)
+        return (*doubled, 1) if isinstance(step, Pairs) else doubled
+    if isinstance(step, Joined):
+        return tuple(floordiv(s, 2) for s in strides[:-1])
     return reshape_strides(step.source, strides, step.result)
 
 

@@ -44,7 +44,7 @@ def operand(value: Any) -> Any:
     Raises:
         DTypeError: it is none of these.
     """
-    if isinstance(value, (Tensor, bool, int, float, SymInt)):
+    if isinstance(value, (Tensor, bool, int, float, complex, SymInt)):
         return value
     return as_input(value)
 
@@ -57,7 +57,7 @@ def as_input(value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float, SymInt)) or hasattr(value, "__array__"):
+    if isinstance(value, (bool, int, float, complex, SymInt)) or hasattr(value, "__array__"):
         from ..construct import as_tensor
 
         return as_tensor(value)

@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...ir.dtypes import ALL, DType, bf16, bool_, f16, f32, f64, i32, i64, u8
+from ...ir.dtypes import ALL, DType, bf16, bool_, c64, c128, f16, f32, f64, i32, i64, u8
 from ..construct import tensor
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here
 from . import creation
 from .arguments import cast, device_checked
 
-_BY_PUBLIC = {d.public: d for d in ALL} | {"float": f32, "double": f64, "half": f16, "long": i64}
+_BY_PUBLIC = {d.public: d for d in ALL} | {
+    "float": f32,
+    "double": f64,
+    "half": f16,
+    "long": i64,
+    "cfloat": c64,
+    "cdouble": c128,
+}
 
 
 def to_dtype(dtype: Any) -> DType:
-    """A dtype by itself, its name ("float32"), or Python's bool, int, float.
+    """A dtype by itself, its name ("float32"), or Python's bool, int, float, complex.
 
     Raises:
         DTypeError: it is none of these.
     """
     if isinstance(dtype, DType):
         return dtype
-    python = {bool: bool_, int: i64, float: f32}
+    python = {bool: bool_, int: i64, float: f32, complex: c64}
     if isinstance(dtype, type) and dtype in python:
         return python[dtype]
     if isinstance(dtype, str) and dtype in _BY_PUBLIC:
@@ -83,6 +90,8 @@ DTYPE_METHODS: dict[str, Callable[..., Tensor]] = {
         "long": i64,
         "bool": bool_,
         "byte": u8,
+        "cfloat": c64,
+        "cdouble": c128,
     }.items()
 }
 

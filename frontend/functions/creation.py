@@ -357,8 +357,8 @@ def is_floating_point(input: Tensor) -> bool:
 
 
 def is_complex(input: Tensor) -> bool:
-    """False: there are no complex dtypes."""
-    return False
+    """Whether the dtype is complex64 or complex128."""
+    return input.dtype.is_complex
 
 
 def numel(input: Tensor) -> Any:

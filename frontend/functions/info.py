@@ -11,7 +11,7 @@ from ..errors import DTypeError
 
 
 class finfo:
-    """The numbers of a floating point dtype: bits, eps, max, min, tiny, smallest_normal,
+    """The numbers of a floating point dtype (of a complex one: of its parts): bits, eps, max, min, tiny, smallest_normal,
     resolution.
 
     Raises:
@@ -19,7 +19,7 @@ class finfo:
     """
 
     def __init__(self, dtype: DType | None = None) -> None:
-        self.dtype = dtype or ambient.context.default_dtype
+        self.dtype = (dtype or ambient.context.default_dtype).to_real()
         if not self.dtype.is_float:
             raise DTypeError(f"finfo takes floating point dtypes, got {self.dtype.public}")
         found = float_numbers(self.dtype.numpy)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ...ir.dtypes import bool_
-from ..apply import elementwise
+from ..apply import apply, elementwise
 from ..tensor import Tensor, here
 from .arguments import as_input, cast, operand
 from .creation import full_like
@@ -17,38 +17,48 @@ from .reduction import all
 _INF = math.inf
 
 
-def _is_float(input: Any) -> bool:
-    return isinstance(input, float) or (
-        isinstance(input, Tensor) and here(input).type.dtype.is_float
+def _is_inexact(input: Any) -> bool:
+    return isinstance(input, (float, complex)) or (
+        isinstance(input, Tensor) and here(input).type.dtype.is_inexact
     )
 
 
 def isnan(input: Any) -> Tensor:
-    """Whether each element is NaN."""
+    """Whether each element is NaN; of a complex one, whether a part is."""
     value = operand(input)
-    return ne(value, value) if _is_float(value) else full_like(as_input(value), False, dtype=bool_)
+    return (
+        ne(value, value) if _is_inexact(value) else full_like(as_input(value), False, dtype=bool_)
+    )
 
 
 def isinf(input: Any) -> Tensor:
-    """Whether each element is inf or -inf."""
+    """Whether each element is inf or -inf; of a complex one, whether a part is."""
     value = operand(input)
+    if isinstance(value, Tensor) and here(value).type.dtype.is_complex:
+        return logical_or(isinf(value.real), isinf(value.imag))
     return (
-        eq(abs(value), _INF) if _is_float(value) else full_like(as_input(value), False, dtype=bool_)
+        eq(abs(value), _INF)
+        if _is_inexact(value)
+        else full_like(as_input(value), False, dtype=bool_)
     )
 
 
 def isfinite(input: Any) -> Tensor:
-    """Whether each element is neither inf nor NaN."""
+    """Whether each element is neither inf nor NaN; of a complex one, whether both parts are so."""
     value = operand(input)
+    if isinstance(value, Tensor) and here(value).type.dtype.is_complex:
+        return logical_and(isfinite(value.real), isfinite(value.imag))
     return (
-        lt(abs(value), _INF) if _is_float(value) else full_like(as_input(value), True, dtype=bool_)
+        lt(abs(value), _INF)
+        if _is_inexact(value)
+        else full_like(as_input(value), True, dtype=bool_)
     )
 
 
 def signbit(input: Any) -> Tensor:
     """Whether each element is negative; -0.0 is."""
     value = operand(input)
-    if not _is_float(value):
+    if not _is_inexact(value):
         return lt(value, 0)
     return where(eq(value, 0), lt(reciprocal(value), 0), lt(value, 0))
 
@@ -124,6 +134,9 @@ def nan_to_num(
 ) -> Tensor:
     """NaN, inf and -inf replaced: by 0 and the largest and smallest finite numbers unless given."""
     dtype = here(input).type.dtype
+    if dtype.is_complex:
+        parts = (nan_to_num(part, nan, posinf, neginf) for part in (input.real, input.imag))
+        return apply("complex", list(parts))
     if not dtype.is_float:
         return input.clone()
     limits = finfo(dtype)

@@ -41,7 +41,7 @@ def _rounding(name: str, formula: str) -> Callable[[Any], Tensor]:
 
     def function(input: Any) -> Tensor:
         tensor = as_input(input)
-        return elementwise(op, tensor) if here(tensor).type.dtype.is_float else tensor.clone()
+        return elementwise(op, tensor) if here(tensor).type.dtype.is_inexact else tensor.clone()
 
     return _named(function, name, f"{formula}, elementwise; integers stay as they are.")
 
@@ -170,7 +170,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     base, power = operand(input), operand(exponent)
     if isinstance(power, int) and power < 0:
-        if isinstance(base, Tensor) and not here(base).type.dtype.is_float:
+        if isinstance(base, Tensor) and not here(base).type.dtype.is_inexact:
             raise DTypeError("integers to a negative integer power", hint="use a float exponent")
     return elementwise("pow", base, power)
 
@@ -199,7 +199,7 @@ def positive(input: Tensor) -> Tensor:
 
 
 def abs(input: Any) -> Tensor:
-    """The absolute value."""
+    """The absolute value; of a complex number its (real) length."""
     return elementwise("abs", operand(input))
 
 
@@ -207,14 +207,21 @@ absolute = abs
 
 
 def sign(input: Any) -> Tensor:
-    """-1, 0 or 1; NaN for NaN; of a bool itself."""
+    """-1, 0 or 1; NaN for NaN; of a bool itself; complex numbers have `sgn`."""
     tensor = as_input(input)
     if here(tensor).type.dtype.kind == "bool":
         return tensor.clone()
     return elementwise("sign", tensor)
 
 
-sgn = sign
+def sgn(input: Any) -> Tensor:
+    """As `sign`; of a complex number its direction, input / abs(input), 0 at 0."""
+    tensor = as_input(input)
+    if not here(tensor).type.dtype.is_complex:
+        return sign(tensor)
+    length = elementwise("abs", tensor)
+    zero = eq(length, 0)
+    return true_divide(tensor, where(zero, 1.0, length))
 
 
 def reciprocal(input: Any) -> Tensor:
@@ -225,7 +232,7 @@ def reciprocal(input: Any) -> Tensor:
 def round(input: Any, *, decimals: int = 0) -> Tensor:
     """The nearest integer (or the nearest number with so many decimals), ties to even."""
     tensor = as_input(input)
-    if not here(tensor).type.dtype.is_float:
+    if not here(tensor).type.dtype.is_inexact:
         return tensor.clone()
     if decimals == 0:
         return elementwise("round", tensor)
@@ -267,7 +274,9 @@ def cast_float(input: Any) -> Tensor:
     """`input` as floats: integers and bools become the default dtype."""
     tensor = as_input(input)
     return (
-        tensor if here(tensor).type.dtype.is_float else cast(tensor, ambient.context.default_dtype)
+        tensor
+        if here(tensor).type.dtype.is_inexact
+        else cast(tensor, ambient.context.default_dtype)
     )
 
 

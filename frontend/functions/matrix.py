@@ -11,6 +11,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, here, normal_axis
 from ..viewing import expand_view, permute_view
 from .arguments import as_input, cast, reshaped, shape_of, spelled
+from .complex import conj
 from .joining import atleast_2d, cat
 from .shape import constant_pad, diagonal, unsqueeze
 
@@ -144,7 +145,9 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return dot_general(input, tensor, ((0,), (0,)), name="dot")
 
 
-vdot = dot
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """The sum of the products of two vectors' elements, those of the first conjugated."""
+    return dot(conj(input), other)
 
 
 def inner(input: Tensor, other: Tensor) -> Tensor:

@@ -41,17 +41,23 @@ def _unit(bits: Tensor, dtype: DType, *, from_one: bool = False) -> Tensor:
 
 def _float_dtype(dtype: DType | None, name: str) -> DType:
     dtype = dtype or ambient.context.default_dtype
-    if not dtype.is_float:
+    if not dtype.is_inexact:
         raise DTypeError(f"{name} makes floating point numbers, not {dtype.public}")
     return dtype
 
 
 def _uniform(shape: Sequence[Any], dtype: DType, generator: Generator | None) -> Tensor:
+    if dtype.is_complex:
+        return _of_parts(_uniform((2, *shape), dtype.to_real(), generator))
     return _unit(_bits(shape, 64 if dtype is f64 else 32, generator), dtype)
 
 
 def _normal(shape: Sequence[Any], dtype: DType, generator: Generator | None) -> Tensor:
-    """Standard normal numbers by Box and Muller: sqrt(-2 log u) * cos(2 pi v)."""
+    """Standard normal numbers by Box and Muller: sqrt(-2 log u) * cos(2 pi v). Each part of a
+    complex one has half of the variance."""
+    if dtype.is_complex:
+        parts = _normal((2, *shape), dtype.to_real(), generator)
+        return _of_parts(elementwise("mul", parts, math.sqrt(0.5)))
     if dtype is f64:
         words = _bits((2, *shape), 64, generator)
         radius, angle = _unit(words[0], f64, from_one=True), _unit(words[1], f64)
@@ -62,6 +68,11 @@ def _normal(shape: Sequence[Any], dtype: DType, generator: Generator | None) -> 
         radius, angle = _unit(low, f32, from_one=True), _unit(high, f32)
     length = sqrt(elementwise("mul", log(radius), -2.0))
     return cast(elementwise("mul", length, cos(elementwise("mul", angle, 2 * math.pi))), dtype)
+
+
+def _of_parts(parts: Tensor) -> Tensor:
+    """Real parts [0] and imaginary parts [1] joined."""
+    return apply("complex", [parts[0], parts[1]])
 
 
 def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
@@ -88,7 +99,8 @@ def randn(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Numbers of the standard normal distribution (Box and Muller, 1958)."""
+    """Numbers of the standard normal distribution (Box and Muller, 1958); complex ones have the
+    variance 1, half of it in each part."""
     made = _normal(sizes_of(size), _float_dtype(dtype, "randn"), generator)
     return _finished(made, device, requires_grad)
 

@@ -38,7 +38,7 @@ def reduce(op: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, **attrs
 def _summed_dtype(input: Tensor, dtype: DType | None) -> DType:
     """The dtype of sums and products: integers and bools are counted in int64."""
     own = here(input).type.dtype
-    return dtype or (own if own.is_float else i64)
+    return dtype or (own if own.is_inexact else i64)
 
 
 @array_names
@@ -59,7 +59,7 @@ def nansum(
 
 
 def _nan_as_zero(input: Tensor) -> Tensor:
-    if not here(input).type.dtype.is_float:
+    if not here(input).type.dtype.is_inexact:
         return input
     return where(elementwise("ne", input, input), 0, input)
 
@@ -72,7 +72,7 @@ def wide(input: Tensor) -> Tensor:
 def floating(input: Tensor, name: str, dtype: DType | None = None) -> DType:
     """The dtype of a mean of `input`."""
     result = dtype or here(input).type.dtype
-    if not result.is_float:
+    if not result.is_inexact:
         raise DTypeError(
             f"{name}: a result of {result.public} cannot hold it", hint="cast with .float() first"
         )

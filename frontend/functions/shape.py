@@ -169,9 +169,6 @@ def matrix_transpose(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
-adjoint = matrix_transpose
-
-
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """The axes `source` moved to the places `destination`: a view.
 

@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 from ...ir.dtypes import DType, bool_
-from ..apply import elementwise
+from ..apply import apply, elementwise
 from ..errors import ArgumentError
-from ..tensor import Tensor
+from ..tensor import Tensor, here
 from .arguments import array_names, axes_of, cast, count_of, reshaped, shape_of, spelled
 from .math import cast_float, exp, log, where
 from .reduction import amax, amin, floating, mean_over, reduce, sum, wide
@@ -21,13 +21,21 @@ def _moments(input: Tensor, dim: Any, correction: Any) -> tuple[Tensor, Tensor]:
     operand = wide(input)
     centre = mean_over(operand, axes, True)
     offset = elementwise("sub", operand, centre)
-    squares = reduce("reduce_sum", elementwise("mul", offset, offset), axes, True)
+    squares = reduce("reduce_sum", _squared_size(offset), axes, True)
     count: Any = count_of(input, axes)
     if isinstance(count, int) and isinstance(correction, (int, float)):
         freedom: Any = float(builtins.max(count - correction, 0))
     else:
         freedom = elementwise("maximum", elementwise("sub", count, correction), 0)
     return elementwise("div", squares, freedom), centre
+
+
+def _squared_size(input: Tensor) -> Tensor:
+    """|x|**2, which is real."""
+    if not here(input).type.dtype.is_complex:
+        return elementwise("mul", input, input)
+    parts = [apply(part, [input]) for part in ("real", "imag")]
+    return elementwise("add", *(elementwise("mul", part, part) for part in parts))
 
 
 def _without(result: Tensor, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
@@ -90,7 +98,7 @@ def var_mean(
     dtype = floating(input, "var")
     variance, centre = _moments(input, dim, _correction(unbiased, correction))
     return (
-        cast(_without(variance, input, dim, keepdim), dtype),
+        cast(_without(variance, input, dim, keepdim), dtype.to_real()),
         cast(_without(centre, input, dim, keepdim), dtype),
     )
 
@@ -109,7 +117,7 @@ def std_mean(
     dtype = floating(input, "std")
     variance, centre = _moments(input, dim, _correction(unbiased, correction))
     return (
-        cast(elementwise("sqrt", _without(variance, input, dim, keepdim)), dtype),
+        cast(elementwise("sqrt", _without(variance, input, dim, keepdim)), dtype.to_real()),
         cast(_without(centre, input, dim, keepdim), dtype),
     )
 
@@ -145,7 +153,7 @@ def norm(
     order = 2 if p in (None, "fro") else p
     if not isinstance(order, (int, float)):
         raise ArgumentError(f"norm: p={p!r} is neither a number nor 'fro'")
-    result = floating(input, "norm", dtype)
+    result = floating(input, "norm", dtype).to_real()
     operand = wide(cast(input, dtype))
     return cast(_norm(operand, float(order), dim, keepdim), result)
 
@@ -157,11 +165,11 @@ def _norm(operand: Tensor, order: float, dim: Any, keepdim: bool) -> Tensor:
     if order == -math.inf:
         return amin(size, dim, keepdim)
     if order == 0:
-        return sum(cast(cast(operand, bool_), operand.dtype), dim, keepdim)
+        return sum(cast(cast(operand, bool_), size.dtype), dim, keepdim)
     if order == 1:
         return sum(size, dim, keepdim)
     if order == 2:
-        return _root(sum(elementwise("mul", operand, operand), dim, keepdim))
+        return _root(sum(_squared_size(operand), dim, keepdim))
     return elementwise("pow", sum(elementwise("pow", size, order), dim, keepdim), 1 / order)
 
 
