@@ -1,0 +1,1 @@
+"""Batching: a program for one example becomes a program for many."""
