@@ -136,7 +136,7 @@ def test_compiled(name):
     value = f(*inputs)
     expected = (value, *sley.autograd.grad(f(*inputs), inputs))
     for got, wanted in zip(step(*inputs), expected, strict=True):
-        np.testing.assert_allclose(got.numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(got.detach().numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-9)
 
 
 def test_values():
