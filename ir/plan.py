@@ -7,7 +7,7 @@ the size symbols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -20,9 +20,10 @@ _MAX_QUADRATIC = 2000  # blocks that the placement by size is tried for
 
 
 class Place(NamedTuple):
-    """A buffer: parameter, result or block of the arena number `number`."""
+    """A buffer: parameter, result or block of the arena number `number`; or the one that pointer
+    number `number` shows in this turn of a loop."""
 
-    kind: Literal["input", "output", "arena"]
+    kind: Literal["input", "output", "arena", "pointer"]
     number: int
 
     def __str__(self) -> str:
@@ -57,7 +58,95 @@ class Copy:
     nbytes: Dim
 
 
-Step = Launch | HostCall | Copy
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """How a loop hands a value from turn to turn.
+
+    Attributes:
+        start: holds it before the first turn; a loop without turns copies it to `home`.
+        home: holds it after the last turn.
+        spare: None: every turn writes over what `home` holds, where `start` was copied at first.
+            Else the turns write to `home` and `spare` by turns.
+        current, next: with `spare`, the pointers to what a turn reads and to what it writes.
+    """
+
+    start: Place
+    home: Place
+    nbytes: Dim
+    spare: Place | None = None
+    current: Place | None = None
+    next: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`pointer` shows piece t of the buffer `whole`, of `nbytes` bytes, in turn t of a loop."""
+
+    pointer: Place
+    whole: Place
+    nbytes: Dim
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """Runs `body` for t = 0 .. length - 1, or backwards: a scan."""
+
+    node: Node
+    length: Dim
+    reverse: bool
+    carries: tuple[Carry, ...]
+    slices: tuple[Slice, ...]
+    body: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhileLoop:
+    """Runs `condition`, which leaves a bool at `flag`, and `body` as long as that is true."""
+
+    node: Node
+    carries: tuple[Carry, ...]
+    condition: tuple[Step, ...]
+    flag: Place
+    body: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """Runs `then` where the bool at `flag` is true, else `otherwise`."""
+
+    node: Node
+    flag: Place
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+
+Step = Launch | HostCall | Copy | Loop | WhileLoop | Branch
+
+
+def nested(step: Step) -> tuple[tuple[Step, ...], ...]:
+    """The lists of steps inside of a loop or branch."""
+    if isinstance(step, Loop):
+        return (step.body,)
+    if isinstance(step, WhileLoop):
+        return (step.condition, step.body)
+    if isinstance(step, Branch):
+        return (step.then, step.otherwise)
+    return ()
+
+
+def span(step: Step) -> int:
+    """How many numbers a step takes: a loop or branch one for its beginning, those of the steps
+    inside, in order, and one for its end."""
+    lists = nested(step)
+    return 1 if not lists else 2 + sum(span(inner) for steps in lists for inner in steps)
+
+
+def walk(steps: Sequence[Step]) -> Iterator[Step]:
+    """All steps, those inside of loops and branches included, outer before inner."""
+    for step in steps:
+        yield step
+        for inner in nested(step):
+            yield from walk(inner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +163,13 @@ class Plan:
     """The plan of a program.
 
     Attributes:
-        graph: the program; its nodes are launches and calls of the host.
+        graph: the program; its nodes are launches, calls of the host and control flow.
         steps: what runs, in order.
         places: the buffer of every value of the program.
         blocks: the arena's.
         donated: result number -> number of the input whose buffer holds it in the end. Every other
             result has a buffer of its own.
+        pointers: how many there are.
     """
 
     graph: Graph
@@ -87,11 +177,16 @@ class Plan:
     places: Mapping[Value, Place]
     blocks: tuple[Block, ...]
     donated: Mapping[int, int]
+    pointers: int = 0
 
     @property
     def fresh(self) -> tuple[int, ...]:
         """The numbers of the results that a call allocates."""
         return tuple(k for k in range(len(self.graph.yields)) if k not in self.donated)
+
+    def walk(self) -> Iterator[Step]:
+        """All steps, outer before inner."""
+        return walk(self.steps)
 
     def __str__(self) -> str:
         return format_plan(self)
@@ -100,8 +195,7 @@ class Plan:
 def format_plan(plan: Plan) -> str:
     """The plan as text: one line for each step, then the blocks of the arena."""
     lines = [f"plan @{plan.graph.name} {{"]
-    for number, step in enumerate(plan.steps):
-        lines.append(f"  {number}: {_format_step(step)}")
+    _format_steps(plan.steps, 0, "  ", lines)
     for number, block in enumerate(plan.blocks):
         lines.append(f"  arena {number}: {block.nbytes} bytes, steps {block.first} to {block.last}")
     for result, source in plan.donated.items():
@@ -109,14 +203,57 @@ def format_plan(plan: Plan) -> str:
     return "\n".join([*lines, "}"])
 
 
+def _format_steps(steps: Sequence[Step], number: int, indent: str, lines: list[str]) -> int:
+    """Appends the lines of `steps`; the number after the last one."""
+    for step in steps:
+        lines.append(f"{indent}{number}: {_format_step(step)}")
+        inside = nested(step)
+        number += 1
+        if not inside:
+            continue
+        lines += [f"{indent}    {text}" for text in _details(step)]
+        for label, inner in zip(_labels(step), inside, strict=True):
+            lines.append(f"{indent}  {label}:")
+            number = _format_steps(inner, number, f"{indent}    ", lines)
+        lines.append(f"{indent}{number}: end")
+        number += 1
+    return number
+
+
 def _format_step(step: Step) -> str:
     if isinstance(step, Copy):
         return f"copy {step.source} -> {step.target}, {step.nbytes} bytes"
+    where = f"    // {step.node.line}" if step.node.line else ""
+    if isinstance(step, Loop):
+        return f"scan of {step.length} turns{', backwards' if step.reverse else ''}{where}"
+    if isinstance(step, WhileLoop):
+        return f"while {step.flag}{where}"
+    if isinstance(step, Branch):
+        return f"if {step.flag}{where}"
     count = len(step.node.operands)
     read, written = (", ".join(map(str, a)) for a in (step.args[:count], step.args[count:]))
-    where = f"    // {step.node.line}" if step.node.line else ""
     what = f"@{step.node.attrs['kernel'].name}" if isinstance(step, Launch) else step.node.op.name
     return f"{what}({read}) -> {written}{where}"
+
+
+def _details(step: Step) -> Iterator[str]:
+    """How a loop carries its values, and what its pointers walk over."""
+    if not isinstance(step, (Loop, WhileLoop)):
+        return
+    for c in step.carries:
+        how = f"over {c.home}"
+        if c.spare is not None:
+            how = f"by turns in {c.home} and {c.spare}, {c.current} -> {c.next}"
+        yield f"carry {c.start} {how}, {c.nbytes} bytes"
+    if isinstance(step, Loop):
+        for s in step.slices:
+            yield f"{s.pointer} in {s.whole}, {s.nbytes} bytes a turn"
+
+
+def _labels(step: Step) -> tuple[str, ...]:
+    if isinstance(step, WhileLoop):
+        return ("condition", "body")
+    return ("then", "otherwise") if isinstance(step, Branch) else ("body",)
 
 
 # ------------------------------------------------------------------------------------ placement

@@ -96,7 +96,7 @@ def test_a_plan_with_host_calls_prints(steep):
     plan = compile_graph(graph).plan
     assert str(plan).splitlines() == [
         "plan @f {",
-        "  0: @loop0(input 0) -> arena 0",
+        "  0: @loop0(input 0) -> arena 0    // a.py:3 in f",
         "  1: sort(arena 0) -> output 0, output 1    // a.py:3 in f",
         "  arena 0: N*4 bytes, steps 0 to 1",
         "}",
