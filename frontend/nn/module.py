@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ...ir.dtypes import DType
 from ..context import setting
 from ..epoch import epoch
-from ..errors import ArgumentError, DTypeError
+from ..errors import DTypeError
 from ..functions.arguments import device_checked
 from ..tensor import Tensor
 from .attributes import Attributes, Handle
+from .loading import IncompatibleKeys, load_state_dict
 from .parameter import Parameter
-
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` did not find, and found without a place."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing={self.missing_keys}, unexpected={self.unexpected_keys})"
 
 
 class Module(Attributes):
@@ -256,32 +245,16 @@ class Module(Attributes):
         return found
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+        self, state_dict: Any, strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
-        """Write what `state_dict` holds into parameters and buffers, in place.
+        """Write what `state_dict` (or the file of that path) holds into parameters and buffers, in
+        place; with `assign` they take over its memory and dtype.
 
         Raises:
-            ArgumentError: `strict` and names are missing or unexpected, or a shape differs.
+            LoadError: `strict` and names are missing or unexpected, or a shape differs; nothing
+                has been written then.
         """
-        own = self.state_dict(keep_vars=True)
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        problems = []
-        if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
-        if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(unexpected)}")
-        for name, tensor in own.items():
-            if name in state_dict and tuple(state_dict[name].shape) != tuple(tensor.shape):
-                given = list(state_dict[name].shape)
-                problems.append(f"{name} has the shape {given}, expected {list(tensor.shape)}")
-        if problems:
-            raise ArgumentError(f"load_state_dict of {type(self).__name__}: {'; '.join(problems)}")
-        with setting(grad_enabled=False):
-            for name, tensor in own.items():
-                if name in state_dict:
-                    _load(tensor, state_dict[name], assign)
-        return IncompatibleKeys(missing, unexpected)
+        return load_state_dict(self, state_dict, strict, assign)
 
     # Text
 
@@ -299,16 +272,6 @@ class Module(Attributes):
             return f"{type(self).__name__}({extra})"
         lines = [f"  {extra}"] if extra else []
         return "\n".join([f"{type(self).__name__}(", *lines, *parts, ")"])
-
-
-def _load(tensor: Tensor, source: Any, assign: bool) -> None:
-    from ..construct import as_tensor
-
-    given = as_tensor(source)
-    if assign:
-        tensor.data = given.detach()
-    else:
-        tensor.copy_(given)
 
 
 __all__ = ["Handle", "IncompatibleKeys", "Module"]

@@ -37,6 +37,14 @@ from .activation import (
     tanhshrink,
     threshold,
 )
+from .adaptive import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from .attention import (
     multi_head_attention_forward,
     scaled_dot_product_attention,
@@ -57,6 +65,10 @@ from .convolution import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
+)
+from .lookup import (
+    embedding,
+    embedding_bag,
 )
 from .loss import (
     cosine_embedding_loss,
@@ -87,12 +99,6 @@ from .normalization import (
     rms_norm,
 )
 from .pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -102,9 +108,17 @@ from .pooling import (
 )
 from .resizing import (
     interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
+from .sampling import (
+    affine_grid,
+    grid_sample,
 )
 from .structure import (
-    embedding,
+    channel_shuffle,
+    fold,
     pad,
     pixel_shuffle,
     pixel_unshuffle,
@@ -118,6 +132,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -127,6 +142,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -142,9 +158,12 @@ __all__ = [
     "dropout3d",
     "elu",
     "embedding",
+    "embedding_bag",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
     "hardshrink",
@@ -198,4 +217,7 @@ __all__ = [
     "threshold",
     "triplet_margin_loss",
     "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]

@@ -6,17 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ....ir.ops.reduction import lowest
-from ...apply import apply, constant, elementwise
+from ...apply import apply, elementwise
 from ...errors import ShapeError, UnsupportedError
-from ...functions.arguments import cast, shape_of, spelled
+from ...functions.arguments import shape_of, spelled
 from ...functions.creation import iota, ones
-from ...functions.joining import stack
-from ...functions.matrix import dot_general
-from ...functions.reduction import amax, mean
-from ...functions.shape import constant_pad, movedim
+from ...functions.shape import constant_pad
 from ...tensor import Tensor, here
 from .arguments import per_axis
 
@@ -186,87 +181,3 @@ def _avg_pool_function(axes: int) -> Callable[..., Tensor]:
 
 
 avg_pool2d, avg_pool3d = (_avg_pool_function(axes) for axes in (2, 3))
-
-
-def _targets(input: Tensor, output_size: Any, axes: int, name: str) -> list[tuple[int, Any, int]]:
-    """(axis, size, wanted size) of the pooled axes that change."""
-    if input.ndim not in (axes + 1, axes + 2):
-        raise ShapeError(
-            f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes",
-            hint="the input is [N, channels, ...] or [channels, ...]; unsqueeze() adds an axis",
-        )
-    wanted = per_axis(output_size, axes, "output_size")
-    first = input.ndim - axes
-    pairs = [(first + k, shape_of(input)[first + k], n) for k, n in enumerate(wanted)]
-    return [(a, size, n) for a, size, n in pairs if n is not None and n != size]
-
-
-def _adaptive_avg(input: Tensor, output_size: Any, axes: int) -> Tensor:
-    targets = _targets(input, output_size, axes, f"adaptive_avg_pool{axes}d")
-    whole = [axis for axis, _, wanted in targets if wanted == 1]
-    result = mean(input, whole, True) if whole else input
-    for axis, size, wanted in targets:
-        if wanted != 1:
-            result = _averaged(result, axis, size, wanted)
-    return result
-
-
-def _edges(size: Any, wanted: int) -> list[tuple[int, int]]:
-    """First and last (exclusive) element of each of `wanted` parts of an axis."""
-    if not isinstance(size, int):
-        raise UnsupportedError(
-            "adaptive pooling of a symbolic size to more than 1", hint="use avg_pool or max_pool"
-        )
-    return [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
-
-
-def _averaged(input: Tensor, axis: int, size: Any, wanted: int) -> Tensor:
-    """The means of the parts of one axis, as a product with a matrix of their shares."""
-    shares = np.zeros((wanted, size if isinstance(size, int) else 0))
-    for row, (begin, end) in enumerate(_edges(size, wanted)):
-        shares[row, begin:end] = 1 / (end - begin)
-    matrix = cast(constant(shares), here(input).type.dtype)
-    return movedim(dot_general(input, matrix, ((axis,), (1,)), name="adaptive_avg_pool"), -1, axis)
-
-
-def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of `output_size` parts of the last axis."""
-    return _adaptive_avg(input, output_size, 1)
-
-
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of parts of the last two axes (None keeps a size)."""
-    return _adaptive_avg(input, output_size, 2)
-
-
-def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of parts of the last three axes (None keeps a size)."""
-    return _adaptive_avg(input, output_size, 3)
-
-
-def _adaptive_max(input: Tensor, output_size: Any, axes: int) -> Tensor:
-    for axis, size, wanted in _targets(input, output_size, axes, f"adaptive_max_pool{axes}d"):
-        if wanted == 1:
-            input = amax(input, axis, True)
-            continue
-        parts = [
-            amax(input.narrow(axis, begin, end - begin), axis)
-            for begin, end in _edges(size, wanted)
-        ]
-        input = stack(parts, axis)
-    return input
-
-
-def adaptive_max_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """The largest elements of `output_size` parts of the last axis."""
-    return _adaptive_max(input, output_size, 1)
-
-
-def adaptive_max_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The largest elements of parts of the last two axes (None keeps a size)."""
-    return _adaptive_max(input, output_size, 2)
-
-
-def adaptive_max_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The largest elements of parts of the last three axes (None keeps a size)."""
-    return _adaptive_max(input, output_size, 3)

@@ -1,41 +1,18 @@
-"""Lookups, paddings, images."""
+"""Paddings, and images rearranged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from ...apply import apply, elementwise
-from ...errors import ArgumentError, DTypeError
-from ...functions.arguments import reshaped, shape_of, spelled, with_ones
+from ...apply import apply
+from ...errors import ArgumentError, ShapeError
+from ...functions.arguments import reshaped, shape_of, spelled
 from ...functions.joining import cat, flip
-from ...functions.math import eq, where
-from ...functions.shape import constant_pad, permute
+from ...functions.shape import constant_pad, permute, transpose, unsqueeze
 from ...tensor import Tensor, here
 from ...viewing import expand_view, narrow_view
 from .arguments import per_axis
-
-
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """The rows of `weight` [n, d] that the integers of `input` name: [..., d]. The row
-    `padding_idx` gets no gradient.
-
-    Raises:
-        IndexingError: a number is out of range (eager).
-    """
-    if here(input).type.dtype.kind not in ("int", "uint"):
-        raise DTypeError(
-            f"embedding: indices are {here(input).type.dtype.public}",
-            hint="swap the arguments, or cast with .to(sley.int64)",
-        )
-    rows = apply("gather", [weight, input], axis=0)
-    if padding_idx is None:
-        return rows
-    if padding_idx < 0:
-        padding_idx = spelled(shape_of(weight)[0]) + padding_idx
-    padded = with_ones(eq(input, padding_idx), (input.ndim,))
-    return where(padded, elementwise("stop_gradient", rows), rows)
-
 
 # Paddings
 
@@ -114,7 +91,11 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
-    """The windows of images [N, C, H, W] as columns: [N, C KH KW, L]."""
+    """The windows of images [N, C, H, W] (or [C, H, W]) as columns: [N, C KH KW, L]."""
+    if input.ndim == 3:
+        return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
+    if input.ndim != 4:
+        raise ShapeError(f"unfold of {here(input).type}", hint="the input is [N, C, H, W]")
     sizes, dilations, pads, strides = (
         per_axis(v, 2, n)
         for v, n in ((kernel_size, "kernel_size"), (dilation, "dilation"), (padding, "padding"),
@@ -127,3 +108,56 @@ def unfold(
     batch, channels, height, width, *_ = (spelled(n) for n in shape_of(windows))
     columns = permute(windows, 0, 1, 4, 5, 2, 3)
     return reshaped(columns, [batch, channels * sizes[0] * sizes[1], height * width])
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """The channels (axis 1) of [N, C, ...] as groups x rest, both swapped (Zhang et al., 2018).
+
+    Raises:
+        ShapeError: the channels do not divide into the groups.
+    """
+    batch, channels, *rest = (spelled(n) for n in shape_of(input))
+    if channels % groups:
+        raise ShapeError(f"channel_shuffle: {channels} channels in {groups} groups")
+    split = reshaped(input, [batch, groups, channels // groups, *rest])
+    return reshaped(transpose(split, 1, 2), [batch, channels, *rest])
+
+
+def fold(
+    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
+    stride: Any = 1,
+) -> Tensor:  # fmt: skip
+    """The transpose of `unfold`: columns [N, C KH KW, L] (or without N) put back to where
+    `unfold` takes them from and summed: [N, C, *output_size].
+
+    Raises:
+        ShapeError: the columns are not those of images of that size.
+    """
+    if input.ndim == 2:
+        given = (output_size, kernel_size, dilation, padding, stride)
+        return fold(unsqueeze(input, 0), *given)[0]
+    if input.ndim != 3:
+        raise ShapeError(f"fold of {here(input).type}", hint="the input is [N, C KH KW, L]")
+    output, sizes, dilations, pads, strides = (
+        per_axis(v, 2, n)
+        for v, n in ((output_size, "output_size"), (kernel_size, "kernel_size"),
+                     (dilation, "dilation"), (padding, "padding"), (stride, "stride"))
+    )  # fmt: skip
+    extents = [n + 2 * p for n, p in zip(output, pads, strict=True)]
+    counts = [
+        (e - d * (k - 1) - 1) // s + 1
+        for e, d, k, s in zip(extents, dilations, sizes, strides, strict=True)
+    ]
+    batch, rows, columns = (spelled(n) for n in shape_of(input))
+    area = sizes[0] * sizes[1]
+    if rows % area or columns != counts[0] * counts[1]:
+        raise ShapeError(
+            f"fold: {here(input).type} for images of {list(output)}: expected a multiple of {area} "
+            f"rows and {counts[0] * counts[1]} columns"
+        )
+    windows = permute(reshaped(input, [batch, rows // area, *sizes, *counts]), 0, 1, 4, 5, 2, 3)
+    spread = apply("unwindow", [windows], axes=(2, 3), sizes=sizes, strides=strides,
+                   dilations=dilations, extents=tuple(extents))  # fmt: skip
+    image = apply("reduce_sum", [spread], axes=(4, 5))
+    top, left = pads
+    return image[:, :, top : top + output[0], left : left + output[1]]
