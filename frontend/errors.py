@@ -91,7 +91,7 @@ class TraceError(SleyError, RuntimeError):
     trace, a size that depends on data."""
 
 
-class LoadError(SleyError, RuntimeError):
+class LoadError(SleyError, RuntimeError, ValueError):
     """A file, or a state dict, that cannot be loaded: damaged, of another kind, other names."""
 
 

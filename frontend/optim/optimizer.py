@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..construct import as_tensor
 from ..context import ambient, enable_grad, setting
 from ..epoch import epoch
-from ..errors import ArgumentError, DTypeError, TraceError
+from ..errors import ArgumentError, DTypeError, LoadError, TraceError
 from ..functions.arguments import cast
 from ..functions.creation import zeros_like
 from ..functions.reduction import wide
@@ -183,33 +184,82 @@ class Optimizer:
         """Write what `state_dict` holds into this optimizer's tensors and groups, in place.
 
         Raises:
-            ArgumentError: the groups have other numbers of parameters.
+            LoadError: the groups have other numbers of parameters, or there is state that this
+                optimizer has not; nothing has been changed then.
         """
-        saved = state_dict["param_groups"]
-        if [len(g["params"]) for g in saved] != [len(g.params) for g in self.param_groups]:
-            raise ArgumentError("load_state_dict: the groups have other numbers of parameters")
-        with setting(grad_enabled=False):
+        saved, states = self._saved_parts(state_dict)
+        before = [(group, _values(group)) for group in self.param_groups]
+        kept = {parameter: dict(state) for parameter, state in self.state.items()}
+        try:
             for group, values in zip(self.param_groups, saved, strict=True):
-                for name, value in values.items():
-                    if name != "params":
-                        group[name] = value
-                for position, number in enumerate(values["params"]):
-                    entries = state_dict["state"].get(number, {})
-                    self._load_entries(group, position, entries)
-
-    def _load_entries(self, group: ParamGroup, position: int, entries: Mapping[str, Any]) -> None:
-        own = self.state[group.params[position]]
-        for name, value in entries.items():
-            source = value.array if isinstance(value, Tensor) else np.asarray(value)
-            if name == "step" and self._counts:
+                _set_values(group, values)
+            pairs = self._pairs(saved, states)
+            for own, entries in pairs:
+                self._check_entries(own, entries)
+        except Exception:
+            for group, values in before:
+                _set_values(group, values)
+            for parameter, state in self.state.items():
+                state.clear()
+                state.update(kept[parameter])
+            raise
+        with setting(grad_enabled=False):
+            for own, entries in pairs:
+                self._load_entries(own, entries)
+            if self._counts:
                 # Counts may differ from here on: each parameter has its own.
-                own["step"] = of_array(np.array(source, np.float32).reshape(()))
-                group.steps = [self.state[p]["step"] for p in group.params]
-                epoch.count += 1
-            elif name in own:
-                own[name].copy_(source if not isinstance(value, Tensor) else value)
+                for group in self.param_groups:
+                    group.steps = [self.state[p]["step"] for p in group.params]
+        epoch.count += 1
+
+    def _saved_parts(self, state_dict: Any) -> tuple[list[Any], Mapping[Any, Any]]:
+        """The groups and the state of a state dict, if they are for as many parameters."""
+        name = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
+            raise LoadError(f"what {name} loads is no state_dict of an optimizer")
+        groups, states = state_dict["param_groups"], state_dict["state"]
+        if not isinstance(groups, list) or not isinstance(states, Mapping):
+            raise LoadError(f"what {name} loads is no state_dict of an optimizer")
+        if not all(isinstance(g, Mapping) and isinstance(g.get("params"), list) for g in groups):
+            raise LoadError(f"a group of the state_dict that {name} loads has no parameters")
+        if len(groups) != len(self.param_groups):
+            raise LoadError("loaded state dict has a different number of parameter groups")
+        if [len(g["params"]) for g in groups] != [len(g.params) for g in self.param_groups]:
+            raise LoadError(
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
+            )
+        return groups, states
+
+    def _pairs(
+        self, saved: list[Any], states: Mapping[Any, Any]
+    ) -> list[tuple[dict[str, Tensor], Mapping[str, Any]]]:
+        """For each parameter its state here and there."""
+        return [
+            (self.state[parameter], states.get(number, {}))
+            for group, values in zip(self.param_groups, saved, strict=True)
+            for parameter, number in zip(group.params, values["params"], strict=True)
+        ]
+
+    def _check_entries(self, own: dict[str, Tensor], entries: Mapping[str, Any]) -> None:
+        for name, value in entries.items():
+            if name not in own:
+                raise LoadError(f"load_state_dict: no state {name!r} in {type(self).__name__}")
+            shape = tuple(getattr(value, "shape", ()))
+            counts = name == "step" and shape in ((), (1,))
+            if not counts and shape != tuple(own[name].shape):
+                raise LoadError(
+                    f"load_state_dict: {name!r} has the shape {list(shape)}, "
+                    f"{list(own[name].shape)} in this {type(self).__name__}"
+                )
+
+    def _load_entries(self, own: dict[str, Tensor], entries: Mapping[str, Any]) -> None:
+        for name, value in entries.items():
+            source = as_tensor(value).detach().reshape(own[name].shape)
+            if name == "step" and self._counts:
+                own["step"] = of_array(np.array(source.array, np.float32))
             else:
-                raise ArgumentError(f"load_state_dict: no state {name!r} in {type(self).__name__}")
+                own[name].copy_(source)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -217,6 +267,17 @@ class Optimizer:
             lines.append(f"Parameter Group {number}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _values(group: ParamGroup) -> dict[str, Any]:
+    """What a group says besides its parameters."""
+    return {name: group[name] for name in group if name != "params"}
+
+
+def _set_values(group: ParamGroup, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name != "params":
+            group[name] = value
 
 
 def _present(tensor: Tensor) -> np.ndarray:
