@@ -29,11 +29,18 @@ class IndexCheck(NamedTuple):
 
 class TraceBuilder(Recording):
     """Records every op with the user's line, which values a gradient may be asked through, and
-    which indices must be in range."""
+    which indices must be in range.
+
+    Attributes:
+        is_region: what is recorded will be a region, differentiated by what its nodes say alone:
+            there, what `no_grad` computes reads values whose gradient is stopped.
+    """
 
     def __init__(self) -> None:
         super().__init__(locate=user_location)
         self.tracked: set[Value] = set()
+        self.is_region = False
+        self._stopped: dict[Value, Value] = {}
         self.checks: list[IndexCheck] = []
         self._checked: set[tuple[Value, Dim]] = set()
 
@@ -50,6 +57,8 @@ class TraceBuilder(Recording):
         attrs: Mapping[str, Any] | None = None,
         regions: tuple[Region, ...] = (),
     ) -> Any:
+        if self.is_region and op is not _STOP and not ambient.context.grad_enabled:
+            operands = [self._without_history(v) for v in operands]
         result = super().emit(op, operands, attrs, regions)
         if op.indexed_map is not None:
             assert attrs is not None
@@ -57,6 +66,13 @@ class TraceBuilder(Recording):
         if self.tracked and op is not _STOP and ambient.context.grad_enabled:
             self._track(operands, result)
         return result
+
+    def _without_history(self, value: Value) -> Value:
+        if value not in self.tracked:
+            return value
+        if value not in self._stopped:
+            self._stopped[value] = super().emit(_STOP, (value,))
+        return self._stopped[value]
 
     def emit_view(self, op: Op, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Any:
         """As `emit`; the result is tracked also under `no_grad`. For a view that was made while
