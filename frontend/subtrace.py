@@ -16,7 +16,7 @@ attributes are errors, as the function may run any number of times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -59,18 +59,22 @@ class Recorded:
     Attributes:
         graph: parameters, captures -> results that are tensors, new contents of `states`.
         captures: the tensors from outside that it reads, in the order of the graph's parameters.
-        states: those of `captures` that it changes: offsets of random generators.
-        draws: for each of `states`, by how much it moves on; None where that depends on data.
+        draws: those of `captures` that it changes, which are offsets of random generators: by how
+            much each moves on; None where that depends on data.
         tracked: for each result that is a tensor, whether a gradient can be asked through it.
     """
 
     graph: Graph
     captures: tuple[Tensor, ...]
-    states: tuple[Tensor, ...]
-    draws: tuple[Dim | None, ...]
+    draws: Mapping[Tensor, Dim | None]
     tracked: tuple[bool, ...]
     structure: optree.PyTreeSpec
     _leaves: tuple[Any, ...]  # of the result; _TENSOR where it is a tensor
+
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """Those of `captures` whose new contents are the last yields of the graph."""
+        return tuple(self.draws)
 
     @property
     def result_types(self) -> list[TensorType]:
@@ -84,8 +88,9 @@ class Recorded:
     def finish(self, tensors: Sequence[Tensor], states: Sequence[Tensor] = ()) -> Any:
         """What the function returned, with `tensors` in the places of its tensors; `states` (none:
         unchanged) become the new contents of the random states."""
-        for state, new, count in zip(self.states, states, self.draws, strict=bool(states)):
-            _set_state(state, new, count)
+        if states:
+            for (state, count), new in zip(self.draws.items(), states, strict=True):
+                set_state(state, new, count)
         found = iter(tensors)
         leaves = [next(found) if leaf is _TENSOR else _outside(leaf) for leaf in self._leaves]
         return optree.tree_unflatten(self.structure, leaves)
@@ -124,8 +129,7 @@ def record(
     return Recorded(
         graph,
         captures,
-        tuple(states),
-        tuple(trace.draws.values()),
+        dict(trace.draws),
         tuple(v in trace.tracked for v in results),
         structure,
         tuple(_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves),
@@ -166,7 +170,7 @@ def emit_regions(
     return [wrap(value, operands) for value in values]
 
 
-def _set_state(state: Tensor, new: Tensor, count: Dim | None) -> None:
+def set_state(state: Tensor, new: Tensor, count: Dim | None) -> None:
     """The offset of a random generator after a recorded function has drawn from it."""
     if ambient.trace is not None:
         ambient.trace.advance(state, count)
@@ -208,6 +212,7 @@ class SubTrace(Trace):
 
     def __init__(self, outer: Trace | None, what: str) -> None:
         super().__init__()
+        self.builder.is_region = True
         self.outer = outer
         self.what = what
         self.captured: dict[Tensor, Value] = {}
