@@ -11,11 +11,15 @@ from . import autograd, copies, indexing, inplace, reading
 from .functions import (
     complex,
     conversion,
+    counting,
     creation,
+    distance,
+    gamma,
     joining,
     logic,
     math,
     matrix,
+    ordering,
     random,
     reduction,
     select,
@@ -94,6 +98,12 @@ FUNCTIONS: dict[ModuleType, str] = {
         sum nansum mean nanmean prod amax amin aminmax max min argmax argmin any all count_nonzero
         cumsum cumprod cummax cummin
     """,
+    ordering: """
+        sort argsort msort topk kthvalue median nanmedian mode quantile nanquantile
+    """,
+    counting: "unique unique_consecutive bincount histc histogram",
+    distance: "dist",
+    gamma: "lgamma digamma polygamma erfc",
     statistics: "var std var_mean std_mean logsumexp norm",
     shape: """
         reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose
