@@ -164,8 +164,8 @@ def tensor_backward(
     `gradient` is that of what comes after, of this shape; 1 where this is a single number.
 
     Raises:
-        AutogradError: nothing requires grad, the graph is freed, or a value that is needed was
-            overwritten in place.
+        AutogradError: nothing requires grad, the graph is freed, a value that is needed was
+            overwritten in place, or a complex number comes without a `gradient`.
         ShapeError: no `gradient` for more than one element, or one of another shape.
     """
     backward([self], [gradient], retain_graph, create_graph, inputs)
@@ -257,7 +257,14 @@ def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any] | None) -> list[t
                     f"backward() of a tensor {value.type} needs a gradient of that shape",
                     hint="reduce it to one number first: .sum() or .mean()",
                 )
+            if value.type.dtype.is_complex:
+                raise AutogradError(
+                    f"backward() of a complex number {value.type} needs a gradient",
+                    hint="make one real number of it first: .abs(), .real or .imag",
+                )
             gradient = 1
+        elif gradient.type.dtype.is_complex and not value.type.dtype.is_complex:
+            raise AutogradError(f"a gradient {gradient.type} for a real tensor {value.type}")
         elif gradient.type.shape != value.type.shape:
             raise ShapeError(f"a gradient {gradient.type} for a tensor {value.type}")
         pairs.append((value, expanded(gradient, value.type)))

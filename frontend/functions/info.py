@@ -11,8 +11,8 @@ from ..errors import DTypeError
 
 
 class finfo:
-    """The numbers of a floating point dtype (of a complex one: of its parts): bits, eps, max, min, tiny, smallest_normal,
-    resolution.
+    """The numbers of a floating point dtype: bits, eps, max, min, tiny, smallest_normal,
+    resolution; of a complex one those of its parts.
 
     Raises:
         DTypeError: it is not one.

@@ -57,7 +57,7 @@ def test_lists_may_hold_tensors():
     assert made.dtype is f32 and made.tolist() == [[1.0, 2.0], [3.0, 4.5]]
 
 
-@pytest.mark.parametrize("data", ["text", [[1], [2, 3]], [None], {"a": 1}, 1j, [tensor([1, 2])]])
+@pytest.mark.parametrize("data", ["text", [[1], [2, 3]], [None], {"a": 1}, [tensor([1, 2])]])
 def test_what_is_no_array_of_numbers_is_refused(data):
     with pytest.raises(DTypeError):
         tensor(data)
@@ -81,7 +81,7 @@ def test_from_numpy_keeps_strides():
     assert shared.stride() == (1, 3) and not shared.is_contiguous()
     assert shared.tolist() == array.tolist()
     with pytest.raises(DTypeError):
-        from_numpy(np.zeros(2, np.complex64))
+        from_numpy(np.zeros(2, np.int16))
     with pytest.raises(DTypeError):
         from_numpy(np.broadcast_to(np.float32(1), (3,)))
 
