@@ -380,6 +380,33 @@ def _indexed() -> dict[str, list[Sample]]:
     }  # fmt: skip
 
 
+def _linalg() -> dict[str, list[Sample]]:
+    square, tall, right = real(2, 3, 3), real(2, 4, 3), real(2, 3, 2)
+
+    def definite(rng: np.random.Generator) -> np.ndarray:
+        a = rng.standard_normal((2, 3, 3))
+        return a @ a.swapaxes(1, 2) + np.eye(3)
+
+    def one(name: str, *operands: Operand, smooth: bool = True, **attrs: Any) -> list[Sample]:
+        return [Sample(name, operands, attrs, dtypes=WIDE, smooth=smooth)]
+
+    # Only one triangle of symmetric matrices is read, and singular vectors have free signs,
+    # and the sign of a determinant is flat: tests/frontend/test_linalg.py differentiates these through functions that do not mind.
+    return {
+        "linalg_solve": one("linalg_solve", square, right),
+        "linalg_inv": one("linalg_inv", square),
+        "linalg_det": one("linalg_det", square),
+        "linalg_cofactor": one("linalg_cofactor", square),
+        "linalg_slogdet": one("linalg_slogdet", square, smooth=False),
+        "linalg_cholesky": one("linalg_cholesky", Operand(definite), smooth=False),
+        "linalg_qr": one("linalg_qr", tall, mode="reduced"),
+        "linalg_svd": one("linalg_svd", tall, full_matrices=False, smooth=False),
+        "linalg_eigh": one("linalg_eigh", Operand(definite), uplo="L", smooth=False),
+        "linalg_pinv": one("linalg_pinv", tall, rtol=None, hermitian=False),
+        "linalg_lstsq": one("linalg_lstsq", tall, real(2, 4, 2), rcond=None),
+    }
+
+
 def _sorting() -> dict[str, list[Sample]]:
     up, down = ({"axis": 1, "descending": descending} for descending in (False, True))
     ties = given([[1.0, np.nan, -0.0, 0.0], [np.inf, 1, 1, -np.inf]])
@@ -427,6 +454,7 @@ SAMPLES: dict[str, list[Sample]] = {
     **_reductions(),
     **_contractions(),
     **_indexed(),
+    **_linalg(),
     **_sorting(),
     **_sources(),
 }

@@ -78,12 +78,11 @@ def _on_diagonal(value: Value, inside: Value) -> Value:
     return WHERE(EQ(*_indices(value.type)), inside, value)
 
 
-def _lower(a: Value, diagonal: float) -> Value:
-    """The lower triangle of each matrix, its diagonal times `diagonal`, and zeros above."""
+def _lower(a: Value) -> Value:
+    """The lower triangle of each matrix, its diagonal halved, and zeros above."""
     rows, columns = _indices(a.type)
-    scaled = a if diagonal == 1 else a * diagonal
     below = WHERE(GT(rows, columns), a, zeros(a.type))
-    return below if diagonal == 0 else WHERE(EQ(rows, columns), scaled, below)
+    return WHERE(EQ(rows, columns), a * 0.5, below)
 
 
 def _identity_less(a: Value) -> Value:
@@ -153,7 +152,7 @@ def _linalg_slogdet(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
 
 def _linalg_cholesky(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     g, (low,) = sole(cotangents), node.results
-    inner = _lower(matmul(adjoint(low), g), 0.5)
+    inner = _lower(matmul(adjoint(low), g))
     inverse = _inverse(low)
     outer = matmul(adjoint(inverse), inner, inverse)
     return ((outer + adjoint(outer)) * 0.5,)
@@ -184,7 +183,8 @@ def _taller(rows: Dim, columns: Dim) -> bool:
 
 def _qr_tall(q: Value, r: Value, gq: Value, gr: Value) -> Value:
     m = matmul(r, adjoint(gr)) - matmul(adjoint(gq), q)
-    symmetric = _lower(m, 1) + adjoint(_lower(m, 0))
+    half = _lower(m)
+    symmetric = half + adjoint(half)
     # X R^-H, as the adjoint of R^-1 X^H.
     return adjoint(_solve(r, adjoint(gq + matmul(q, symmetric))))
 

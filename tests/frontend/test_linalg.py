@@ -136,7 +136,74 @@ def test_compiled(name):
     value = f(*inputs)
     expected = (value, *sley.autograd.grad(f(*inputs), inputs))
     for got, wanted in zip(step(*inputs), expected, strict=True):
-        np.testing.assert_allclose(got.detach().numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            got.detach().numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-9
+        )
+
+
+def complex_parts(a: sley.Tensor) -> sley.Tensor:
+    """Of svd what does not change with the phases of singular vectors."""
+    u, s, vh = linalg.svd(a, full_matrices=False)
+    again = u * (s**2).unsqueeze(-2) @ vh
+    return real_weighted(u.abs()) + real_weighted(s) + real_weighted(again)
+
+
+def real_weighted(t: sley.Tensor) -> sley.Tensor:
+    random = np.random.default_rng(5)
+    shape = [int(n) for n in t.shape]
+    weights = random.standard_normal(shape)
+    if not t.dtype.is_complex:
+        return (t * sley.tensor(weights)).sum()
+    return (t * sley.tensor(weights + 1j * random.standard_normal(shape))).real.sum()
+
+
+def both_of_qr(a: sley.Tensor) -> sley.Tensor:
+    q, r = linalg.qr(a)
+    return real_weighted(q) + real_weighted(r)
+
+
+COMPLEX: dict[str, tuple[Callable[..., sley.Tensor], tuple[int, int]]] = {
+    "inv": (lambda a: real_weighted(linalg.inv(a)), (3, 3)),
+    "det": (lambda a: real_weighted(linalg.det(a)), (3, 3)),
+    "slogdet": (lambda a: sum(map(real_weighted, linalg.slogdet(a))), (3, 3)),
+    "cholesky": (
+        lambda a: real_weighted(
+            linalg.cholesky(a @ a.mT.conj() + 0.5 * sley.eye(3, dtype=sley.complex128))
+        ), (3, 3),
+    ),
+    "qr-tall": (both_of_qr, (5, 3)),
+    "qr-wide": (both_of_qr, (3, 5)),
+    "svd-tall": (complex_parts, (5, 3)),
+    "svd-wide": (complex_parts, (3, 5)),
+    "eigh": (
+        lambda a: sum(real_weighted(part.abs()) for part in linalg.eigh(a + a.mT.conj())), (3, 3),
+    ),
+    "pinv": (lambda a: real_weighted(linalg.pinv(a)), (5, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_gradients(name):
+    f, shape = COMPLEX[name]
+    random = np.random.default_rng(11)
+    a, direction = (
+        random.standard_normal((2, *shape)) + 1j * random.standard_normal((2, *shape))
+        for _ in range(2)
+    )
+
+    def slope(step: float, create_graph: bool = False) -> tuple[sley.Tensor, sley.Tensor]:
+        x = sley.tensor(a + step * direction, requires_grad=True)
+        (g,) = sley.autograd.grad(f(x), [x], create_graph=create_graph)
+        return (g * sley.tensor(np.conj(direction))).real.sum(), x
+
+    step = 1e-6
+    high, low = (f(sley.tensor(a + s * direction)).item() for s in (step, -step))
+    assert slope(0)[0].item() == pytest.approx((high - low) / (2 * step), rel=1e-6)
+    along, x = slope(0, create_graph=True)
+    (second,) = sley.autograd.grad(along, [x])
+    expected = (slope(step)[0].item() - slope(-step)[0].item()) / (2 * step)
+    got = (second * sley.tensor(np.conj(direction))).real.sum().item()
+    assert got == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_values():
