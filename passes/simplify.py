@@ -26,7 +26,14 @@ from .rewrite import rewrite
 from .simplify_elementwise import ELEMENTWISE, narrowed
 from .simplify_view import VIEW
 
-RULES = {**ELEMENTWISE, **VIEW}
+
+def _values(operands: tuple[Value, ...], attrs: Mapping[str, Any]) -> Any:
+    """Of `custom_gradient`: the gradients have been taken, what is left are its values."""
+    values = operands[len(attrs["wanted"]) + attrs["saved"] :]
+    return values[0] if len(values) == 1 else values
+
+
+RULES = {**ELEMENTWISE, **VIEW, "custom_gradient": _values}
 
 
 def simplify(graph: Graph) -> Graph:

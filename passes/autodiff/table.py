@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .rule import NotDifferentiable, Rule
 from .rules_contraction import CONTRACTION
+from .rules_custom import CUSTOM
 from .rules_elementwise import ELEMENTWISE
 from .rules_indexed import INDEXED
 from .rules_linalg import LINALG
@@ -20,6 +21,7 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     **REDUCTION,
     **CONTRACTION,
     **INDEXED,
+    **CUSTOM,
     **LINALG,
     **SORTING,
     "argmax": _INDEX,

@@ -8,6 +8,7 @@ from typing import Any
 from ...ir.builder import Recording
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.control_flow import BARRIER, CALL, COND, SCAN, WHILE
+from ...ir.ops.custom import CUSTOM_GRADIENT
 from ...ir.ops.elementwise import WHERE
 from ...ir.ops.reduction import REDUCE_MAX
 from ...ir.ops.view import BROADCAST
@@ -176,10 +177,25 @@ def _barrier(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
     return BARRIER(*all_batched(operands, lanes))
 
 
+def _custom_gradient(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
+    """Inputs and results with the axis of examples, so that each has a cotangent of its own."""
+    first, saved = len(node.attrs["wanted"]), node.attrs["saved"]
+    kept = operands[first : first + saved]
+    flags = [operand.is_batched for operand in kept] + [True] * len(node.results)
+    return CUSTOM_GRADIENT(
+        *all_batched(operands[:first], lanes),
+        *(operand.value for operand in kept),
+        *all_batched(operands[first + saved :], lanes),
+        regions=(_for_many(node.regions[0], flags, lanes),),
+        **node.attrs,
+    )
+
+
 CONTROL: dict[str, Rule] = {
     "scan": _scan,
     "while": _while,
     "cond": _cond,
     "call": _call,
     "barrier": _barrier,
+    "custom_gradient": _custom_gradient,
 }

@@ -1,0 +1,24 @@
+"""The gradient that a program says itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...ir.graph import Node, Value
+from ..inline import inline
+from .rule import Cotangent, NotDifferentiable, Rule, zeros
+
+
+def _custom_gradient(node: Node, cotangents: Sequence[Value | None]) -> Sequence[Cotangent]:
+    wanted, saved = node.attrs["wanted"], node.attrs["saved"]
+    first = len(wanted)
+    given = [
+        zeros(result.type) if cotangent is None else cotangent
+        for result, cotangent in zip(node.results, cotangents, strict=True)
+    ]
+    found = iter(inline(node.regions[0], [*node.operands[first : first + saved], *given]))
+    of_inputs = [next(found) if is_wanted else None for is_wanted in wanted]
+    return [*of_inputs, *[None] * (len(node.operands) - first)]
+
+
+CUSTOM: dict[str, Rule | NotDifferentiable] = {"custom_gradient": _custom_gradient}
