@@ -13,6 +13,7 @@ from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
+from ..promotion import promote_types
 from ..symint import SymInt
 from ..tensor import Tensor, here, normal_axis, of_array
 from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled
@@ -152,7 +153,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals between `min` and `max` (where they
-    are equal: between the smallest and the largest element), the last one closed; of the dtype of `input`.
+    are equal: between the smallest and the largest element), the last one closed; of the dtype of
+    `input`.
 
     Raises:
         ArgumentError: there are no bins, or max is less than min.
@@ -282,7 +284,7 @@ def searchsorted(
             f"searchsorted: values {list(shape_of(wanted))} in {list(shape_of(sequence))}",
             hint="the axes before the last must be equal, or the sequence 1-d",
         )
-    dtype = elementwise("add", sequence[..., :0], zeros(0, dtype=wanted.dtype)).dtype
+    dtype = promote_types(here(sequence).type.dtype, here(wanted).type.dtype)
     found = _bisected(cast(sequence, dtype), cast(wanted.detach(), dtype), right or side == "right")
     return cast(found, i32) if out_int32 else found
 

@@ -108,7 +108,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return flat[_checked(index, "take")]
 
 
-def _scattered(input: Tensor, dim: int, index: Tensor, src: Any, combine: str) -> Tensor:
+def scatter_write(input: Tensor, dim: int, index: Tensor, src: Any, combine: str) -> Tensor:
+    """`src` (a tensor or number) written to places along `dim`, as the op does."""
     axis, places = normal_axis(dim, input.ndim), _checked(index, f"scatter ({combine})")
     _check_range(places, shape_of(input)[axis], "scatter")
     own = shape_of(places)
@@ -133,26 +134,30 @@ def scatter(
     reduce: str | None = None,
 ) -> Tensor:  # fmt: skip
     """A copy of `input` with out[index[i][j]][j] = src[i][j] for dim 0, and so on; of several
-    writes to one place the last remains. `src` may be a number; `reduce="add"` adds.
+    writes to one place the last remains. `src` may be a number; `reduce` "add" or "multiply" joins
+    with what is there.
 
     Raises:
         ArgumentError: neither or both of src and value, or another `reduce`.
     """
     if (src is None) == (value is None):
         raise ArgumentError("scatter needs either src or value")
-    if reduce not in (None, "add"):
-        raise ArgumentError(f"scatter: reduce={reduce!r} is not None or 'add'")
-    given = value if src is None else src
-    return _scattered(input, dim, index, given, "set" if reduce is None else "add")
+    if reduce not in _JOINED:
+        raise ArgumentError(f"scatter: reduce={reduce!r} is not None, 'add' or 'multiply'")
+    return scatter_write(input, dim, index, value if src is None else src, _JOINED[reduce])
+
+
+_JOINED = {None: "set", "add": "add", "multiply": "mul"}
 
 
 @array_names
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of `input` with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
-    return _scattered(input, dim, index, src, "add")
+    return scatter_write(input, dim, index, src, "add")
 
 
-def _along(input: Tensor, dim: int, index: Tensor, source: Any, combine: str) -> Tensor:
+def index_write(input: Tensor, dim: int, index: Tensor, source: Any, combine: str) -> Tensor:
+    """`source` (broadcast) written to the slices along `dim` that `index` names."""
     axis, places = normal_axis(dim, input.ndim), _checked(index, "index write")
     type = here(input).type
     shape = type.shape[:axis] + here(places).type.shape + type.shape[axis + 1 :]
@@ -164,19 +169,19 @@ def _along(input: Tensor, dim: int, index: Tensor, source: Any, combine: str) ->
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of `input` with alpha * source added to the slices along `dim` that `index` names."""
     scaled = source if isinstance(alpha, int) and alpha == 1 else elementwise("mul", source, alpha)
-    return _along(input, dim, index, scaled, "add")
+    return index_write(input, dim, index, scaled, "add")
 
 
 @array_names
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the slices along `dim` that `index` names replaced."""
-    return _along(input, dim, index, source, "set")
+    return index_write(input, dim, index, source, "set")
 
 
 @array_names
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """A copy of `input` with the slices along `dim` that `index` names filled with `value`."""
-    return _along(input, dim, index, value, "set")
+    return index_write(input, dim, index, value, "set")
 
 
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
