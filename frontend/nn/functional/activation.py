@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ....ir.dtypes import DType
-from ...apply import elementwise
+from ...apply import apply, elementwise
 from ...errors import ArgumentError
-from ...functions.arguments import array_names, cast, shape_of, spelled
+from ...functions.arguments import array_names, cast, shape_of, spelled, with_ones
+from ...functions.creation import iota
 from ...functions.math import (
     abs,
     add,
@@ -186,10 +188,17 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 # Rows
 
 
+def row_axis(dim: int | None, ndim: int) -> int:
+    """The axis of a softmax; where none is given, PyTorch's choice: 0 of 0, 1 or 3 axes, else 1."""
+    if dim is None:
+        return 0 if ndim in (0, 1, 3) else 1
+    return normal_axis(dim, ndim)
+
+
 def _shifted(input: Tensor, dim: Any, dtype: DType | None) -> tuple[Tensor, tuple[int, ...]]:
     """The elements minus the largest along `dim`, in float32 for the halves."""
     operand = wide(cast_float(cast(input, dtype)))
-    axes = (normal_axis(dim, input.ndim),) if input.ndim else ()
+    axes = (row_axis(dim, input.ndim),) if input.ndim else ()
     top = reduce("reduce_max", elementwise("stop_gradient", operand), axes, True, ties="first")
     return elementwise("sub", operand, top), axes
 
@@ -199,8 +208,9 @@ def _row_dtype(input: Tensor, dtype: DType | None) -> DType:
 
 
 @array_names
-def softmax(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`, without overflow; computed in float32 for the halves."""
+def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim` (see `row_axis`), without overflow; computed in float32 for
+    the halves."""
     shifted, axes = _shifted(input, dim, dtype)
     e = exp(shifted)
     total = reduce("reduce_sum", e, axes, True)
@@ -208,7 +218,7 @@ def softmax(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tens
 
 
 @array_names
-def log_softmax(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along `dim`, without overflow; computed in float32 for the halves."""
     shifted, axes = _shifted(input, dim, dtype)
     total = reduce("reduce_sum", exp(shifted), axes, True)
@@ -216,21 +226,61 @@ def log_softmax(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> 
 
 
 @array_names
-def softmin(input: Tensor, dim: int = -1, *, dtype: DType | None = None) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """softmax(-x) along `dim`."""
     return softmax(neg(input), dim, dtype=dtype)
 
 
 @array_names
-def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, dim: int = -1) -> Tensor:
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
     """softmax((logits + Gumbel noise) / tau); `hard`: one-hot forward, with the soft gradient
-    (Jang et al., 2016)."""
+    (Jang et al., 2016). `eps` is accepted without effect."""
     shape = [spelled(n) for n in shape_of(logits)]
     drawn = clamp(rand(shape), min=2.0**-25)
-    soft = softmax(true_divide(sub(logits, log(neg(log(drawn)))), tau), dim)
+    noise = cast(neg(log(neg(log(drawn)))), here(logits).type.dtype)
+    soft = softmax(true_divide(add(logits, noise), tau), dim)
     if not hard:
         return soft
-    best = reduce("reduce_max", elementwise("stop_gradient", soft), (normal_axis(dim, soft.ndim),),
-                  True, ties="first")  # fmt: skip
-    one = cast(elementwise("eq", elementwise("stop_gradient", soft), best), soft.dtype)
-    return add(sub(one, elementwise("stop_gradient", soft)), soft)
+    axis, still = normal_axis(dim, soft.ndim), elementwise("stop_gradient", soft)
+    best = with_ones(apply("argmax", [still], axes=(axis,)), (axis,))
+    one = cast(elementwise("eq", iota(shape, axis), best), soft.dtype)
+    return add(sub(one, still), soft)
+
+
+def rrelu(
+    input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+    inplace: bool = False,
+) -> Tensor:  # fmt: skip
+    """x above 0, below times a slope that is drawn in [lower, upper) for each element in training,
+    else their middle (Xu et al., 2015).
+
+    Raises:
+        ArgumentError: lower is greater than upper.
+    """
+    if lower > upper:
+        raise ArgumentError(f"rrelu: lower={lower} is greater than upper={upper}")
+    slope: Any = (lower + upper) / 2
+    if training:
+        drawn = rand([spelled(n) for n in shape_of(input)])
+        slope = cast(add(mul(drawn, upper - lower), lower), here(input).type.dtype)
+    result = where(gt(input, 0), input, mul(input, slope))
+    return update(input, result, "rrelu_") if inplace else result
+
+
+def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` written back into its first argument."""
+
+    def written(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(input, *args, **kwargs, inplace=True)
+
+    written.__name__ = written.__qualname__ = f"{function.__name__}_"
+    written.__doc__ = f"`{function.__name__}`, written back into `input`."
+    return written
+
+
+relu_, elu_, celu_, selu_ = map(_in_place, (relu, elu, celu, selu))
+hardtanh_, leaky_relu_, rrelu_, threshold_ = map(
+    _in_place, (hardtanh, leaky_relu, rrelu, threshold)
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, ShapeError
 
 
 def per_axis(value: Any, count: int, name: str) -> tuple[Any, ...]:
@@ -35,3 +35,23 @@ def reduced(values: Any, reduction: str, name: str) -> Any:
     if reduction == "sum":
         return values.sum()
     raise ArgumentError(f"{name}: reduction={reduction!r} is not 'mean', 'sum' or 'none'")
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction that PyTorch's former arguments `size_average` and `reduce` mean, where one of
+    them is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"
+
+
+def mean_weighted(values: Any, weight: Any, reduction: str, name: str) -> Any:
+    """As `reduced`, of values times weights, the mean being over the weights."""
+    if weight is None:
+        return reduced(values, reduction, name)
+    if tuple(weight.shape) != tuple(values.shape):
+        raise ShapeError(f"{name}: the weight is {weight.type}, the loss {values.type}")
+    total = values * weight
+    return total.sum() / weight.sum() if reduction == "mean" else reduced(total, reduction, name)

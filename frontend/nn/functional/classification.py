@@ -11,7 +11,7 @@ from ...functions.math import add, clamp, eq, exp, log, log1p, mul, ne, neg, sub
 from ...functions.reduction import reduce, wide
 from ...functions.special import log_sigmoid, xlogy
 from ...tensor import Tensor, here
-from .arguments import reduced
+from .arguments import legacy_reduction, reduced
 
 
 def _class_axis(input: Tensor) -> int:
@@ -29,7 +29,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -45,6 +47,7 @@ def cross_entropy(
         IndexingError: a class number is out of range (eager).
         ArgumentError: label_smoothing is not in [0, 1], or an unknown reduction.
     """
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"cross_entropy: label_smoothing={label_smoothing} is not in [0, 1]")
     if input.ndim == 0:
@@ -65,7 +68,9 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """-input[target] along the class axis, of log probabilities [N, C, ...] (or [C]) and class
@@ -75,6 +80,7 @@ def nll_loss(
         ShapeError: the shapes do not fit.
         IndexingError: a class number is out of range (eager).
     """
+    reduction = legacy_reduction(size_average, reduce, reduction)
     axis = _class_axis(input)
     _check_classes(input, target, ignore_index, axis, "nll_loss")
     loss = _hard_loss(wide(input), target, weight, ignore_index, reduction, 0.0, axis)
@@ -161,9 +167,15 @@ def _soft_loss(
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-(t log(x) + (1 - t) log(1 - x)) of probabilities x; logarithms count as at least -100."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     _need_shape(target, shape_of(input), "binary_cross_entropy")
     one, other = clamp(log(input), min=-100), clamp(log1p(neg(input)), min=-100)
     loss = neg(add(mul(target, one), mul(sub(1, target), other)))
@@ -175,11 +187,14 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """`binary_cross_entropy` of sigmoid(input), without overflow; `pos_weight` scales the part of
     the target."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     _need_shape(target, shape_of(input), "binary_cross_entropy_with_logits")
     rest = mul(sub(1, target), input)
     factor = 1 if pos_weight is None else add(mul(sub(pos_weight, 1), target), 1)
@@ -188,16 +203,29 @@ def binary_cross_entropy_with_logits(
     return reduced(loss, reduction, "binary_cross_entropy_with_logits")
 
 
-def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """log(1 + exp(-target * input)), of targets 1 and -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     return reduced(neg(log_sigmoid(mul(target, input))), reduction, "soft_margin_loss")
 
 
 def kl_div(
-    input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
 ) -> Tensor:
     """target * (log(target) - input), of log probabilities `input`; "batchmean" divides the sum by
     the size of the batch."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if log_target:
         loss = mul(exp(target), sub(target, input))
     else:

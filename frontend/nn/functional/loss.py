@@ -25,39 +25,57 @@ from ...functions.math import (
     where,
 )
 from ...tensor import Tensor
-from .arguments import reduced
+from .arguments import legacy_reduction, mean_weighted, reduced
 from .normalization import cosine_similarity, pairwise_distance
 
 
 def mse_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """(input - target)**2."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     gap = sub(input, target)
     loss = mul(gap, gap)
-    return reduced(loss if weight is None else mul(loss, weight), reduction, "mse_loss")
+    return mean_weighted(loss, weight, reduction, "mse_loss")
 
 
 def l1_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """|input - target|."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     loss = abs(sub(input, target))
-    return reduced(loss if weight is None else mul(loss, weight), reduction, "l1_loss")
+    return mean_weighted(loss, weight, reduction, "l1_loss")
 
 
 def smooth_l1_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
 ) -> Tensor:
     """(x - y)**2 / (2 beta) where |x - y| < beta, else |x - y| - beta / 2.
 
     Raises:
         ArgumentError: beta is negative.
     """
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: beta={beta} is negative")
     if beta == 0:
-        return l1_loss(input, target, reduction)
+        return l1_loss(input, target, reduction=reduction)
     gap = sub(input, target)
     size = abs(gap)
     loss = where(lt(size, beta), mul(mul(gap, gap), 0.5 / beta), sub(size, 0.5 * beta))
@@ -65,7 +83,11 @@ def smooth_l1_loss(
 
 
 def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """(x - y)**2 / 2 where |x - y| <= delta, else delta * (|x - y| - delta / 2).
 
@@ -78,13 +100,20 @@ def huber_loss(
     size = abs(gap)
     far = mul(sub(size, 0.5 * delta), delta)
     loss = where(le(size, delta), mul(mul(gap, gap), 0.5), far)
-    return reduced(loss, reduction, "huber_loss")
+    return mean_weighted(loss, weight, reduction, "huber_loss")
 
 
 def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     cosine = cosine_similarity(input1, input2, -1)
     apart = clamp(sub(cosine, margin), min=0)
     loss = where(eq(target, 1), sub(1, cosine), where(eq(target, -1), apart, 0))
@@ -92,17 +121,30 @@ def cosine_embedding_loss(
 
 
 def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     loss = clamp(add(mul(neg(target), sub(input1, input2)), margin), min=0)
     return reduced(loss, reduction, "margin_ranking_loss")
 
 
 def hinge_embedding_loss(
-    input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """input where the target is 1, max(0, margin - input) where it is -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     apart = clamp(sub(margin, input), min=0)
     loss = where(eq(target, 1), input, where(eq(target, -1), apart, 0))
     return reduced(loss, reduction, "hinge_embedding_loss")
@@ -113,13 +155,16 @@ def triplet_margin_loss(
     positive: Tensor,
     negative: Tensor,
     margin: float = 1.0,
-    p: float = 2.0,
+    p: float = 2,
     eps: float = 1e-6,
     swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, |anchor - positive| - |anchor - negative| + margin); `swap` takes |positive -
     negative| where that is smaller."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
@@ -133,11 +178,14 @@ def poisson_nll_loss(
     target: Tensor,
     log_input: bool = True,
     full: bool = False,
+    size_average: bool | None = None,
     eps: float = 1e-8,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """exp(x) - t x, of the logarithm x of the expected number; without `log_input` x - t log(x).
     `full` adds Stirling's approximation of log(t!)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if log_input:
         loss = sub(exp(input), mul(target, input))
     else:

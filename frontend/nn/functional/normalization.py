@@ -276,16 +276,32 @@ def dropout3d(
     return _channel_dropout(input, p, training, inplace, "dropout3d")
 
 
-def alpha_dropout(
-    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+def _alpha_dropped(
+    input: Tensor, p: float, training: bool, inplace: bool, shape: Sequence[Any] | None, name: str
 ) -> Tensor:
-    """Dropout to SELU's negative limit, that keeps mean and variance (Klambauer et al., 2017)."""
-    _check_probability(p, "alpha_dropout")
+    _check_probability(p, name)
     if not training or p == 0:
         return input
     if p == 1:
         return mul(input, zeros_like(input))
     limit = -1.7580993408473766
     scale = 1 / math.sqrt((1 - p) * (1 + p * limit * limit))
-    result = add(mul(where(keep_mask(input, p), input, limit), scale), -scale * limit * p)
-    return update(input, result, "alpha_dropout_") if inplace else result
+    kept = where(keep_mask(input, p, shape), input, limit)
+    result = add(mul(kept, scale), -scale * limit * p)
+    return update(input, result, f"{name}_") if inplace else result
+
+
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """Dropout to SELU's negative limit, that keeps mean and variance (Klambauer et al., 2017)."""
+    return _alpha_dropped(input, p, training, inplace, None, "alpha_dropout")
+
+
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`alpha_dropout` of whole channels of [N, C, ...]."""
+    sizes = [spelled(n) for n in shape_of(input)]
+    shape = [*sizes[:2], *[1] * (len(sizes) - 2)]
+    return _alpha_dropped(input, p, training, inplace, shape, "feature_alpha_dropout")

@@ -97,8 +97,10 @@ def grid_sample(
             f"{here(grid).type.dtype.public}"
         )
     if mode not in ("bilinear", "nearest", "bicubic") or (mode == "bicubic" and axes == 3):
-        raise ArgumentError(f"grid_sample: mode={mode!r} of {axes} axes",
-                            hint="there are 'bilinear', 'nearest', 'bicubic' of images")  # fmt: skip
+        raise ArgumentError(
+            f"grid_sample: mode={mode!r} of {axes} axes",
+            hint="there are 'bilinear', 'nearest' and, of images, 'bicubic'",
+        )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ArgumentError(f"grid_sample: padding_mode={padding_mode!r} is not 'zeros', 'border' "
                             "or 'reflection'")  # fmt: skip
