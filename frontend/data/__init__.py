@@ -1,6 +1,7 @@
 """`sley.data`, also `sley.utils.data`: datasets, and loaders that make batches of them."""
 
-from . import digits
+from . import digits, transforms
+from .cifar import CIFAR10, CIFAR100
 from .collate import default_collate, default_convert
 from .dataset import (
     ChainDataset,
@@ -12,7 +13,9 @@ from .dataset import (
     TensorDataset,
     random_split,
 )
+from .images import Digits
 from .loader import DataLoader
+from .mnist import MNIST, FashionMNIST
 from .sampler import (
     BatchSampler,
     RandomSampler,
@@ -24,11 +27,16 @@ from .sampler import (
 from .worker import WorkerError, WorkerInfo, get_worker_info
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
     "BatchSampler",
     "ChainDataset",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "Digits",
+    "FashionMNIST",
     "IterableDataset",
     "RandomSampler",
     "Sampler",
@@ -45,4 +53,5 @@ __all__ = [
     "digits",
     "get_worker_info",
     "random_split",
+    "transforms",
 ]
