@@ -58,8 +58,7 @@ class Copy:
     nbytes: Dim
 
 
-@dataclass(frozen=True, slots=True)
-class Carry:
+class Carry(NamedTuple):
     """How a loop hands a value from turn to turn.
 
     Attributes:
@@ -78,8 +77,7 @@ class Carry:
     next: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """`pointer` shows piece t of the buffer `whole`, of `nbytes` bytes, in turn t of a loop."""
 
     pointer: Place

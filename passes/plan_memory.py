@@ -3,28 +3,45 @@
 Before: values without an address. After: an order of the launches; for every value an input, a
 result's fresh buffer, or a block of the arena; values that may lie over one that dies share its
 buffer. A donated result ends in an input's buffer: it is written there at once where nothing else
-has to read the old contents, otherwise copied there at the end. All copies to inputs come last.
+has to read the old contents and no later step can fail, otherwise copied there at the end. All
+copies to inputs come last.
+
+The regions of loops and branches are planned likewise, in the same arena: a turn of a loop reads
+what it is handed where that lies, slices included, and writes what it hands on over it or beside.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ..ir.dims import Dim, Symbol, substitute
-from ..ir.graph import Graph, Node, Value
+from ..ir.dims import Dim
+from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.base import Kind
-from ..ir.plan import Block, Copy, HostCall, Interval, Launch, Place, Plan, Step, peak_live_bytes
+from ..ir.plan import (
+    Block,
+    Branch,
+    Carry,
+    Copy,
+    HostCall,
+    Launch,
+    Loop,
+    Place,
+    Plan,
+    Slice,
+    Step,
+    WhileLoop,
+)
 from .inplace import may_overwrite
+from .launch_order import last_uses, launch_order
 
 HOST = (Kind.HOST, Kind.SORT)  # evaluated by numpy; it may fail
+PLANNED = ("launch", "scan", "while", "cond")
 
-_TYPICAL_SIZE = 64  # stands for every symbol when orders are compared
-_WORTH_REORDERING = 0.9  # another order than the program's must need at most so much of its peak
+Draft = Callable[[], Step]  # makes a step once every buffer has its place
 
 
 def plan_memory(graph: Graph, donated: Mapping[int, int] | None = None) -> Plan:
-    """The plan of `graph`, whose nodes are launches and calls of the host.
+    """The plan of `graph`, whose nodes are launches, calls of the host and control flow over these.
 
     Args:
         donated: result number -> input number whose buffer takes the result. The caller promises
@@ -35,12 +52,23 @@ def plan_memory(graph: Graph, donated: Mapping[int, int] | None = None) -> Plan:
     """
     donated = dict(donated or {})
     _check(graph, donated)
-    return _Planner(graph, donated, _order(graph, donated)).run()
+    program = _Program()
+    for i, param in enumerate(graph.params):
+        program.buffers[param] = _Buffer(param.type.nbytes, Place("input", i))
+    targets = [
+        None if k in donated else _Buffer(value.type.nbytes, Place("output", k))
+        for k, value in enumerate(graph.yields)
+    ]
+    drafts = _RegionPlanner(program, graph, donated, targets, top=True).run()
+    steps = tuple(draft() for draft in drafts)
+    places = {v: program.place(b) for v, b in program.buffers.items()}
+    blocks = tuple(Block(b.nbytes, b.first, b.last) for b in program.arena)
+    return Plan(graph, steps, places, blocks, donated, program.pointers)
 
 
 def _check(graph: Graph, donated: Mapping[int, int]) -> None:
-    for node in graph.nodes:
-        if node.op.name != "launch" and node.op.kind not in HOST:
+    for node in graph.walk():
+        if node.op.name not in PLANNED and node.op.kind not in HOST:
             raise ValueError(f"{node.op.name} in @{graph.name} was not fused into a kernel")
     if len(set(donated.values())) != len(donated):
         raise ValueError(f"two results of @{graph.name} are donated to one input: {donated}")
@@ -50,252 +78,199 @@ def _check(graph: Graph, donated: Mapping[int, int]) -> None:
             raise ValueError(f"result {result} is {new}, the input {source} donated to it {old}")
 
 
-# ---------------------------------------------------------------------------------------- order
-
-
-def _order(graph: Graph, donated: Mapping[int, int]) -> list[Node]:
-    """The program's order, or one that keeps fewer bytes alive; in both, a launch that makes the
-    new contents of an input comes after those that read the old, where that is possible."""
-    before = _dependences(graph, donated)
-    plain = [graph.nodes[n] for n in _first_come(*before)]
-    lean = _LeanOrder(graph, plain, before).run()
-    if _live_peak(graph, lean) < _WORTH_REORDERING * _live_peak(graph, plain):
-        return lean
-    return plain
-
-
-def _dependences(graph: Graph, donated: Mapping[int, int]) -> tuple[list[set[int]], list[set[int]]]:
-    """For each launch, the launches that must precede it, and those that should."""
-    number = {node: n for n, node in enumerate(graph.nodes)}
-    readers: dict[Value, set[int]] = {}
-    must: list[set[int]] = [set() for _ in graph.nodes]
-    should: list[set[int]] = [set() for _ in graph.nodes]
-    for n, node in enumerate(graph.nodes):
-        for operand in node.operands:
-            readers.setdefault(operand, set()).add(n)
-            if operand.node is not None:
-                must[n].add(number[operand.node])
-    for result, source in donated.items():
-        maker = graph.yields[result].node
-        if maker is not None:
-            n = number[maker]
-            should[n] |= readers.get(graph.params[source], set()) - must[n] - {n}
-    return must, should
-
-
-def _first_come(must: Sequence[set[int]], should: Sequence[set[int]]) -> list[int]:
-    """The order of the program, but each launch after those that should precede it."""
-    followers: list[list[int]] = [[] for _ in must]
-    missing = [len(a | b) for a, b in zip(must, should, strict=True)]
-    for n, before in enumerate(zip(must, should, strict=True)):
-        for other in before[0] | before[1]:
-            followers[other].append(n)
-    ready = [n for n, count in enumerate(missing) if not count]
-    done: set[int] = set()
-    order: list[int] = []
-    while len(order) < len(must):
-        if ready:
-            n = heapq.heappop(ready)
-        else:  # it should wait for what follows from it: the new contents are copied later
-            n = next(n for n in range(len(must)) if n not in done and must[n] <= done)
-        if n in done:
-            continue
-        done.add(n)
-        order.append(n)
-        for follower in followers[n]:
-            missing[follower] -= 1
-            if not missing[follower]:
-                heapq.heappush(ready, follower)
-    return order
-
-
-class _LeanOrder:
-    """An order found from its end: next to last comes, of the launches whose results are all used
-    later, the one that lets the fewest bytes be alive before it."""
-
-    def __init__(
-        self, graph: Graph, plain: Sequence[Node], before: tuple[list[set[int]], list[set[int]]]
-    ) -> None:
-        self.nodes = graph.nodes
-        position = {node: p for p, node in enumerate(plain)}
-        self.before: list[set[int]] = []
-        self.missing = [0] * len(graph.nodes)
-        for n, (must, should) in enumerate(zip(*before, strict=True)):
-            kept = {s for s in should if position[self.nodes[s]] < position[self.nodes[n]]}
-            self.before.append(must | kept)
-            for other in self.before[n]:
-                self.missing[other] += 1
-        self.readers: dict[Value, list[int]] = {}
-        for n, node in enumerate(graph.nodes):
-            for operand in set(node.operands):
-                self.readers.setdefault(operand, []).append(n)
-        self.kept = set(graph.yields)
-        self.live: set[Value] = set()
-        self.done: set[int] = set()
-        self.heap: list[tuple[int, int]] = []
-
-    def run(self) -> list[Node]:
-        order: list[Node] = []
-        for n in range(len(self.nodes)):
-            self._offer(n)
-        while len(order) < len(self.nodes):
-            rank, negative = heapq.heappop(self.heap)
-            n = -negative
-            if n in self.done or rank != self._growth(n):
-                continue  # a newer entry tells its rank
-            self.done.add(n)
-            order.append(self.nodes[n])
-            self._make_live(self.nodes[n])
-            for other in self.before[n]:
-                self.missing[other] -= 1
-                self._offer(other)
-        return order[::-1]
-
-    def _offer(self, n: int) -> None:
-        if n not in self.done and not self.missing[n]:
-            heapq.heappush(self.heap, (self._growth(n), -n))
-
-    def _counts(self, value: Value) -> bool:
-        return value.node is not None and value not in self.kept
-
-    def _growth(self, n: int) -> int:
-        """How many more bytes are alive before launch `n` than after it."""
-        node = self.nodes[n]
-        read = {v for v in node.operands if self._counts(v) and v not in self.live}
-        made = [v for v in node.results if v in self.live]
-        return sum(_typical(v.type.nbytes) for v in read) - sum(
-            _typical(v.type.nbytes) for v in made
-        )
-
-    def _make_live(self, node: Node) -> None:
-        self.live -= set(node.results)
-        for value in set(node.operands):
-            if self._counts(value) and value not in self.live:
-                self.live.add(value)
-                for reader in self.readers[value]:  # to them it costs nothing any more
-                    self._offer(reader)
-
-
-def _typical(dim: Dim) -> int:
-    def size(atom: object) -> int:
-        assert isinstance(atom, Symbol)
-        return _TYPICAL_SIZE
-
-    return dim if isinstance(dim, int) else substitute(dim, size)
-
-
-def _live_peak(graph: Graph, order: Sequence[Node]) -> int:
-    last = _last_uses(order)
-    kept = set(graph.yields)
-    lives = [
-        Interval(_typical(v.type.nbytes), step, last.get(v, step))
-        for step, node in enumerate(order)
-        for v in node.results
-        if v not in kept
-    ]
-    return peak_live_bytes(lives)
-
-
-def _last_uses(order: Sequence[Node]) -> dict[Value, int]:
-    return {v: step for step, node in enumerate(order) for v in node.operands}
-
-
-# -------------------------------------------------------------------------------------- buffers
-
-
 class _Buffer:
-    """A buffer under construction: `place` is set at once for inputs and results."""
+    """A buffer under construction. Without a `place` it is a block of the arena in the end, in use
+    from step `first` to step `last`; or it is `same`, another buffer."""
 
     def __init__(self, nbytes: Dim, place: Place | None = None) -> None:
         self.nbytes = nbytes
         self.place = place
-        self.first: int | None = None
-        self.last = 0
+        self.first = -1
+        self.last = -1
+        self.same: _Buffer | None = None
+
+    def real(self) -> _Buffer:
+        buffer = self
+        while buffer.same is not None:
+            buffer = buffer.same
+        return buffer
 
     def touch(self, step: int) -> None:
-        self.first = step if self.first is None else self.first
-        self.last = step
+        buffer = self.real()
+        buffer.first = step if buffer.first < 0 else min(buffer.first, step)
+        buffer.last = max(buffer.last, step)
+
+    def become(self, other: _Buffer) -> None:
+        """From now on this buffer is `other`, in use whenever one of them is."""
+        mine, other = self.real(), other.real()
+        if mine is other:
+            return
+        mine.same = other
+        if mine.first >= 0:
+            other.touch(mine.first)
+            other.touch(mine.last)
 
 
-class _Planner:
-    def __init__(self, graph: Graph, donated: Mapping[int, int], order: Sequence[Node]) -> None:
-        self.graph = graph
-        self.donated = donated
-        self.order = order
-        self.last = _last_uses(order)
-        self.last_fallible = max(
-            (p for p, node in enumerate(order) if node.op.kind in HOST), default=-1
-        )
-        self.kept = set(graph.yields)
-        self.buffers: dict[Value, _Buffer] = {
-            p: _Buffer(p.type.nbytes, Place("input", i)) for i, p in enumerate(graph.params)
-        }
-        self.donations = {graph.yields[k]: graph.params[i] for k, i in donated.items()}
-        self.steps: list[tuple[Node | None, list[_Buffer]]] = []
+class _Program:
+    """What the plans of a program and of its regions share."""
 
-    def run(self) -> Plan:
-        saved = self._save_inputs()
+    def __init__(self) -> None:
+        self.buffers: dict[Value, _Buffer] = {}
+        self.numbers = 0
+        self.pointers = 0
+        self.arena: dict[_Buffer, int] = {}
+
+    def number(self) -> int:
+        """The number of the next step."""
+        self.numbers += 1
+        return self.numbers - 1
+
+    def pointer(self) -> Place:
+        self.pointers += 1
+        return Place("pointer", self.pointers - 1)
+
+    def place(self, buffer: _Buffer) -> Place:
+        """Where a buffer lies, once all is planned."""
+        buffer = buffer.real()
+        if buffer.place is None:
+            buffer.place = Place("arena", len(self.arena))
+            self.arena[buffer] = buffer.place.number
+        return buffer.place
+
+    def bind(self, params: Sequence[Value], buffers: Sequence[_Buffer]) -> None:
+        self.buffers.update(zip(params, buffers, strict=True))
+
+
+class _RegionPlanner:
+    """Plans the nodes of a program, or of a region that runs once or turn by turn.
+
+    Attributes:
+        over: result number -> number of the parameter in whose buffer it may, or at top must, lie.
+        targets: for each result, the buffer where it lies in the end unless it is in `stays`; None
+            for the buffer of its parameter.
+        stays: the numbers of the results that lie in their parameters' buffers.
+    """
+
+    def __init__(
+        self,
+        program: _Program,
+        region: Region,
+        over: Mapping[int, int],
+        targets: Sequence[_Buffer | None],
+        top: bool = False,
+    ) -> None:
+        self.program = program
+        self.buffers = program.buffers
+        self.region = region
+        self.over = over
+        self.targets = targets
+        self.order = launch_order(region, over)
+        self.last = last_uses(self.order)
+        self.last_fallible = -1
+        if top:
+            fallible = [p for p, node in enumerate(self.order) if _may_fail(node)]
+            self.last_fallible = max(fallible, default=-1)
+        self.kept = set(region.yields)
+        self.replaced = {region.yields[k]: (k, region.params[i]) for k, i in over.items()}
+        self.target: dict[Value, _Buffer] = {}
+        for value, buffer in zip(region.yields, targets, strict=True):
+            if buffer is not None:
+                self.target.setdefault(value, buffer)
+        self.stays: set[int] = set()
+        self.steps: list[Draft] = []
+
+    def run(self) -> list[Draft]:
+        saved = self._save_params()
         for position, node in enumerate(self.order):
-            self._plan_launch(position, node)
+            if node.op.name == "scan":
+                self._scan(position, node)
+            elif node.op.name == "while":
+                self._while(position, node)
+            elif node.op.name == "cond":
+                self._cond(position, node)
+            else:
+                self._call(position, node)
         self._return_results(saved)
-        return self._finish()
+        return self.steps
+
+    # ---------------------------------------------------------------- copies around the nodes
 
     def _copy(self, source: _Buffer, target: _Buffer) -> None:
-        self.steps.append((None, [source, target]))
+        number, place = self.program.number(), self.program.place
+        source.touch(number)
+        target.touch(number)
+        self.steps.append(lambda: Copy(place(source), place(target), source.nbytes))
 
-    def _save_inputs(self) -> dict[Value, _Buffer]:
+    def _save_params(self) -> dict[Value, _Buffer]:
         """Parameters that are results: their old contents are copied before anything is written.
 
-        Gives the copy of each that is to be moved to another input at the end."""
+        Gives the copy of each that is to be moved to another parameter at the end."""
         saved: dict[Value, _Buffer] = {}
-        for k, value in enumerate(self.graph.yields):
+        for k, value in enumerate(self.region.yields):
             if value.node is not None:
                 continue
-            if k not in self.donated:
-                self._copy(self.buffers[value], _Buffer(value.type.nbytes, Place("output", k)))
-            elif self.graph.params[self.donated[k]] is not value and value not in saved:
+            target = self.targets[k]
+            if k in self.over and self.region.params[self.over[k]] is value:
+                self.stays.add(k)
+            elif target is not None:
+                self._copy(self.buffers[value], target)
+            elif value not in saved:
                 saved[value] = _Buffer(value.type.nbytes)
                 self._copy(self.buffers[value], saved[value])
         return saved
 
-    def _plan_launch(self, position: int, node: Node) -> None:
-        taken: set[_Buffer] = set()
-        for out, value in enumerate(node.results):
-            buffer = self._donated_buffer(position, node, out) or self._reused_buffer(
-                position, node, out, taken
-            )
-            if buffer is None:
-                buffer = _Buffer(value.type.nbytes)
-            taken.add(buffer)
-            self.buffers[value] = buffer
-            if value in self.kept and buffer.place is None:
-                buffer.place = self._result_place(value)
-        self.steps.append((node, [self.buffers[v] for v in (*node.operands, *node.results)]))
+    def _return_results(self, saved: Mapping[Value, _Buffer]) -> None:
+        """Second copies of results, then what is still to be moved to the parameters."""
+        moved: list[tuple[_Buffer, _Buffer]] = []
+        for k, value in enumerate(self.region.yields):
+            target = self.targets[k]
+            if k in self.stays:
+                continue
+            if target is None:
+                param = self.region.params[self.over[k]]
+                moved.append((saved.get(value, self.buffers[value]), self.buffers[param]))
+            elif value.node is not None and self.buffers[value].real() is not target.real():
+                self._copy(self.buffers[value], target)
+        for held, target in moved:
+            self._copy(held, target)
 
-    def _result_place(self, value: Value) -> Place | None:
-        """The first of the results that `value` is and that are not donated."""
-        for k, result in enumerate(self.graph.yields):
-            if result is value and k not in self.donated:
-                return Place("output", k)
-        return None
+    # ---------------------------------------------------------------- where results lie
 
-    def _donated_buffer(self, position: int, node: Node, out: int) -> _Buffer | None:
-        """The input that result `out` is donated to, if it may be written now: nobody reads the
-        old contents any more, and no step that follows can fail."""
-        old = self.donations.get(node.results[out])
-        if old is None or self.last.get(old, -1) > position or position <= self.last_fallible:
+    def _result(
+        self, position: int, node: Node, out: int, taken: set[_Buffer], reuse: bool = True
+    ) -> _Buffer:
+        """The buffer of result `out`; with `reuse` it may be that of an operand that dies here."""
+        value = node.results[out]
+        buffer = self._replaced(position, node, out)
+        if buffer is None:
+            buffer = self._dying(position, node, out, taken) if reuse else None
+            buffer = buffer or _Buffer(value.type.nbytes)
+            if value in self.target:
+                buffer.become(self.target[value])
+        taken.add(buffer.real())
+        self.buffers[value] = buffer
+        return buffer
+
+    def _replaced(self, position: int, node: Node, out: int) -> _Buffer | None:
+        """The buffer of the parameter that result `out` replaces, if it may be written now: nobody
+        reads the old contents any more, and no later step of the program can fail."""
+        if node.results[out] not in self.replaced:
+            return None
+        k, old = self.replaced[node.results[out]]
+        if self.last.get(old, -1) > position or position <= self.last_fallible:
             return None
         if not _allows(node, old, out):
             return None
+        self.stays.add(k)
         return self.buffers[old]
 
-    def _reused_buffer(
+    def _dying(
         self, position: int, node: Node, out: int, taken: set[_Buffer]
-    ) -> _Buffer | None:
+    ) -> _Buffer | None:  # fmt: skip
         """The buffer of an operand that dies here and that result `out` may be written over."""
         value = node.results[out]
         for operand in node.operands:
-            buffer = self.buffers[operand]
+            buffer = self.buffers[operand].real()
             free = operand.node is not None and operand not in self.kept and buffer not in taken
             if not free or buffer.place is not None or self.last[operand] != position:
                 continue
@@ -303,47 +278,175 @@ class _Planner:
                 return buffer
         return None
 
-    def _return_results(self, saved: Mapping[Value, _Buffer]) -> None:
-        """Second copies of results, then what is still to be moved to the inputs."""
-        for k, value in enumerate(self.graph.yields):
-            place = Place("output", k)
-            if value.node is None or k in self.donated or self.buffers[value].place == place:
-                continue
-            self._copy(self.buffers[value], _Buffer(value.type.nbytes, place))
-        for k, source in self.donated.items():
-            value, target = self.graph.yields[k], self.buffers[self.graph.params[source]]
-            held = saved.get(value, self.buffers[value])
-            if held is not target:
-                self._copy(held, target)
+    # ---------------------------------------------------------------- nodes
 
-    def _finish(self) -> Plan:
-        arena: dict[_Buffer, int] = {}
-        for step, (_, buffers) in enumerate(self.steps):
-            for buffer in buffers:
-                if buffer.place is None or buffer in arena:
-                    arena.setdefault(buffer, len(arena))
-                    buffer.place = Place("arena", arena[buffer])
-                    buffer.touch(step)
-        steps = tuple(_step(node, buffers) for node, buffers in self.steps)
-        blocks = tuple(Block(b.nbytes, b.first or 0, b.last) for b in arena)
-        places = {v: b.place for v, b in self.buffers.items() if b.place is not None}
-        return Plan(self.graph, steps, places, blocks, self.donated)
+    def _call(self, position: int, node: Node) -> None:
+        """A launch, or a call of the host."""
+        taken: set[_Buffer] = set()
+        launched = node.op.name == "launch"
+        for out in range(len(node.results)):
+            self._result(position, node, out, taken, reuse=launched)
+        number, place = self.program.number(), self.program.place
+        buffers = [self.buffers[v] for v in (*node.operands, *node.results)]
+        for buffer in buffers:
+            buffer.touch(number)
+        kind = Launch if launched else HostCall
+        self.steps.append(lambda: kind(node, tuple(place(b) for b in buffers)))
+
+    def _scan(self, position: int, node: Node) -> None:
+        program, (body,) = self.program, node.regions
+        consts, carries = node.attrs["consts"], node.attrs["carries"]
+        first, place = consts + carries, program.place
+        begin = program.number()
+        hands = _Hands(self, position, node, consts, carries)
+        program.bind(body.params[:first], [*hands.consts, *hands.currents])
+        sliced = [
+            *((p, self.buffers[x]) for p, x in zip(body.params[first:], node.operands[first:])),
+            *((y, None) for y in body.yields[carries:]),
+        ]
+        pieces = [_Buffer(v.type.nbytes, program.pointer()) for v, _ in sliced]
+        program.bind(body.params[first:], pieces[: len(body.params) - first])
+        ys = pieces[len(body.params) - first :]
+        over = {k: consts + k for k in range(carries)}
+        inner = _RegionPlanner(program, body, over, [*hands.nexts, *ys])
+        drafts = inner.run()
+        taken: set[_Buffer] = set()
+        hands.settle(inner.stays, begin, taken)
+        stacked = [
+            self._result(position, node, out, taken, reuse=False)
+            for out in range(carries, len(node.results))
+        ]
+        wholes = [*(whole for _, whole in sliced if whole is not None), *stacked]
+        self._hold(node, begin)
+
+        def draft() -> Step:
+            slices = tuple(
+                Slice(place(piece), place(whole), piece.nbytes)
+                for piece, whole in zip(pieces, wholes, strict=True)
+            )
+            steps = tuple(make() for make in drafts)
+            attrs = node.attrs
+            return Loop(node, attrs["length"], attrs["reverse"], hands.carries(), slices, steps)
+
+        self.steps.append(draft)
+
+    def _while(self, position: int, node: Node) -> None:
+        program, (condition, body) = self.program, node.regions
+        consts = node.attrs["consts"]
+        carries = len(node.operands) - consts
+        begin, flag = program.number(), _Buffer(condition.yields[0].type.nbytes)
+        hands = _Hands(self, position, node, consts, carries)
+        for region in node.regions:
+            program.bind(region.params, [*hands.consts, *hands.currents])
+        tests = _RegionPlanner(program, condition, {}, [flag]).run()
+        over = {k: consts + k for k in range(carries)}
+        inner = _RegionPlanner(program, body, over, hands.nexts)
+        drafts = inner.run()
+        hands.settle(inner.stays, begin, set())
+        end = self._hold(node, begin)
+        flag.touch(begin)
+        flag.touch(end)
+
+        def draft() -> Step:
+            tested, done = tuple(make() for make in tests), tuple(make() for make in drafts)
+            return WhileLoop(node, hands.carries(), tested, program.place(flag), done)
+
+        self.steps.append(draft)
+
+    def _cond(self, position: int, node: Node) -> None:
+        program = self.program
+        begin = program.number()
+        taken: set[_Buffer] = set()
+        targets = [
+            self._result(position, node, out, taken, reuse=False)
+            for out in range(len(node.results))
+        ]
+        drafts = []
+        for region in node.regions:
+            program.bind(region.params, [self.buffers[v] for v in node.operands[1:]])
+            drafts.append(_RegionPlanner(program, region, {}, targets).run())
+        self._hold(node, begin)
+        flag = self.buffers[node.operands[0]]
+
+        def draft() -> Step:
+            then, otherwise = (tuple(make() for make in branch) for branch in drafts)
+            return Branch(node, program.place(flag), then, otherwise)
+
+        self.steps.append(draft)
+
+    def _hold(self, node: Node, begin: int) -> int:
+        """Takes the number of the end of a loop or branch; operands and results are in use all the
+        while."""
+        end = self.program.number()
+        for value in (*node.operands, *node.results):
+            self.buffers[value].touch(begin)
+            self.buffers[value].touch(end)
+        return end
+
+
+class _Hands:
+    """What a loop hands to its turns: consts, and carries from one to the next.
+
+    Attributes:
+        currents, nexts: the buffers from which a turn reads each carry, and to which it writes it.
+    """
+
+    def __init__(
+        self, outer: _RegionPlanner, position: int, node: Node, consts: int, carries: int
+    ) -> None:
+        self.outer = outer
+        self.position = position
+        self.node = node
+        self.consts = [outer.buffers[v] for v in node.operands[:consts]]
+        self.starts = [outer.buffers[v] for v in node.operands[consts : consts + carries]]
+        self.currents = [_Buffer(b.nbytes) for b in self.starts]
+        self.nexts = [_Buffer(b.nbytes) for b in self.starts]
+        self.homes: list[_Buffer] = []
+        self.spares: list[_Buffer | None] = []
+
+    def settle(self, stays: set[int], begin: int, taken: set[_Buffer]) -> None:
+        """Fixes where the carries lie, once it is known which of them a turn writes in place."""
+        program = self.outer.program
+        for k, (current, next) in enumerate(zip(self.currents, self.nexts, strict=True)):
+            home = self.outer._result(self.position, self.node, k, taken, reuse=k in stays)
+            self.homes.append(home)
+            if k in stays:
+                current.become(home)
+                self.spares.append(None)
+                continue
+            current.place, next.place = program.pointer(), program.pointer()
+            spare = _Buffer(home.nbytes)
+            spare.touch(begin)
+            spare.touch(program.numbers)  # the number that the end of the loop will have
+            self.spares.append(spare)
+
+    def carries(self) -> tuple[Carry, ...]:
+        place = self.outer.program.place
+        found = []
+        for k, (start, home, spare) in enumerate(
+            zip(self.starts, self.homes, self.spares, strict=True)
+        ):
+            ends = (place(start), place(home), home.nbytes)
+            if spare is None:
+                found.append(Carry(*ends))
+            else:
+                turn = (place(spare), place(self.currents[k]), place(self.nexts[k]))
+                found.append(Carry(*ends, *turn))
+        return tuple(found)
+
+
+def _may_fail(node: Node) -> bool:
+    inside = (inner for region in node.regions for inner in region.walk())
+    return node.op.kind in HOST or any(inner.op.kind in HOST for inner in inside)
 
 
 def _allows(node: Node, operand: Value, out: int) -> bool:
     """Whether result `out` may be written over `operand`, in whichever positions it is read."""
-    if node.op.name != "launch":
-        return False
-    kernel = node.attrs["kernel"]
-    return all(
-        may_overwrite(kernel, position, out)
-        for position, value in enumerate(node.operands)
-        if value is operand
-    )
-
-
-def _step(node: Node | None, buffers: Sequence[_Buffer]) -> Step:
-    places = tuple(b.place for b in buffers if b.place is not None)
-    if node is None:
-        return Copy(places[0], places[1], buffers[0].nbytes)
-    return Launch(node, places) if node.op.name == "launch" else HostCall(node, places)
+    positions = [position for position, value in enumerate(node.operands) if value is operand]
+    if node.op.name == "launch":
+        kernel = node.attrs["kernel"]
+        return all(may_overwrite(kernel, position, out) for position in positions)
+    # A loop may write a carry over the operand that it starts from; nothing else is shown.
+    carries = {"scan": node.attrs.get("carries"), "while": len(node.results)}.get(node.op.name, 0)
+    own = node.attrs["consts"] + out if out < carries else None
+    return all(position == own for position in positions)

@@ -96,7 +96,7 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
         CompileError: a kernel cannot be compiled.
     """
     plan = lowered.plan
-    nodes = [step.node for step in plan.steps if isinstance(step, Launch)]
+    nodes = [step.node for step in plan.walk() if isinstance(step, Launch)]
     keys = _kernel_keys(nodes, target)
     distinct = {key: node for node, key in reversed(list(zip(nodes, keys, strict=True)))}
     kernels = _compile_kernels(distinct, target, emit)
@@ -119,7 +119,7 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
 
 def _program_symbols(plan: Plan) -> list[str]:
     """The size symbols of a program: those of its inputs in order, then any others."""
-    values = [*plan.graph.params, *(v for node in plan.graph.nodes for v in node.results)]
+    values = [*plan.graph.params, *(v for node in plan.graph.walk() for v in node.results)]
     return symbols(dim for value in values for dim in value.type.shape)
 
 

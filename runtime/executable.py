@@ -114,7 +114,7 @@ class Executable:
         self.stages = tuple(stages)
         self.constants = tuple(np.ascontiguousarray(a) for a in constants)
         self.target = target
-        steps = [step for step in plan.steps if isinstance(step, HostCall)]
+        steps = [step for step in plan.walk() if isinstance(step, HostCall)]
         self._hosts = HostCalls(steps, frame, HOST_STATUS, FIRST_SYMBOL) if steps else None
         self._entry = self._link([*(k.code for k in self.kernels), entry[1]])
         params = plan.graph.params
@@ -243,7 +243,8 @@ class Executable:
             *binding.sizes,
         ]
         base = lease.arena[1]
-        frame[self.frame.first_block :] = [base + offset for offset in binding.offsets]
+        blocks = slice(self.frame.first_block, self.frame.first_pointer)
+        frame[blocks] = [base + offset for offset in binding.offsets]
         lease.binding, lease.pool = binding, pool
 
     # ------------------------------------------------------------------ what tools show

@@ -4,7 +4,8 @@
 
 `frame` points to 8-byte slots: the pool, the address of `sley_pool_run` (0: compute alone), the
 scratch and its bytes for each thread, what calls the host and its status; then the value of each
-size symbol of the program; then the buffers: inputs, fresh results, blocks of the arena.
+size symbol of the program; then the buffers: inputs, fresh results, blocks of the arena, and what
+the pointers of loops show, which the entry writes itself.
 
 A step that numpy evaluates is a call back, `void host(ptr frame, i64 number)`, with the number of
 the step among those of its kind. The status is 1 before; only a call that has succeeded sets it to
@@ -20,7 +21,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...ir.dims import Atom, Compound, Dim, Expr, Symbol, of_atom
-from ...ir.plan import Copy, HostCall, Launch, Place, Plan
+from ...ir.plan import (
+    Branch,
+    Carry,
+    Copy,
+    HostCall,
+    Launch,
+    Loop,
+    Place,
+    Plan,
+    Step,
+    WhileLoop,
+    span,
+)
 
 POOL, POOL_RUN, SCRATCH, SCRATCH_STRIDE, HOST_CALL, HOST_STATUS, FIRST_SYMBOL = range(7)
 
@@ -59,6 +72,7 @@ class Frame:
     inputs: int
     fresh: tuple[int, ...]
     blocks: int
+    pointers: int = 0
 
     @property
     def first_buffer(self) -> int:
@@ -69,24 +83,30 @@ class Frame:
         return self.first_buffer + self.inputs + len(self.fresh)
 
     @property
-    def slots(self) -> int:
+    def first_pointer(self) -> int:
         return self.first_block + self.blocks
+
+    @property
+    def slots(self) -> int:
+        return self.first_pointer + self.pointers
 
     def slot(self, place: Place) -> int:
         if place.kind == "input":
             return self.first_buffer + place.number
         if place.kind == "output":
             return self.first_buffer + self.inputs + self.fresh.index(place.number)
-        return self.first_block + place.number
+        first = self.first_block if place.kind == "arena" else self.first_pointer
+        return first + place.number
 
 
 def frame_of(plan: Plan, symbols: Sequence[str]) -> Frame:
     """The frame of the entry of `plan`."""
-    return Frame(tuple(symbols), len(plan.graph.params), plan.fresh, len(plan.blocks))
+    inputs = len(plan.graph.params)
+    return Frame(tuple(symbols), inputs, plan.fresh, len(plan.blocks), plan.pointers)
 
 
 def entry_text(plan: Plan, frame: Frame, calls: Sequence[KernelCall]) -> str:
-    """The LLVM text of the entry; `calls` has one item for each launch of the plan, in order."""
+    """The LLVM text of the entry; `calls` has one item for each launch of `plan.walk()`."""
     return _Entry(plan, frame, calls).text()
 
 
@@ -95,21 +115,16 @@ class _Entry:
         self.plan = plan
         self.frame = frame
         self.calls = calls
+        self.remaining = iter(calls)
+        self.first: list[str] = []  # the sizes, which every block below may read
         self.lines: list[str] = []
         self.count = 0
         self.hosts = 0
         self.widest = 1
-        self.sizes = DimText(self._emit, self._symbol_value)
+        self.sizes = DimText(self._emit_first, self._symbol_value)
 
     def text(self) -> str:
-        remaining = iter(self.calls)
-        for number, step in enumerate(self.plan.steps):
-            if isinstance(step, Copy):
-                self._copy(number, step)
-            elif isinstance(step, HostCall):
-                self._host_call(number, step)
-            else:
-                self._launch(number, step, next(remaining))
+        self._steps(self.plan.steps, 0)
         declared = sorted({c.symbol for c in self.calls})
         return "\n".join(
             [
@@ -118,6 +133,7 @@ class _Entry:
                 "",
                 f"define void @{SYMBOL}(ptr %frame) {{",
                 f"  %args = alloca [{self.widest} x i64], align 8",
+                *self.first,
                 *self.lines,
                 "  ret void",
                 *(["failed:", "  ret void"] if self.hosts else []),
@@ -126,12 +142,34 @@ class _Entry:
             ]
         )
 
+    # ---------------------------------------------------------------- steps
+
+    def _steps(self, steps: Sequence[Step], number: int) -> int:
+        """Writes steps whose first has this number; the number after the last."""
+        for step in steps:
+            if isinstance(step, Copy):
+                self._copy(number, step)
+            elif isinstance(step, HostCall):
+                self._host_call(number, step)
+            elif isinstance(step, Loop):
+                self._loop(number, step)
+            elif isinstance(step, WhileLoop):
+                self._while(number, step)
+            elif isinstance(step, Branch):
+                self._branch(number, step)
+            else:
+                self._launch(number, step, next(self.remaining))
+            number += span(step)
+        return number
+
     def _copy(self, number: int, step: Copy) -> None:
         self.lines.append(f"  ; step {number}: copy {step.source} -> {step.target}")
-        source, target = self._buffer(step.source), self._buffer(step.target)
-        nbytes = self.sizes.of(step.nbytes)
+        self._memcpy(self._buffer(step.target), self._buffer(step.source), step.nbytes)
+
+    def _memcpy(self, target: str, source: str, nbytes: Dim) -> None:
+        count = self.sizes.of(nbytes)
         self._line(
-            f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {nbytes}, i1 false)"
+            f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {count}, i1 false)"
         )
 
     def _launch(self, number: int, step: Launch, call: KernelCall) -> None:
@@ -154,33 +192,156 @@ class _Entry:
 
     def _host_call(self, number: int, step: HostCall) -> None:
         self.lines.append(f"  ; step {number}: {step.node.op.name} on the host")
-        status = self._emit(f"getelementptr i64, ptr %frame, i64 {HOST_STATUS}")
+        status = self._slot(HOST_STATUS)
         self._line(f"store i64 1, ptr {status}, align 8")
         host = self._load("ptr", HOST_CALL)
         self._line(f"call void {host}(ptr %frame, i64 {self.hosts})")
         found = self._emit(f"load i64, ptr {status}, align 8")
         done = self._emit(f"icmp eq i64 {found}, 0")
-        self._line(f"br i1 {done}, label %after_host{self.hosts}, label %failed")
-        self.lines.append(f"after_host{self.hosts}:")
+        self._line(f"br i1 {done}, label %done{number}, label %failed")
+        self._label(f"done{number}")
         self.hosts += 1
+
+    # ---------------------------------------------------------------- control flow
+
+    def _loop(self, number: int, step: Loop) -> None:
+        self.lines.append(f"  ; step {number}: {step.length} turns")
+        length = self.sizes.of(step.length)
+        self._begin_carries(step.carries, length)
+        strides = []
+        for piece in step.slices:
+            start = self._buffer(piece.whole)
+            if step.reverse:
+                last = self.sizes.of((step.length - 1) * piece.nbytes)
+                start = self._emit(f"getelementptr i8, ptr {start}, i64 {last}")
+            self._point(piece.pointer, start)
+            strides.append(self.sizes.of(-piece.nbytes if step.reverse else piece.nbytes))
+        self.first.append(f"  %turn{number} = alloca i64, align 8")
+        self._line(f"store i64 0, ptr %turn{number}, align 8")
+        self._jump(f"head{number}")
+        turn = self._emit(f"load i64, ptr %turn{number}, align 8")
+        more = self._emit(f"icmp slt i64 {turn}, {length}")
+        self._line(f"br i1 {more}, label %body{number}, label %end{number}")
+        self._label(f"body{number}")
+        self._steps(step.body, number + 1)
+        self._hand_on(step.carries)
+        for piece, stride in zip(step.slices, strides, strict=True):
+            at = self._buffer(piece.pointer)
+            self._point(piece.pointer, self._emit(f"getelementptr i8, ptr {at}, i64 {stride}"))
+        turn = self._emit(f"load i64, ptr %turn{number}, align 8")
+        self._line(f"store i64 {self._emit(f'add i64 {turn}, 1')}, ptr %turn{number}, align 8")
+        self._line(f"br label %head{number}")
+        self._label(f"end{number}")
+        self._end_carries(step.carries, number)
+
+    def _while(self, number: int, step: WhileLoop) -> None:
+        self.lines.append(f"  ; step {number}: while")
+        self._begin_carries(step.carries, None)
+        self._jump(f"head{number}")
+        inside = self._steps(step.condition, number + 1)
+        self._line(f"br i1 {self._flag(step.flag)}, label %body{number}, label %end{number}")
+        self._label(f"body{number}")
+        self._steps(step.body, inside)
+        self._hand_on(step.carries)
+        self._line(f"br label %head{number}")
+        self._label(f"end{number}")
+        self._end_carries(step.carries, number)
+
+    def _branch(self, number: int, step: Branch) -> None:
+        self.lines.append(f"  ; step {number}: a branch")
+        flag = self._flag(step.flag)
+        self._line(f"br i1 {flag}, label %then{number}, label %otherwise{number}")
+        self._label(f"then{number}")
+        inside = self._steps(step.then, number + 1)
+        self._line(f"br label %end{number}")
+        self._label(f"otherwise{number}")
+        self._steps(step.otherwise, inside)
+        self._jump(f"end{number}")
+
+    def _flag(self, place: Place) -> str:
+        byte = self._emit(f"load i8, ptr {self._buffer(place)}, align 1")
+        return self._emit(f"icmp ne i8 {byte}, 0")
+
+    def _begin_carries(self, carries: Sequence[Carry], length: str | None) -> None:
+        """What the first turn reads and writes. Of a known number of turns the last one writes to
+        the home, so that nothing is copied at the end."""
+        for carry in carries:
+            if carry.spare is None or carry.current is None or carry.next is None:
+                if carry.start != carry.home:
+                    self._memcpy(self._buffer(carry.home), self._buffer(carry.start), carry.nbytes)
+                continue
+            self._point(carry.current, self._buffer(carry.start))
+            target = self._buffer(carry.spare)
+            if length is not None and carry.start != carry.home:
+                bit = self._emit(f"and i64 {length}, 1")
+                odd = self._emit(f"icmp ne i64 {bit}, 0")
+                target = self._select(odd, self._buffer(carry.home), target)
+            self._point(carry.next, target)
+
+    def _hand_on(self, carries: Sequence[Carry]) -> None:
+        """What a turn has written is what the next one reads."""
+        for carry in carries:
+            if carry.spare is None or carry.current is None or carry.next is None:
+                continue
+            written, home = self._buffer(carry.next), self._buffer(carry.home)
+            self._point(carry.current, written)
+            at_home = self._emit(f"icmp eq ptr {written}, {home}")
+            self._point(carry.next, self._select(at_home, self._buffer(carry.spare), home))
+
+    def _end_carries(self, carries: Sequence[Carry], number: int) -> None:
+        """Copies to its home what is not there."""
+        for k, carry in enumerate(carries):
+            if carry.current is None:
+                continue
+            current, home = self._buffer(carry.current), self._buffer(carry.home)
+            there = self._emit(f"icmp eq ptr {current}, {home}")
+            self._line(f"br i1 {there}, label %home{number}.{k}, label %away{number}.{k}")
+            self._label(f"away{number}.{k}")
+            self._memcpy(home, current, carry.nbytes)
+            self._jump(f"home{number}.{k}")
+
+    # ---------------------------------------------------------------- text
 
     def _line(self, text: str) -> None:
         self.lines.append(f"  {text}")
+
+    def _label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+
+    def _jump(self, name: str) -> None:
+        """Ends a block and begins the block `name`."""
+        self._line(f"br label %{name}")
+        self._label(name)
 
     def _emit(self, text: str) -> str:
         self.count += 1
         self._line(f"%v{self.count} = {text}")
         return f"%v{self.count}"
 
+    def _emit_first(self, text: str) -> str:
+        self.count += 1
+        self.first.append(f"  %v{self.count} = {text}")
+        return f"%v{self.count}"
+
+    def _select(self, condition: str, yes: str, no: str) -> str:
+        return self._emit(f"select i1 {condition}, ptr {yes}, ptr {no}")
+
+    def _slot(self, slot: int) -> str:
+        return self._emit(f"getelementptr i64, ptr %frame, i64 {slot}")
+
     def _load(self, type: str, slot: int) -> str:
-        at = self._emit(f"getelementptr i64, ptr %frame, i64 {slot}")
-        return self._emit(f"load {type}, ptr {at}, align 8")
+        return self._emit(f"load {type}, ptr {self._slot(slot)}, align 8")
 
     def _buffer(self, place: Place) -> str:
         return self._load("ptr", self.frame.slot(place))
 
+    def _point(self, pointer: Place, address: str) -> None:
+        self._line(f"store ptr {address}, ptr {self._slot(self.frame.slot(pointer))}, align 8")
+
     def _symbol_value(self, name: str) -> str:
-        return self._load("i64", FIRST_SYMBOL + self.frame.symbols.index(name))
+        slot = FIRST_SYMBOL + self.frame.symbols.index(name)
+        at = self._emit_first(f"getelementptr i64, ptr %frame, i64 {slot}")
+        return self._emit_first(f"load i64, ptr {at}, align 8")
 
 
 def _is_small(call: KernelCall) -> bool:
@@ -229,7 +390,7 @@ class DimText:
     """Integer expressions over size symbols as LLVM instructions.
 
     `emit` appends an instruction and names its result; `symbol` gives the value of a symbol.
-    Each expression is computed once: all must be asked for where straight-line code runs.
+    Each expression is computed once: what `emit` writes must run before all that asks for it.
     """
 
     def __init__(self, emit: Callable[[str], str], symbol: Callable[[str], str]) -> None:

@@ -161,15 +161,16 @@ class Clustering:
         """Makes every result of the program a root of some group: each its own buffer."""
         taken: set[Value] = set()
         for value in self.graph.yields:
-            group, place = self.home(value) if value not in taken else (None, None)
+            group, place = self.home(value)
+            again = value in taken
+            if again and group is not None and group.form in (Form.SCATTER, Form.APART):
+                group = None  # it stores its result once
             if group is None or place is None:
-                if value in taken or value not in self.copies:
-                    group = self.copy_group(value, len(self.graph.nodes))
-                else:
-                    group = self.copies[value]
-                place = group.axes
+                group = None if again else self.copies.get(value)
+                group = group or self.copy_group(value, len(self.graph.nodes))
+                place, again = group.axes, False
+            known = [] if again else [i for i, (root, _) in enumerate(group.roots) if root is value]
             taken.add(value)
-            known = [i for i, (root, _) in enumerate(group.roots) if root is value]
             self.yields.append((group, known[0] if known else len(group.roots)))
             if not known:
                 group.roots.append((value, place))
