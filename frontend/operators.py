@@ -8,6 +8,7 @@ from typing import Any
 from ..ir.ops import OPS
 from . import inplace
 from .apply import elementwise
+from .autocast import autocasts
 from .construct import as_tensor
 from .symint import SymInt
 from .tensor import Tensor
@@ -24,7 +25,9 @@ def _operand(value: Any) -> Any:
     return None
 
 
-def _binary(name: str, promote: str = "default", swap: bool = False) -> Callable[..., Any]:
+def _binary(
+    name: str, promote: str = "default", swap: bool = False, autocast_as: str = ""
+) -> Callable[..., Any]:
     op = OPS[name]
 
     def operator(self: Tensor, other: Any) -> Any:
@@ -35,7 +38,10 @@ def _binary(name: str, promote: str = "default", swap: bool = False) -> Callable
             return elementwise(op, value, self, promote=promote)
         return elementwise(op, self, value, promote=promote)
 
-    return operator
+    if not autocast_as:
+        return operator
+    operator.__name__ = autocast_as  # under autocast the operator does what that function does
+    return autocasts(operator)
 
 
 def _inplace(function: Callable[..., Tensor]) -> Callable[..., Any]:
@@ -76,7 +82,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__rmul__": _binary("mul", swap=True),
     "__imul__": _inplace(inplace.mul_),
     "__truediv__": _binary("div", "float"),
-    "__rtruediv__": _binary("div", "float", swap=True),
+    "__rtruediv__": _binary("div", "float", swap=True, autocast_as="reciprocal"),
     "__itruediv__": _inplace(inplace.div_),
     "__floordiv__": _binary("floor_div"),
     "__rfloordiv__": _binary("floor_div", swap=True),
@@ -84,8 +90,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__mod__": _binary("remainder"),
     "__rmod__": _binary("remainder", swap=True),
     "__imod__": _inplace(inplace.remainder_),
-    "__pow__": _binary("pow"),
-    "__rpow__": _binary("pow", swap=True),
+    "__pow__": _binary("pow", autocast_as="pow"),
+    "__rpow__": _binary("pow", swap=True, autocast_as="pow"),
     "__ipow__": _inplace(inplace.pow_),
     "__and__": _binary("bit_and"),
     "__rand__": _binary("bit_and", swap=True),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..apply import apply, constant, elementwise
+from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor, here
 from .arguments import cast, reshaped, shape_of
@@ -46,6 +47,7 @@ def _length(difference: Tensor, p: float) -> Tensor:
     return cast(where(nothing, 0.0, root), here(difference).type.dtype)
 
 
+@autocasts
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0,
     compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
@@ -70,6 +72,7 @@ def cdist(
     return _length(difference, order)
 
 
+@autocasts
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """[n * (n - 1) / 2]: the p-norms of the differences between all pairs of the n vectors [n, m],
     in the order (0, 1), (0, 2), ..., (1, 2), ... In a trace n becomes a part of the program.
@@ -89,6 +92,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return _length(elementwise("sub", *parts), order)
 
 
+@autocasts
 def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm of input - other, which broadcast."""
     return norm(elementwise("sub", input, other), float(p))

@@ -12,6 +12,7 @@ import numpy as np
 from ...ir.dims import maximum
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, equal_dims
+from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..promotion import result_type
 from ..tensor import Tensor, dims_of, normal_axis, of_array
@@ -33,6 +34,7 @@ def _promoted(tensors: Sequence[Any], name: str) -> list[Tensor]:
     return [as_type(p, tensor_type(dtype, shape_of(p))) for p in parts]
 
 
+@autocasts
 @array_names
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """The tensors one after the other along `dim`; dtypes are promoted.
@@ -65,6 +67,7 @@ def _sized_alike(parts: list[Tensor], axis: int) -> list[Tensor]:
 concat = concatenate = cat
 
 
+@autocasts
 @array_names
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """The tensors, of one shape, side by side along a new axis `dim`.

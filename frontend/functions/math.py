@@ -10,6 +10,7 @@ from typing import Any
 from ...ir.dtypes import f64
 from ...ir.ops import OPS
 from ..apply import elementwise
+from ..autocast import POLICIES, autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here
@@ -21,7 +22,7 @@ _INF = math.inf
 def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    return function
+    return autocasts(function) if name in POLICIES else function
 
 
 def _unary(name: str, formula: str, op_name: str | None = None) -> Callable[[Any], Tensor]:
@@ -162,6 +163,7 @@ def fmod(input: Any, other: Any) -> Tensor:
     return where(negative, neg(rest), rest)
 
 
+@autocasts
 def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent.
 
@@ -224,6 +226,7 @@ def sgn(input: Any) -> Tensor:
     return true_divide(tensor, where(zero, 1.0, length))
 
 
+@autocasts
 def reciprocal(input: Any) -> Tensor:
     """1 / input."""
     return true_divide(1, operand(input))

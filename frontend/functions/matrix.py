@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..apply import apply, broadcast_shapes, elementwise, equal_dims
-from ..context import ambient
+from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, here, normal_axis
 from ..viewing import expand_view, permute_view
@@ -26,7 +26,7 @@ def dot_general(
     name: str = "dot_general",
 ) -> Tensor:
     """Products summed over the `contract` axes of both, for each point of the `batch` axes; the
-    result's axes are batch, free of lhs, free of rhs. Under autocast in its dtype.
+    result's axes are batch, free of lhs, free of rhs.
 
     Raises:
         DTypeError: the dtypes differ, or are bool.
@@ -51,25 +51,16 @@ def dot_general(
     )
 
 
-def autocast_operands(*tensors: Tensor) -> list[Tensor]:
-    """The floating point operands of a contraction in the dtype of autocast, if that is on."""
-    wanted = ambient.context.autocast
-    if wanted is None:
-        return list(tensors)
-    return [cast(t, wanted) if here(t).type.dtype.is_float else t for t in tensors]
-
-
 def _same_dtype(lhs: Tensor, rhs: Tensor, name: str) -> list[Tensor]:
     for side in (lhs, rhs):
         if not isinstance(side, Tensor):
             raise DTypeError(f"{name} takes tensors, got a {type(side).__name__}")
-    operands = autocast_operands(lhs, rhs)
-    left, right = (here(t).type.dtype for t in operands)
+    left, right = here(lhs).type.dtype, here(rhs).type.dtype
     if left is not right:
         raise DTypeError(
             f"{name} of {left.public} and {right.public}", hint="cast one of them with .to()"
         )
-    return operands
+    return [lhs, rhs]
 
 
 def _need_axes(name: str, *pairs: tuple[Tensor, int]) -> None:
@@ -81,6 +72,7 @@ def _need_axes(name: str, *pairs: tuple[Tensor, int]) -> None:
             )
 
 
+@autocasts
 def matmul(input: Tensor, other: Any) -> Tensor:
     """The matrix product: of vectors their dot product, of a matrix and a vector the vector, of
     tensors with more axes the products of their last two, the others broadcast.
@@ -100,6 +92,7 @@ def matmul(input: Tensor, other: Any) -> Tensor:
     return _batched(input, other)
 
 
+@autocasts
 def rmatmul(input: Tensor, other: Any) -> Tensor:
     """other @ input, of a numpy array `other`."""
     return matmul(as_input(other), input)
@@ -121,30 +114,35 @@ def _batched(input: Tensor, other: Tensor) -> Tensor:
     return dot_general(x, y, ((k + 1,), (k,)), (both, both), "matmul")
 
 
+@autocasts
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices [n, k] and [k, m]."""
     _need_axes("mm", (input, 2), (mat2, 2))
     return dot_general(input, mat2, ((1,), (0,)), name="mm")
 
 
+@autocasts
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of matrices [b, n, k] and [b, k, m]."""
     _need_axes("bmm", (input, 3), (mat2, 3))
     return dot_general(input, mat2, ((2,), (1,)), ((0,), (0,)), "bmm")
 
 
+@autocasts
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix [n, m] and a vector [m]."""
     _need_axes("mv", (input, 2), (vec, 1))
     return dot_general(input, vec, ((1,), (0,)), name="mv")
 
 
+@autocasts
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements."""
     _need_axes("dot", (input, 1), (tensor, 1))
     return dot_general(input, tensor, ((0,), (0,)), name="dot")
 
 
+@autocasts
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements, those of the first conjugated."""
     return dot(conj(input), other)
@@ -174,21 +172,25 @@ def _sum_of(base: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return elementwise("add", base, product)
 
 
+@autocasts
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
     return _sum_of(input, mm(mat1, mat2), beta, alpha)
 
 
+@autocasts
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
     return _sum_of(input, mv(mat, vec), beta, alpha)
 
 
+@autocasts
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     return _sum_of(input, outer(vec1, vec2), beta, alpha)
 
 
+@autocasts
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
@@ -196,6 +198,7 @@ def baddbmm(
     return _sum_of(input, bmm(batch1, batch2), beta, alpha)
 
 
+@autocasts
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Products summed over the last `dims` axes of a and the first of b, or over two lists of
     axes.
@@ -254,6 +257,7 @@ class _Term:
         self.labels = labels
 
 
+@autocasts
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Products of elements with equal labels, summed over the labels that the result lacks: e.g.
     "bij,bjk->bik". Without "->" the labels that occur once, in alphabetical order. "..." stands for
@@ -365,6 +369,7 @@ def _product(left: _Term, right: _Term, keep: set[str]) -> _Term:
     return _Term(result, batch + free)
 
 
+@autocasts
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias, of [..., in], [out, in] (or [in]) and [out]."""
     if weight.ndim not in (1, 2) or input.ndim == 0:

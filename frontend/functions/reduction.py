@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ...ir.dtypes import DType, bool_, f32, i64
 from ..apply import apply, elementwise
+from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here, normal_axis
 from .arguments import array_names, axes_of, cast, count_of, reshaped, shape_of, spelled, with_ones
@@ -41,6 +42,7 @@ def _summed_dtype(input: Tensor, dtype: DType | None) -> DType:
     return dtype or (own if own.is_inexact else i64)
 
 
+@autocasts
 @array_names
 def sum(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
@@ -109,6 +111,7 @@ def nanmean(
     return cast(elementwise("div", total, sum(there, dim, keepdim)), result)
 
 
+@autocasts
 @array_names
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
@@ -224,12 +227,14 @@ def _prefixes(op: str, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
     return apply(op, [operand], axis=normal_axis(dim, input.ndim), reverse=False)
 
 
+@autocasts
 @array_names
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """All prefix sums along `dim`; integers and bools in int64."""
     return _prefixes("cumsum", input, dim, dtype)
 
 
+@autocasts
 @array_names
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """All prefix products along `dim`; integers and bools in int64."""

@@ -10,6 +10,7 @@ from ...ir.dims import product
 from ...ir.dtypes import i64
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise, value_of
+from ..autocast import autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..tensor import Tensor, here, normal_axis, of_array
@@ -150,6 +151,7 @@ def scatter(
 _JOINED = {None: "set", "add": "add", "multiply": "mul"}
 
 
+@autocasts
 @array_names
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of `input` with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
@@ -184,6 +186,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return index_write(input, dim, index, value, "set")
 
 
+@autocasts
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """A copy of `input` with input[indices] = values, or += with `accumulate`."""
     from ..indexing import scatter_axes

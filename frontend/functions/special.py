@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..apply import elementwise
+from ..autocast import autocasts
 from ..tensor import Tensor, here
 from .arguments import operand
 from .logic import isinf, isnan, logical_and, logical_not, logical_or
@@ -146,6 +147,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
     return result
 
 
+@autocasts
 def erfinv(input: Any) -> Tensor:
     """The inverse of erf on (-1, 1); inf at 1, NaN outside.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...ir.dtypes import DType, bool_
 from ..apply import apply, elementwise
+from ..autocast import autocasts
 from ..errors import ArgumentError
 from ..tensor import Tensor, here
 from .arguments import array_names, axes_of, cast, count_of, reshaped, shape_of, spelled
@@ -122,6 +123,7 @@ def std_mean(
     )
 
 
+@autocasts
 @array_names
 def logsumexp(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `dim`, without overflow."""
@@ -134,6 +136,7 @@ def logsumexp(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return cast(_without(result, input, dim, keepdim), cast_float(input).dtype)
 
 
+@autocasts
 @array_names
 def norm(
     input: Tensor,

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....ir.dtypes import DType
 from ...apply import apply, elementwise
+from ...autocast import autocasts
 from ...errors import ArgumentError
 from ...functions.arguments import array_names, cast, shape_of, spelled, with_ones
 from ...functions.creation import iota
@@ -67,6 +68,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return update(input, result, "leaky_relu_") if inplace else result
 
 
+@autocasts
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x above 0, weight * x below; one weight, or one for each channel (axis 1)."""
     if weight.numel() != 1 and input.ndim > 1:
@@ -122,6 +124,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return update(input, result, "mish_") if inplace else result
 
 
+@autocasts
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
     scaled = mul(input, beta)
@@ -207,6 +210,7 @@ def _row_dtype(input: Tensor, dtype: DType | None) -> DType:
     return dtype or here(cast_float(input)).type.dtype
 
 
+@autocasts
 @array_names
 def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along `dim` (see `row_axis`), without overflow; computed in float32 for
@@ -217,6 +221,7 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None
     return cast(elementwise("div", e, total), _row_dtype(input, dtype))
 
 
+@autocasts
 @array_names
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along `dim`, without overflow; computed in float32 for the halves."""
@@ -225,6 +230,7 @@ def log_softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = 
     return cast(elementwise("sub", shifted, log(total)), _row_dtype(input, dtype))
 
 
+@autocasts
 @array_names
 def softmin(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """softmax(-x) along `dim`."""

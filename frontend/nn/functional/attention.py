@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...apply import elementwise
+from ...autocast import autocasts
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled
 from ...functions.creation import iota, zeros
@@ -20,6 +21,7 @@ from .activation import softmax
 from .normalization import dropout
 
 
+@autocasts
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

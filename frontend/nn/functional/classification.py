@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...apply import elementwise, value_of
+from ...autocast import autocasts
 from ...context import ambient
 from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ...functions.arguments import cast, count_of, reshaped, shape_of, spelled, with_ones
@@ -25,6 +26,7 @@ def _log_probabilities(input: Tensor, axis: int) -> Tensor:
     return sub(shifted, log(reduce("reduce_sum", exp(shifted), (axis,), True)))
 
 
+@autocasts
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -64,6 +66,7 @@ def cross_entropy(
     return cast(loss, dtype)
 
 
+@autocasts
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -166,6 +169,7 @@ def _soft_loss(
 # Two classes
 
 
+@autocasts
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -183,6 +187,7 @@ def binary_cross_entropy(
     return reduced(loss, reduction, "binary_cross_entropy")
 
 
+@autocasts
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -203,6 +208,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss, reduction, "binary_cross_entropy_with_logits")
 
 
+@autocasts
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -215,6 +221,7 @@ def soft_margin_loss(
     return reduced(neg(log_sigmoid(mul(target, input))), reduction, "soft_margin_loss")
 
 
+@autocasts
 def kl_div(
     input: Tensor,
     target: Tensor,

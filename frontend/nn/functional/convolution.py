@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...apply import apply, elementwise
+from ...autocast import autocasts
 from ...errors import ArgumentError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled
 from ...functions.joining import flip
-from ...functions.matrix import autocast_operands, dot_general
+from ...functions.matrix import dot_general
 from ...functions.shape import transpose, unsqueeze
 from ...tensor import Tensor, here
 from .arguments import per_axis
@@ -36,10 +37,9 @@ def conv(
         return single[0]
     strides = per_axis(stride, axes, "stride")
     dilations = per_axis(dilation, axes, "dilation")
-    x, w = autocast_operands(input, weight)
     result = apply(
         "conv",
-        [x, w],
+        [input, weight],
         strides=strides,
         padding=_padding(padding, shape_of(weight)[2:], strides, dilations, name),
         lhs_dilation=(1,) * axes,
@@ -73,6 +73,7 @@ def with_bias(result: Tensor, bias: Tensor | None) -> Tensor:
     return elementwise("add", result, cast(channel, here(result).type.dtype))
 
 
+@autocasts
 def conv1d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
@@ -88,6 +89,7 @@ def conv1d(
     return conv(input, weight, bias, stride, padding, dilation, groups, 1)
 
 
+@autocasts
 def conv2d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
@@ -97,6 +99,7 @@ def conv2d(
     return conv(input, weight, bias, stride, padding, dilation, groups, 2)
 
 
+@autocasts
 def conv3d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     dilation: Any = 1, groups: int = 1,
@@ -131,10 +134,9 @@ def conv_transpose(
     cut, extra = per_axis(padding, axes, "padding"), per_axis(output_padding, axes, "padding")
     reach = [(k - 1) * d for k, d in zip(shape_of(weight)[2:], dilations, strict=True)]
     pads = tuple((r - p, r - p + o) for r, p, o in zip(reach, cut, extra, strict=True))
-    x, w = autocast_operands(input, _turned(weight, groups))
     result = apply(
         "conv",
-        [x, w],
+        [input, _turned(weight, groups)],
         strides=(1,) * axes,
         padding=pads,
         lhs_dilation=strides,
@@ -152,6 +154,7 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
     return flip(joined, *range(2, 2 + len(window)))
 
 
+@autocasts
 def conv_transpose1d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
@@ -162,6 +165,7 @@ def conv_transpose1d(
     return conv_transpose(input, weight, *given, 1)
 
 
+@autocasts
 def conv_transpose2d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
@@ -171,6 +175,7 @@ def conv_transpose2d(
     return conv_transpose(input, weight, *given, 2)
 
 
+@autocasts
 def conv_transpose3d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
@@ -180,6 +185,7 @@ def conv_transpose3d(
     return conv_transpose(input, weight, *given, 3)
 
 
+@autocasts
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 @ weight[o] @ input2 for each o, of [..., a], [..., b], [out, a, b] and [out]."""
     left = dot_general(input1, weight, ((input1.ndim - 1,), (1,)), name="bilinear")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....ir.dtypes import i64
 from ...apply import elementwise
+from ...autocast import autocasts
 from ...construct import as_tensor
 from ...context import ambient
 from ...control import scan
@@ -42,6 +43,7 @@ from .arguments import reduced
 _NEVER = -1e30  # the logarithm of a path that does not exist: finite, so that gradients are numbers
 
 
+@autocasts
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...apply import elementwise
+from ...autocast import autocasts
 from ...errors import ArgumentError
 from ...functions.math import (
     abs,
@@ -29,6 +30,7 @@ from .arguments import legacy_reduction, mean_weighted, reduced
 from .normalization import cosine_similarity, pairwise_distance
 
 
+@autocasts
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -44,6 +46,7 @@ def mse_loss(
     return mean_weighted(loss, weight, reduction, "mse_loss")
 
 
+@autocasts
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -58,6 +61,7 @@ def l1_loss(
     return mean_weighted(loss, weight, reduction, "l1_loss")
 
 
+@autocasts
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -82,6 +86,7 @@ def smooth_l1_loss(
     return reduced(loss, reduction, "smooth_l1_loss")
 
 
+@autocasts
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -100,9 +105,10 @@ def huber_loss(
     size = abs(gap)
     far = mul(sub(size, 0.5 * delta), delta)
     loss = where(le(size, delta), mul(mul(gap, gap), 0.5), far)
-    return mean_weighted(loss, weight, reduction, "huber_loss")
+    return reduced(loss if weight is None else mul(loss, weight), reduction, "huber_loss")
 
 
+@autocasts
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -120,6 +126,7 @@ def cosine_embedding_loss(
     return reduced(loss, reduction, "cosine_embedding_loss")
 
 
+@autocasts
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -135,6 +142,7 @@ def margin_ranking_loss(
     return reduced(loss, reduction, "margin_ranking_loss")
 
 
+@autocasts
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -150,6 +158,7 @@ def hinge_embedding_loss(
     return reduced(loss, reduction, "hinge_embedding_loss")
 
 
+@autocasts
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -173,6 +182,7 @@ def triplet_margin_loss(
     return reduced(loss, reduction, "triplet_margin_loss")
 
 
+@autocasts
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -198,6 +208,7 @@ def poisson_nll_loss(
     return reduced(loss, reduction, "poisson_nll_loss")
 
 
+@autocasts
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...apply import elementwise
+from ...autocast import autocasts
 from ...errors import ArgumentError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
 from ...functions.creation import iota
@@ -28,6 +29,7 @@ def _batch(input: Tensor, target: Tensor, name: str) -> tuple[Tensor, Tensor, bo
     return with_ones(input, (0,)), reshaped(target, [1, *target.shape]), False
 
 
+@autocasts
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -60,6 +62,7 @@ def multi_margin_loss(
     return reduced(loss if batched else loss[0], reduction, "multi_margin_loss")
 
 
+@autocasts
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -89,6 +92,7 @@ def multilabel_margin_loss(
     return reduced(loss if batched else loss[0], reduction, "multilabel_margin_loss")
 
 
+@autocasts
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -105,6 +109,7 @@ def multilabel_soft_margin_loss(
     return reduced(mean(loss, -1), reduction, "multilabel_soft_margin_loss")
 
 
+@autocasts
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,

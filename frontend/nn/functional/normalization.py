@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...autocast import autocasts
 from ...context import setting
 from ...errors import ArgumentError, ShapeError
 from ...functions.arguments import array_names, cast, count_of, reshaped, shape_of, spelled
@@ -50,6 +51,7 @@ def _last_axes(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ..
     return tuple(range(len(own) - len(sizes), len(own)))
 
 
+@autocasts
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -69,6 +71,7 @@ def layer_norm(
     return cast(_affine(result, weight, bias, sizes), here(input).type.dtype)
 
 
+@autocasts
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -82,6 +85,7 @@ def rms_norm(
     return cast(_affine(mul(operand, scale), weight, None, sizes), here(input).type.dtype)
 
 
+@autocasts
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -195,12 +199,14 @@ def local_response_norm(
     return true_divide(input, add(mul(total, alpha / size), k) ** beta)
 
 
+@autocasts
 @array_names
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """input / max(its p-norm along `dim`, eps)."""
     return true_divide(input, clamp(norm(input, p, dim, keepdim=True), min=eps))
 
 
+@autocasts
 @array_names
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along `dim`; lengths count as at least eps."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ....ir.dtypes import i64
 from ...apply import elementwise
+from ...autocast import autocasts
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
 from ...functions.creation import iota, ones
@@ -66,6 +67,7 @@ def _line(sizes: list[Any], axis: int, dtype: Any, align_corners: bool) -> Tenso
     return sub(true_divide(add(mul(steps, 2), 1), count), 1)
 
 
+@autocasts
 def grid_sample(
     input: Tensor,
     grid: Tensor,
