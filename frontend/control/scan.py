@@ -11,6 +11,8 @@ from ...ir.dims import Dim
 from ...ir.graph import Region
 from ...ir.ops.control_flow import SCAN
 from ...ir.types import TensorType
+from ...passes.autodiff.rule import GradientError
+from ...passes.autodiff.rules_control import with_kept
 from ..apply import equal_dims, value_of
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -188,12 +190,30 @@ def _emit(loop: _Loop, carry: list[Tensor], xs: list[Tensor]) -> tuple[Any, Any]
     }
     tracked = [p.tracked for p in params[:count]] + [False] * len(states)
     tracked += recorded.tracked[count:]
-    results = emit_regions(SCAN, operands, attrs, (region,), tracked)
+    region = _keeping(
+        region, attrs, tracked, [has_history(t) for t in (*consts, *carry, *states, *xs)]
+    )
+    kept = len(region.yields) - len(tracked)
+    found = emit_regions(SCAN, operands, attrs, (region,), [*tracked, *[True] * kept])
+    results = found[: len(tracked)]
     last, moved = results[:count], results[count : count + len(states)]
     ys = results[count + len(states) :]
     for (state, draws), new in zip(recorded.draws.items(), moved, strict=True):
         set_state(state, new, None if draws is None else draws * loop.length)
     return optree.tree_unflatten(loop.carry, last), optree.tree_unflatten(structure, ys)
+
+
+def _keeping(
+    body: Region, attrs: dict[str, Any], tracked: Sequence[bool], wanted: Sequence[bool]
+) -> Region:
+    """The body with what its gradient will read as further ys, where one may be asked for."""
+    if not ambient.context.grad_enabled or not any(tracked):
+        return body
+    carries = attrs["carries"]
+    try:
+        return with_kept(body, attrs["consts"], carries, tracked, wanted)
+    except GradientError:
+        return body  # without a gradient; whoever asks for it is told
 
 
 def carried_region(recorded: Recorded, carries: int) -> tuple[Region, list[Tensor]]:

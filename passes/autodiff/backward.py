@@ -14,7 +14,7 @@ from typing import Any
 from ...ir.graph import Location, Node, Value
 from ...ir.ops.base import TypeRuleError, active
 from ...ir.ops.elementwise import ADD
-from .rule import GradientError, NotDifferentiable
+from .rule import GradientError, NotDifferentiable, RegionRule
 from .table import GRADIENTS
 
 
@@ -127,10 +127,13 @@ def pulled(
     if isinstance(rule, NotDifferentiable):
         place = f" ({node.line})" if node.line is not None else ""
         raise GradientError(f"{node.op.name} has no gradient: {rule.reason}{place}")
+    pulls = (
+        rule.pull(node, incoming, [bool(w) for w in wanted])
+        if isinstance(rule, RegionRule)
+        else rule(node, incoming)
+    )
     found: list[Value | None] = []
-    for operand, cotangent, is_wanted in zip(
-        node.operands, rule(node, incoming), wanted, strict=True
-    ):
+    for operand, cotangent, is_wanted in zip(node.operands, pulls, wanted, strict=True):
         if not is_wanted or cotangent is None:
             found.append(None)
             continue

@@ -36,6 +36,14 @@ class NotDifferentiable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RegionRule:
+    """A rule that is told which operands want a cotangent, as their ways back share one program:
+    `pull(node, cotangents, wanted)`."""
+
+    pull: Callable[[Node, Sequence[Value | None], Sequence[bool]], Sequence[Value | None]]
+
+
 def sole(cotangents: Sequence[Value | None]) -> Value:
     """The cotangent of the one result of a node; a rule runs only where one arrived."""
     (cotangent,) = cotangents

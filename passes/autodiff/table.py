@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .rule import NotDifferentiable, Rule
+from .rule import NotDifferentiable, RegionRule, Rule
 from .rules_contraction import CONTRACTION
+from .rules_control import CONTROL
 from .rules_custom import CUSTOM
 from .rules_elementwise import ELEMENTWISE
 from .rules_indexed import INDEXED
@@ -15,12 +16,13 @@ from .rules_view import VIEW
 _INDEX = NotDifferentiable("its result is an index")
 _SOURCE = NotDifferentiable("it has no operand to pass a gradient to")
 
-GRADIENTS: dict[str, Rule | NotDifferentiable] = {
+GRADIENTS: dict[str, Rule | RegionRule | NotDifferentiable] = {
     **ELEMENTWISE,
     **VIEW,
     **REDUCTION,
     **CONTRACTION,
     **INDEXED,
+    **CONTROL,
     **CUSTOM,
     **LINALG,
     **SORTING,
@@ -32,12 +34,5 @@ GRADIENTS: dict[str, Rule | NotDifferentiable] = {
     "rng_bits": NotDifferentiable("random bits are integers"),
     "random_bits": NotDifferentiable("random bits are integers"),
     "opaque": lambda node, cotangents: node.attrs["pull"](node, cotangents),
-    "scan": NotDifferentiable("its rule comes with the next change"),
-    "while": NotDifferentiable(
-        "the number of its turns is not known; use sley.scan or sley.fori_loop with a known length"
-    ),
-    "cond": NotDifferentiable("its rule comes with the next change"),
-    "call": NotDifferentiable("its rule comes with the next change"),
-    "barrier": lambda node, cotangents: cotangents,
     "launch": NotDifferentiable("a kernel is made after gradients are taken"),
 }
