@@ -11,12 +11,15 @@ from typing import Any
 from ..ir.dims import Dim, Expr, floordiv, product
 from .apply import equal_dims
 from .errors import ArgumentError, IndexingError, ShapeError
+from .symint import SymInt
 from .tensor import Tensor, dims_of, here, make_view, normal_axis
 from .views import (
     Step,
     broadcast_step,
+    contiguous_strides,
     reshape_step,
     slice_step,
+    step_offset,
     step_strides,
     transpose_step,
 )
@@ -28,6 +31,23 @@ def view_by(tensor: Tensor, step: Step) -> Tensor:
     if tensor._array is not None:
         return make_view(tensor, step, None)
     return make_view(tensor, step, step_strides(step, tensor.strides()))
+
+
+def offset_of(tensor: Tensor) -> Any:
+    """How many elements the first one of `tensor` lies behind the first one of its storage."""
+    tensor = here(tensor)
+    array = tensor.storage.array
+    strides: tuple[Dim, ...] = contiguous_strides(tensor.storage.type.shape)
+    if array is not None:
+        strides = tuple(s // array.itemsize for s in array.strides)
+    total: Dim = 0
+    for step in tensor.path:
+        total = total + step_offset(step, strides)
+        after = step_strides(step, strides)
+        assert after is not None, "a view is one in its memory"
+        strides = after
+    trace = tensor.storage.trace
+    return SymInt(total, trace) if isinstance(total, Expr) and trace is not None else total
 
 
 def resolved_shape(tensor: Tensor, shape: Sequence[Any]) -> tuple[Dim, ...]:

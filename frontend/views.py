@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..ir.dims import Dim, Expr, evaluate, floordiv, product
 from ..ir.dtypes import DType
 from ..ir.graph import Value
+from ..ir.literal import Literal
 from ..ir.ops import OPS
 from ..ir.ops.base import Op
 
@@ -154,6 +155,77 @@ class Joined(Step):
         return paired(new, emit)
 
 
+class Diagonal(Step):
+    """The diagonals of matrices [.., n, m] as a last axis: `first` is the place of the first
+    element in a flattened matrix, `at` its row and column."""
+
+    __slots__ = ()
+
+    def _steps(self) -> tuple[Step, Step]:
+        *lead, rows, columns = self.source
+        flat = reshape_step(self.source, (*lead, rows * columns))
+        starts = (0,) * len(lead) + (self.attrs["first"],)
+        steps = (1,) * len(lead) + (columns + 1,)
+        return flat, slice_step(flat.result, starts, self.result, steps)  # type: ignore[arg-type]
+
+    def emit(self, base: Value, emit: Emit) -> Value:
+        return replay(self._steps(), base, emit)
+
+    def array(self, base: np.ndarray) -> np.ndarray:
+        row, column = self.attrs["at"]
+        first = base[..., row:, column:]
+        strides = (*base.strides[:-2], base.strides[-2] + base.strides[-1])
+        return as_strided(first, self.result, strides)  # type: ignore[arg-type]
+
+    def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
+        assert base is not None
+        return updated(base, self._steps(), new, emit)
+
+
+class Strided(Step):
+    """Elements start + sum of i * stride of a dense base, counted in row-major order. Places that
+    several indices share make the view one to read."""
+
+    __slots__ = ()
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether two indices may be one element: their strides do not nest."""
+        reach = 0
+        for stride, size in sorted(zip(self.attrs["strides"], self.result, strict=True)):
+            if size == 1:
+                continue
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+        return False
+
+    def _places(self, emit: Emit) -> Value:
+        """The place of each element of the view in the flattened base."""
+        places = np.full(self.result, self.attrs["start"], np.int64)  # type: ignore[arg-type]
+        for index, stride in zip(np.indices(places.shape), self.attrs["strides"], strict=True):
+            places += stride * index
+        return emit(CONSTANT, (), {"value": Literal(places.reshape(-1))})
+
+    def emit(self, base: Value, emit: Emit) -> Value:
+        flat = emit(RESHAPE, (base,), {"shape": (product(self.source),)})
+        found = emit(GATHER, (flat, self._places(emit)), {"axis": 0})
+        return emit(RESHAPE, (found,), {"shape": self.result})
+
+    def array(self, base: np.ndarray) -> np.ndarray:
+        size = base.itemsize
+        first = base.reshape(-1)[self.attrs["start"] :]
+        return as_strided(first, self.result, [s * size for s in self.attrs["strides"]])
+
+    def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
+        assert base is not None
+        flat = emit(RESHAPE, (base,), {"shape": (product(self.source),)})
+        updates = emit(RESHAPE, (new,), {"shape": (product(self.result),)})
+        attrs = {"axis": 0, "combine": "set"}
+        written = emit(SCATTER, (flat, self._places(emit), updates), attrs)
+        return emit(RESHAPE, (written,), {"shape": self.source})
+
+
 def paired(value: Value, emit: Emit) -> Value:
     """A complex value as f[..., 2]."""
     shape = value.type.shape
@@ -177,6 +249,7 @@ def unpaired(value: Value, emit: Emit) -> Value:
 Path = tuple[Step, ...]
 RESHAPE, TRANSPOSE, SLICE = OPS["reshape"], OPS["transpose"], OPS["slice"]
 BROADCAST, UPDATE_SLICE, CONCAT = OPS["broadcast"], OPS["update_slice"], OPS["concat"]
+GATHER, SCATTER, CONSTANT = OPS["gather"], OPS["scatter"], OPS["constant"]
 REAL, IMAG, COMPLEX = OPS["real"], OPS["imag"], OPS["complex"]
 
 
@@ -215,6 +288,16 @@ def joined_step(source: Shape) -> Step:
     return Joined(COMPLEX, {}, source, source[:-1])
 
 
+def diagonal_step(source: Shape, at: Shape, length: Dim) -> Step:
+    """The diagonals of `length` that begin at row and column `at` of the last two axes."""
+    first = at[0] * source[-1] + at[1]
+    return Diagonal(GATHER, {"first": first, "at": at}, source, (*source[:-2], length))
+
+
+def strided_step(source: Shape, shape: Shape, strides: Shape, start: Dim) -> Step:
+    return Strided(GATHER, {"strides": strides, "start": start}, source, shape)
+
+
 def replay(path: Sequence[Step], value: Value, emit: Emit) -> Value:
     """The value at the end of `path`, given that at its beginning."""
     for step in path:
@@ -238,7 +321,9 @@ def updated(base: Value, path: Sequence[Step], new: Value, emit: Emit) -> Value:
 
 def writable(path: Sequence[Step]) -> bool:
     """Whether no two elements of the view are one element of the storage."""
-    return all(step.op is not BROADCAST for step in path)
+    return not any(
+        step.op is BROADCAST or (isinstance(step, Strided) and step.overlaps) for step in path
+    )
 
 
 def contiguous_strides(shape: Shape) -> Shape:
@@ -255,12 +340,33 @@ def step_strides(step: Step, strides: Shape) -> Shape | None:
     if step.op is BROADCAST:
         dims = step.attrs["dims"]
         return tuple(strides[dims.index(a)] if a in dims else 0 for a in range(len(step.result)))
+    if isinstance(step, Diagonal):
+        return (*strides[:-2], strides[-2] + strides[-1])
+    if isinstance(step, Strided):
+        return tuple(step.attrs["strides"])
     if isinstance(step, (Part, Pairs)):
         doubled = tuple(2 * s for s in strides)
         return (*doubled, 1) if isinstance(step, Pairs) else doubled
     if isinstance(step, Joined):
         return tuple(floordiv(s, 2) for s in strides[:-1])
     return reshape_strides(step.source, strides, step.result)
+
+
+def step_offset(step: Step, strides: Shape) -> Dim:
+    """How many elements of the memory the first one of the view lies behind that of its base, whose
+    strides are given."""
+    if step.op is SLICE:
+        places: Shape = step.attrs["starts"]
+    elif isinstance(step, Diagonal):
+        places, strides = step.attrs["at"], strides[-2:]
+    elif isinstance(step, Strided):
+        return step.attrs["start"]
+    else:
+        return 1 if step.op is IMAG else 0
+    total: Dim = 0
+    for place, stride in zip(places, strides, strict=True):
+        total = total + place * stride
+    return total
 
 
 def reshape_strides(source: Shape, strides: Shape, shape: Shape) -> Shape | None:

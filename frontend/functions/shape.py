@@ -11,7 +11,8 @@ from ...ir.types import tensor_type
 from ..apply import apply, as_type, broadcast_shapes, elementwise
 from ..errors import ArgumentError, ShapeError, UnsupportedError
 from ..tensor import Tensor, dims_of, here, normal_axis
-from ..viewing import expand_view, permute_view, reshape_view, slice_view
+from ..viewing import expand_view, offset_of, permute_view, reshape_view, view_by
+from ..views import diagonal_step, strided_step
 from .arguments import array_names, reshaped, shape_of, sizes_of, spelled
 
 
@@ -242,8 +243,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 @array_names
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonals of the matrices in axes `dim1`, `dim2`, as the last axis: a view where the
-    memory allows it, else a copy."""
+    """The diagonals of the matrices in axes `dim1`, `dim2`, as the last axis: a view."""
     return _diagonals(input, offset, dim1, dim2)
 
 
@@ -253,8 +253,7 @@ def _diagonals(input: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
         raise ArgumentError("diagonal: dim1 and dim2 are the same axis")
     order = [x for x in range(input.ndim) if x not in (a, b)]
     moved = permute_view(input, [*order, a, b])
-    *outer, rows, columns = _sizes(moved)
-    first = offset if offset >= 0 else -offset * columns
+    *_, rows, columns = _sizes(moved)
     length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
     if length < 0:
         length = 0
@@ -263,11 +262,38 @@ def _diagonals(input: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
             "diagonal of a matrix with a symbolic number of columns",
             hint="multiply by an eye() and sum, or compile with fixed sizes",
         )
-    flat = reshaped(moved, [*outer, rows * columns])
-    lead = len(outer)
-    (first_dim, count) = dims_of((first if length else 0, length))
-    starts, sizes = (0,) * lead + (first_dim,), (*shape_of(flat)[:lead], count)
-    return slice_view(flat, starts, sizes, (1,) * lead + (columns + 1,))
+    (count,) = dims_of((length,))
+    at = (max(-offset, 0), max(offset, 0)) if length else (0, 0)
+    return view_by(moved, diagonal_step(shape_of(moved), at, count))
+
+
+def as_strided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A view of the memory of `input`: the element at i, j, ... is number storage_offset +
+    i * stride[0] + j * stride[1] + ... of the storage. In a trace sizes are part of the program. A
+    view in which elements meet refuses writes.
+
+    Raises:
+        ShapeError: as many sizes as strides are needed; the memory is not dense, or too small.
+        ArgumentError: a stride or the offset is negative.
+    """
+    sizes, strides = tuple(map(int, size)), tuple(map(int, stride))
+    if len(sizes) != len(strides):
+        raise ShapeError(f"as_strided: {len(sizes)} sizes and {len(strides)} strides")
+    own = offset_of(input)
+    start = int(own if storage_offset is None else storage_offset)
+    if min((start, *strides)) < 0:
+        raise ArgumentError(f"as_strided: stride {strides} from {start}, which is negative")
+    base = here(input)
+    while base.base is not None and not (base.is_contiguous() and offset_of(base) == 0):
+        base = base.base
+    if not base.is_contiguous() or offset_of(base) != 0:
+        raise ShapeError("as_strided: the memory is not dense", hint="use contiguous() first")
+    last = start + sum(s * (n - 1) for n, s in zip(sizes, strides, strict=True))
+    if 0 not in sizes and last >= int(base.numel()):
+        raise ShapeError(f"as_strided: element {last} of a memory of {base.numel()}")
+    return view_by(base, strided_step(shape_of(base), sizes, strides, start if last >= 0 else 0))
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

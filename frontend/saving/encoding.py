@@ -31,7 +31,7 @@ from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..random_state import Generator
 from ..tensor import Size, Tensor, no_data
-from ..views import Joined, Pairs, Step, transpose_step
+from ..views import Diagonal, Joined, Pairs, Step, Strided, transpose_step
 from . import safetensors
 
 DEPTH = 100  # of nested containers, written and read
@@ -175,7 +175,16 @@ class _Encoder:
 
 
 def step_name(step: Step) -> str:
-    """How the file calls a step of a view."""
+    """How the file calls a step of a view.
+
+    Raises:
+        ArgumentError: it has no name for that kind of view.
+    """
+    if isinstance(step, (Diagonal, Strided)):
+        raise ArgumentError(
+            "cannot save diagonals or as_strided() views beside what they are views of",
+            hint="save a clone() of the view",
+        )
     return {Pairs: "pairs", Joined: "joined"}.get(type(step), step.op.name)
 
 
