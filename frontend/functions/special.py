@@ -8,7 +8,7 @@ from typing import Any
 from ..apply import elementwise
 from ..autocast import autocasts
 from ..tensor import Tensor, here
-from .arguments import operand
+from .arguments import cast, operand
 from .logic import isinf, isnan, logical_and, logical_not, logical_or
 from .math import (
     abs,
@@ -32,6 +32,7 @@ from .math import (
     true_divide,
     where,
 )
+from .reduction import wide
 
 _INF = math.inf
 
@@ -153,7 +154,8 @@ def erfinv(input: Any) -> Tensor:
 
     M. Giles, "Approximating the erfinv function", 2011; float64 by two Newton steps from there.
     """
-    x = cast_float(input)
+    given = cast_float(input)
+    x = wide(given)
     edge = ge(abs(x), 1)
     inside = where(edge, 0.0, x)
     w = neg(log1p(neg(mul(inside, inside))))
@@ -165,4 +167,4 @@ def erfinv(input: Any) -> Tensor:
             slope = mul(exp(neg(mul(result, result))), 2 / math.sqrt(math.pi))
             result = sub(result, true_divide(sub(erf(result), inside), slope))
     at_edge = where(eq(x, 1), _INF, where(eq(x, -1), -_INF, math.nan))
-    return where(edge, at_edge, result)
+    return cast(where(edge, at_edge, result), here(given).type.dtype)

@@ -1,0 +1,9 @@
+"""Every table of samples."""
+
+from __future__ import annotations
+
+from public.samples import Table
+
+from . import mathematics, reductions
+
+TABLES: list[Table] = [mathematics.TABLE, reductions.TABLE]
