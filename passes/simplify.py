@@ -10,7 +10,7 @@ After:
 Every result keeps its bits, NaN, infinities, -0 and rounding included (of a NaN, only that it is
 one). The one exception is `pow` by a small whole number, which has no exact definition: it
 becomes products. The rules for each op stand in `simplify_elementwise` and `simplify_view`; each
-looks at a fixed number of nodes, so the pass is linear.
+looks at a fixed number of nodes, so the pass is linear. The body of a `call` takes its place.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RULES = {**ELEMENTWISE, **VIEW, "custom_gradient": _values}
 
 def simplify(graph: Graph) -> Graph:
     """A tensor program with the same parameters and results as `graph`, and fewer nodes."""
-    return prune(rewrite(graph, builder=Rewriting(_rule)))
+    return prune(rewrite(graph, builder=Rewriting(_rule), inlined=("call",)))
 
 
 def _rule(
