@@ -7,7 +7,13 @@ and weaves it into fused kernels for the processor at hand.
 import sys
 from types import ModuleType
 
-from .frontend import autograd, data, linalg, nn, optim, utils
+from .frontend import amp, autograd, data, func, linalg, nn, optim, utils
+from .frontend.amp import (
+    autocast,
+    get_autocast_dtype,
+    is_autocast_available,
+    is_autocast_enabled,
+)
 from .frontend.compile import compile
 from .frontend.construct import as_tensor, from_numpy, tensor
 from .frontend.context import (
@@ -36,6 +42,7 @@ from .frontend.errors import (
     TraceError,
     UnsupportedError,
 )
+from .frontend.func import grad, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap
 from .frontend.functions.complex import (
     adjoint,
     angle,
@@ -385,7 +392,7 @@ def _publish(name: str, module: ModuleType) -> None:
 
 
 for _name, _module in {
-    "autograd": autograd, "data": data, "linalg": linalg, "nn": nn, "optim": optim, "utils": utils,
+    "amp": amp, "autograd": autograd, "data": data, "func": func, "linalg": linalg, "nn": nn, "optim": optim, "utils": utils,
     "utils.data": data,
 }.items():  # fmt: skip
     _publish(_name, _module)
@@ -420,6 +427,7 @@ __all__ = [
     "amax",
     "amin",
     "aminmax",
+    "amp",
     "angle",
     "any",
     "arange",
@@ -444,6 +452,7 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "autocast",
     "autograd",
     "baddbmm",
     "bernoulli",
@@ -540,16 +549,20 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "gather",
     "ge",
+    "get_autocast_dtype",
     "get_default_dtype",
     "get_float32_matmul_precision",
     "get_rng_state",
+    "grad",
     "greater",
     "greater_equal",
     "gt",
     "half",
     "heaviside",
+    "hessian",
     "histc",
     "histogram",
     "hstack",
@@ -567,6 +580,8 @@ __all__ = [
     "int",
     "int32",
     "int64",
+    "is_autocast_available",
+    "is_autocast_enabled",
     "is_complex",
     "is_conj",
     "is_floating_point",
@@ -577,6 +592,9 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacfwd",
+    "jacrev",
+    "jvp",
     "kron",
     "kthvalue",
     "le",
@@ -731,11 +749,14 @@ __all__ = [
     "unsqueeze",
     "use_deterministic_algorithms",
     "utils",
+    "value_and_grad",
     "var",
     "var_mean",
     "vdot",
     "view_as_complex",
     "view_as_real",
+    "vjp",
+    "vmap",
     "vstack",
     "where",
     "while_loop",

@@ -220,7 +220,7 @@ def grad(
     for source, value in zip(sources, targets, strict=True):
         gradient = found.get(value)
         if gradient is not None:
-            gradients.append(_own(gradient, create_graph))
+            gradients.append(own_tensor(gradient, create_graph))
         elif materialize_grads:
             gradients.append(wrap(expanded(0, value.type)))
         elif allow_unused:
@@ -330,7 +330,7 @@ def _hooks(value: Value) -> list[Hook]:
 
 def _run_hooks(value: Value, cotangent: Value) -> Value:
     for hook in _hooks(value):
-        result = hook(_own(cotangent, ambient.context.grad_enabled))
+        result = hook(own_tensor(cotangent, ambient.context.grad_enabled))
         if result is not None:
             if result.type != value.type:
                 raise ShapeError(f"a hook returned {result.type} for a gradient {value.type}")
@@ -350,7 +350,7 @@ def _overwritten(value: EagerValue, reached: Reached) -> AutogradError:
     )
 
 
-def _own(gradient: Value, tracked: bool) -> Tensor:
+def own_tensor(gradient: Value, tracked: bool) -> Tensor:
     """A tensor with memory of its own for a cotangent."""
     if ambient.trace is not None:
         return wrap(gradient if tracked else detached_value(gradient))
@@ -381,11 +381,11 @@ def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool) -> None:
 def _adopt(gradient: Value, create_graph: bool) -> Tensor:
     """`gradient` as a tensor; its array is taken over where no tensor has it."""
     if not isinstance(gradient, EagerValue) or create_graph:
-        return _own(gradient, create_graph)
+        return own_tensor(gradient, create_graph)
     flags = gradient.array.flags
     dense = gradient.array.base is None and flags.c_contiguous and flags.writeable
     if not dense or gradient.storage is not None:
-        return _own(gradient, False)
+        return own_tensor(gradient, False)
     return wrap(gradient)
 
 
