@@ -1,0 +1,79 @@
+"""The switch of mixed precision; what it does to each function stands in `frontend/autocast.py`."""
+
+from __future__ import annotations
+
+import warnings
+
+from ...ir.dtypes import DType, bf16, f16
+from ..context import ambient, setting
+from ..errors import ArgumentError, DTypeError
+
+_DEFAULTS = {"cpu": bf16, "cuda": f16}
+
+
+def _device(device_type: str) -> str:
+    """The kind of a device.
+
+    Raises:
+        ArgumentError: there is no such kind.
+    """
+    kind = str(device_type).split(":")[0]
+    if kind not in _DEFAULTS:
+        raise ArgumentError(f"there is no device {device_type!r}", hint='use device_type="cpu"')
+    return kind
+
+
+class autocast(setting):
+    """Inside, matrix products compute in `dtype`, and what needs it in float32. A context manager
+    and a decorator; nests, and `enabled=False` turns it off inside of another.
+
+    Args:
+        device_type: "cpu". With "cuda" there is a warning, and nothing is cast.
+        dtype: bfloat16 (the default) or float16.
+        cache_enabled: accepted without effect: equal casts of one program are one.
+
+    Raises:
+        ArgumentError: there is no such device.
+        DTypeError: `dtype` is another.
+
+    >>> import sley
+    >>> layer = sley.nn.Linear(2, 3)
+    >>> with sley.amp.autocast("cpu", dtype=sley.bfloat16):
+    ...     y = layer(sley.ones(1, 2))
+    ...     print(y.dtype, y.softmax(-1).dtype)
+    sley.bfloat16 sley.float32
+    """
+
+    def __init__(
+        self,
+        device_type: str = "cpu",
+        dtype: DType | None = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = True,
+    ) -> None:
+        kind = _device(device_type)
+        chosen = dtype or _DEFAULTS[kind]
+        if chosen not in (bf16, f16):
+            raise DTypeError(f"autocast to {dtype!r}", hint="the dtype is bfloat16 or float16")
+        if enabled and kind != "cpu":
+            warnings.warn(f"autocast({kind!r}): there is no such device; it is off", stacklevel=2)
+            enabled = False
+        super().__init__(autocast=chosen if enabled else None)
+        self.device = kind
+        self.fast_dtype = chosen
+
+
+def is_autocast_enabled(device_type: str = "cpu") -> bool:
+    """Whether autocast is on, now, in this thread."""
+    return _device(device_type) == "cpu" and ambient.context.autocast is not None
+
+
+def get_autocast_dtype(device_type: str = "cpu") -> DType:
+    """The dtype of matrix products under autocast."""
+    kind = _device(device_type)
+    return (ambient.context.autocast if kind == "cpu" else None) or _DEFAULTS[kind]
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether there is such a device."""
+    return _device(device_type) == "cpu"
