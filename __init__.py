@@ -392,9 +392,16 @@ def _publish(name: str, module: ModuleType) -> None:
 
 
 for _name, _module in {
-    "amp": amp, "autograd": autograd, "data": data, "func": func, "linalg": linalg, "nn": nn, "optim": optim, "utils": utils,
+    "amp": amp,
+    "autograd": autograd,
+    "data": data,
+    "func": func,
+    "linalg": linalg,
+    "nn": nn,
+    "optim": optim,
+    "utils": utils,
     "utils.data": data,
-}.items():  # fmt: skip
+}.items():
     _publish(_name, _module)
 
 __all__ = [
