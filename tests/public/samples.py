@@ -277,9 +277,10 @@ def find(name: str) -> Any:
     return found
 
 
-def public(name: str) -> Callable[..., Any]:
-    """`sley.<name>`, looked up when it is called: a missing name fails its own samples alone."""
-    return lambda *args, **kwargs: find(name)(*args, **kwargs)
+def public(name: str, *after: Any, **kwargs: Any) -> Callable[..., Any]:
+    """`sley.<name>` with further arguments after the tensors, looked up when it is called: a
+    missing name fails its own samples alone."""
+    return lambda *tensors: find(name)(*tensors, *after, **kwargs)
 
 
 def parts(result: Any) -> list[Any]:

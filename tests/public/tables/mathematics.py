@@ -60,7 +60,7 @@ for _name, (_reference, _low, _high) in FLOATING.items():
 
 unary(TABLE, "logit", special.logit, low=0.1, high=0.9, dtypes=FLOATS)
 unary(TABLE, "logit", lambda x: special.logit(np.clip(x, 0.2, 0.8)),
-      call=lambda x: sley.logit(x, eps=0.2), low=0, high=1, dtypes=FLOATS, special=False)  # fmt: skip
+      call=public("logit", eps=0.2), low=0, high=1, dtypes=FLOATS, special=False)  # fmt: skip
 unary(TABLE, "nan_to_num", np.nan_to_num, dtypes=("float64",))
 unary(
     TABLE, "nan_to_num",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.special as special
-from public.samples import ALL, FLOATS, INTS, NUMBERS, Table, public
+from public.samples import ALL, FLOATS, INTS, NUMBERS, Table, find, public
 
 import sley
 
@@ -30,16 +30,15 @@ def reduction(
     keep: bool = True,
     **more: Any,
 ) -> None:
-    """`reference(x, axis=, keepdims=)` and the function over all axes, one, a negative one, several,
-    with the axes kept; of 0-d, of one element and of none."""
-    function = public(name)
+    """`reference(x, axis=, keepdims=)` and the function over all axes, one, a negative one, several
+    ones, with the axes kept; of 0-d, of one element and of none."""
 
     def add(label: str, shape: Sequence[int], *, of: Sequence[str], **dims: Any) -> None:
         numpy_dims = {{"dim": "axis", "keepdim": "keepdims"}[k]: v for k, v in dims.items()}
         TABLE.shaped(
-            name, lambda x: function(x, **more, **dims), lambda x: reference(x, **numpy_dims),
-            [shape], label=label, dtypes=of, result=result, smooth=smooth and shape == SHAPE, low=low, high=high,
-            batch=[0] if label == "last" else None,
+            name, public(name, **more, **dims), lambda x: reference(x, **numpy_dims),
+            [shape], label=label, dtypes=of, result=result, smooth=smooth and shape == SHAPE,
+            low=low, high=high, batch=[0] if label == "last" else None,
         )  # fmt: skip
 
     add("last", SHAPE, of=dtypes, dim=-1)
@@ -57,10 +56,10 @@ def reduction(
     special_values = np.array([[np.nan, 1, 2], [np.inf, -1, 0], [-np.inf, np.inf, 1]], np.float64)
     if "float32" in dtypes:
         for dtype in WIDE:
-            TABLE.case(name, f"special-{dtype}", lambda x: function(x, **more, dim=-1),
+            TABLE.case(name, f"special-{dtype}", public(name, **more, dim=-1),
                        [special_values.astype(dtype)], lambda x: reference(x, axis=-1),
                        special=True)  # fmt: skip
-    TABLE.wrong(name, "dim out of range", lambda: function(sley.ones(2, 3), **more, dim=2),
+    TABLE.wrong(name, "dim out of range", lambda: find(name)(sley.ones(2, 3), **more, dim=2),
                 IndexError, r"-2.*1|out of range")  # fmt: skip
 
 
@@ -84,20 +83,19 @@ for _name, _reference in {
     "var_mean": lambda x: (np.var(x, 1, ddof=1), np.mean(x, 1)),
     "std_mean": lambda x: (np.std(x, 1, ddof=1), np.mean(x, 1)),
 }.items():
-    TABLE.shaped(_name, lambda x, f=public(_name): f(x, 1), _reference, [SHAPE], batch=[0])
+    TABLE.shaped(_name, public(_name, 1), _reference, [SHAPE], batch=[0])
 TABLE.shaped("aminmax", lambda x: sley.aminmax(x, dim=1), lambda x: (x.min(1), x.max(1)), [SHAPE],
              dtypes=NUMBERS, batch=[0])  # fmt: skip
 for _name, _extreme, _where in (("max", np.max, np.argmax), ("min", np.min, np.argmin)):
-    _function = public(_name)
-    TABLE.shaped(_name, lambda x, f=_function: tuple(f(x, 1)),
+    TABLE.shaped(_name, public(_name, 1),
                  lambda x, f=_extreme, w=_where: (f(x, 1), w(x, 1)), [SHAPE], dtypes=NUMBERS,
                  label="dim", batch=[0])  # fmt: skip
-    TABLE.shaped(_name, lambda x, f=_function: f(x), lambda x, f=_extreme: f(x), [SHAPE],
+    TABLE.shaped(_name, public(_name), _extreme, [SHAPE],
                  label="all")  # fmt: skip
-    TABLE.shaped(_name, lambda x, y, f=_function: f(x, y),
-                 lambda x, y, f=np.maximum if _name == "max" else np.minimum: f(x, y),
+    TABLE.shaped(_name, public(_name),
+                 np.maximum if _name == "max" else np.minimum,
                  [SHAPE, (4, 5)], label="two tensors")  # fmt: skip
-    TABLE.wrong(_name, "of nothing", lambda f=_function: f(sley.ones(0)), ValueError, "")
+    TABLE.wrong(_name, "of nothing", lambda n=_name: find(n)(sley.ones(0)), ValueError, "")
 for _dims in (-1, (0, 2)):
     TABLE.shaped("logsumexp", lambda x, d=_dims: sley.logsumexp(x, d),
                  lambda x, d=_dims: special.logsumexp(x, axis=d), [SHAPE], label=str(_dims),
@@ -112,11 +110,11 @@ TABLE.shaped("norm", lambda x: sley.norm(x), lambda x: np.sqrt((x * x).sum()), [
 
 for _name, _reference in {"cumsum": np.cumsum, "cumprod": np.cumprod}.items():
     for _axis in (0, 1, -1):
-        TABLE.shaped(_name, lambda x, f=public(_name), a=_axis: f(x, a),
+        TABLE.shaped(_name, public(_name, _axis),
                      lambda x, f=_reference, a=_axis: f(x, axis=a), [SHAPE], label=str(_axis),
                      dtypes=NUMBERS if _axis == -1 else FLOATS[:2], result="sum", low=0.4,
                      high=1.6, batch=[0] if _axis == -1 else None)  # fmt: skip
-    TABLE.wrong(_name, "dim out of range", lambda f=public(_name): f(sley.ones(2), 1), IndexError,
+    TABLE.wrong(_name, "dim out of range", lambda n=_name: find(n)(sley.ones(2), 1), IndexError,
                 "")  # fmt: skip
 
 
