@@ -6,45 +6,59 @@ from collections.abc import Callable
 from typing import Any
 
 from ...ir.dtypes import DType
+from ..errors import ShapeError
 from ..functions.creation import full
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
 from .parameter import Parameter
+from .settings import REQUIRED, initialiser
 
 
 class Activation(Module):
     """A function of one tensor, with its settings as attributes named in `_settings`."""
 
     _function: Callable[..., Tensor]
-    _settings: dict[str, Any] = {}
+    _settings: tuple[str, ...] = ()
+    _shown: tuple[str, ...] = ()
+    _named = True
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def _set(self, given: dict[str, Any]) -> None:
         super().__init__()
-        names = list(self._settings)
-        given = dict(zip(names, args)) | kwargs
-        if len(args) > len(names) or not set(given) <= set(names):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(names) or 'no arguments'}")
-        for name, default in self._settings.items():
-            setattr(self, name, given.get(name, default))
+        for name, value in given.items():
+            setattr(self, name, value)
 
     def forward(self, input: Tensor) -> Tensor:
         settings = {name: getattr(self, name) for name in self._settings}
         return type(self)._function(input, **settings)
 
     def extra_repr(self) -> str:
-        changed = [
-            f"{name}={getattr(self, name)}"
-            for name, default in self._settings.items()
-            if name != "inplace" or getattr(self, name) != default
-        ]
-        return ", ".join(changed)
+        shown = [n for n in self._shown if n != "inplace" or self.inplace]
+        return ", ".join(_shown_as(n, getattr(self, n), self._named) for n in shown)
 
 
-def _activation(name: str, function: Callable[..., Tensor], **settings: Any) -> type[Activation]:
+def _shown_as(name: str, value: Any, named: bool) -> str:
+    return f"{name}={value!r}" if named or name == "inplace" else f"{value!r}"
+
+
+def _activation(
+    name: str,
+    function: Callable[..., Tensor],
+    named: bool = True,
+    hidden: tuple[str, ...] = (),
+    **settings: Any,
+) -> type[Activation]:
     doc = f"`functional.{function.__name__}` as a module: {function.__doc__}"
-    members = {"_function": staticmethod(function), "_settings": settings, "__doc__": doc}
-    return type(name, (Activation,), {**members, "__module__": __name__})
+    members = {
+        "_function": staticmethod(function),
+        "_settings": tuple(settings),
+        "_shown": tuple(n for n in settings if n not in hidden),
+        "_named": named,
+        "__init__": initialiser(settings),
+        "__doc__": doc,
+        "__module__": __name__,
+    }
+    return type(name, (Activation,), members)
 
 
 ReLU = _activation("ReLU", F.relu, inplace=False)
@@ -62,16 +76,40 @@ Tanh = _activation("Tanh", F.tanh)
 Sigmoid = _activation("Sigmoid", F.sigmoid)
 Hardtanh = _activation("Hardtanh", F.hardtanh, min_val=-1.0, max_val=1.0, inplace=False)
 Hardsigmoid = _activation("Hardsigmoid", F.hardsigmoid, inplace=False)
-Hardswish = _activation("Hardswish", F.hardswish, inplace=False)
-Hardshrink = _activation("Hardshrink", F.hardshrink, lambd=0.5)
-Softshrink = _activation("Softshrink", F.softshrink, lambd=0.5)
+Hardswish = _activation("Hardswish", F.hardswish, hidden=("inplace",), inplace=False)
+Hardshrink = _activation("Hardshrink", F.hardshrink, named=False, lambd=0.5)
+Softshrink = _activation("Softshrink", F.softshrink, named=False, lambd=0.5)
 Tanhshrink = _activation("Tanhshrink", F.tanhshrink)
 LogSigmoid = _activation("LogSigmoid", F.logsigmoid)
-Softmax = _activation("Softmax", F.softmax, dim=-1)
-LogSoftmax = _activation("LogSoftmax", F.log_softmax, dim=-1)
-Softmin = _activation("Softmin", F.softmin, dim=-1)
+Softmax = _activation("Softmax", F.softmax, dim=None)
+LogSoftmax = _activation("LogSoftmax", F.log_softmax, dim=None)
+Softmin = _activation("Softmin", F.softmin, dim=None)
 GLU = _activation("GLU", F.glu, dim=-1)
-Threshold = _activation("Threshold", F.threshold, threshold=0.0, value=0.0, inplace=False)
+Threshold = _activation("Threshold", F.threshold, threshold=REQUIRED, value=REQUIRED, inplace=False)
+
+
+class RReLU(Activation):
+    """`functional.rrelu` as a module: x above 0, below times a slope that is drawn in [lower,
+    upper) for each element in training, else their middle (Xu et al., 2015)."""
+
+    _shown = ("lower", "upper", "inplace")
+    __init__ = initialiser({"lower": 1 / 8, "upper": 1 / 3, "inplace": False})
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+
+class Softmax2d(Module):
+    """softmax over the channels of [N, C, H, W] or [C, H, W].
+
+    Raises:
+        ShapeError: another number of axes.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ShapeError(f"Softmax2d of {input.type}", hint="the input is [N, C, H, W]")
+        return F.softmax(input, -3)
 
 
 class PReLU(Module):

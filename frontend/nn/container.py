@@ -104,9 +104,9 @@ class Sequential(_Listed):
 class ModuleList(_Listed):
     """A list of modules, whose parameters are found."""
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules)
+        self.extend(modules or ())
 
     @classmethod
     def _of(cls, modules: Iterable[Module]) -> ModuleList:
@@ -134,9 +134,9 @@ class ModuleList(_Listed):
 class ModuleDict(Module):
     """A dict of modules, whose parameters are found."""
 
-    def __init__(self, modules: Any = ()) -> None:
+    def __init__(self, modules: Any = None) -> None:
         super().__init__()
-        self.update(modules)
+        self.update(modules or ())
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -195,9 +195,9 @@ def _as_parameter(value: Any) -> Any:
 class ParameterList(Module):
     """A list of parameters, which are found as those of a module."""
 
-    def __init__(self, values: Iterable[Any] = ()) -> None:
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
-        self.extend(values)
+        self.extend(values or ())
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -225,15 +225,15 @@ class ParameterList(Module):
         return self
 
     def __repr__(self) -> str:
-        return f"ParameterList({', '.join(str(p.type) for p in self)})"
+        return _listing("ParameterList", self._parameters)
 
 
 class ParameterDict(Module):
     """A dict of parameters, which are found as those of a module."""
 
-    def __init__(self, values: Any = ()) -> None:
+    def __init__(self, parameters: Any = None) -> None:
         super().__init__()
-        self.update(values)
+        self.update(parameters or ())
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -277,6 +277,15 @@ class ParameterDict(Module):
             if not isinstance(value, (Tensor, type(None))):
                 raise ArgumentError(f"{name!r} is a {type(value).__name__}, not a tensor")
             self[name] = value
+
+    def __repr__(self) -> str:
+        return _listing("ParameterDict", self._parameters)
+
+
+def _listing(name: str, parameters: Mapping[str, Any]) -> str:
+    """The names and types of parameters, one a line."""
+    lines = [f"  ({key}): {'None' if p is None else p.type}" for key, p in parameters.items()]
+    return "\n".join([f"{name}(", *lines, ")"]) if lines else f"{name}()"
 
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]

@@ -26,6 +26,7 @@ class _ConvBase(Module):
 
     _axes: int
     _transposed = False
+    output_padding: tuple[int, ...]
 
     def _set_up(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any,
@@ -67,10 +68,12 @@ class _ConvBase(Module):
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
         parts.append(f"stride={self.stride}")
-        if self.padding not in ((0,) * self._axes, "valid"):
+        if self.padding != (0,) * self._axes:
             parts.append(f"padding={self.padding}")
         if self.dilation != (1,) * self._axes:
             parts.append(f"dilation={self.dilation}")
+        if self._transposed and self.output_padding != (0,) * self._axes:
+            parts.append(f"output_padding={self.output_padding}")
         if self.groups != 1:
             parts.append(f"groups={self.groups}")
         if self.bias is None:
@@ -170,9 +173,31 @@ class _ConvTranspose(_ConvBase):
         self._set_up(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
                      bias, padding_mode, device, dtype)  # fmt: skip
 
-    def forward(self, input: Tensor) -> Tensor:
-        given = (self.weight, self.bias, self.stride, self.padding, self.output_padding)
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        extra = self.output_padding
+        if output_size is not None:
+            extra = self._padding_for(input, output_size)
+        given = (self.weight, self.bias, self.stride, self.padding, extra)
         return conv_transpose(input, *given, self.groups, self.dilation, self._axes)
+
+    def _padding_for(self, input: Tensor, output_size: Any) -> tuple[Any, ...]:
+        """The output padding that leads to a size.
+
+        Raises:
+            ArgumentError: none does.
+        """
+        found = []
+        sizes = list(output_size)[-self._axes :]
+        for axis, (wanted, own) in enumerate(zip(sizes, input.shape[-self._axes :], strict=True)):
+            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            least = (own - 1) * self.stride[axis] - 2 * self.padding[axis] + reach
+            if not (least <= wanted and wanted < least + self.stride[axis]):
+                raise ArgumentError(
+                    f"{type(self).__name__}: output_size={list(output_size)}, of which {wanted} is "
+                    f"not in {least} .. {least + self.stride[axis] - 1}"
+                )
+            found.append(wanted - least)
+        return tuple(found)
 
 
 class ConvTranspose1d(_ConvTranspose):

@@ -29,6 +29,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -40,7 +42,10 @@ class _BatchNorm(Module):
         self.register_parameter(
             "weight", Parameter(empty(num_features, **kind)) if affine else None
         )
-        self.register_parameter("bias", Parameter(empty(num_features, **kind)) if affine else None)
+        with_bias = affine and bias
+        self.register_parameter(
+            "bias", Parameter(empty(num_features, **kind)) if with_bias else None
+        )
         track = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, **kind) if track else None)
         self.register_buffer("running_var", ones(num_features, **kind) if track else None)
@@ -59,6 +64,7 @@ class _BatchNorm(Module):
         self.reset_running_stats()
         if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -78,7 +84,8 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -135,7 +142,8 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
 
 
@@ -155,6 +163,7 @@ class RMSNorm(Module):
         given = normalized_shape
         self.normalized_shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)
         self.eps = eps
+        self.elementwise_affine = elementwise_affine
         made = ones(self.normalized_shape, device=device, dtype=dtype)
         self.register_parameter("weight", Parameter(made) if elementwise_affine else None)
 
@@ -162,7 +171,9 @@ class RMSNorm(Module):
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
 
 
 class GroupNorm(Module):
@@ -180,6 +191,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
@@ -190,19 +203,23 @@ class GroupNorm(Module):
         self.affine = affine
         kind = {"device": device, "dtype": dtype}
         self.register_parameter("weight", Parameter(ones(num_channels, **kind)) if affine else None)
-        self.register_parameter("bias", Parameter(zeros(num_channels, **kind)) if affine else None)
+        with_bias = affine and bias
+        self.register_parameter(
+            "bias", Parameter(zeros(num_channels, **kind)) if with_bias else None
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
-class InstanceNorm2d(_BatchNorm):
-    """[N, C, H, W], each channel of each image normalised by itself (Ulyanov et al., 2016)."""
-
-    _axes = (3, 4)
+class _InstanceNorm(_BatchNorm):
+    """Instance normalisation; inputs have the larger number of `_axes`, or lack the batch."""
 
     def __init__(
         self,
@@ -213,19 +230,48 @@ class InstanceNorm2d(_BatchNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype,
+                         bias=bias)  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self._axes:
-            raise ShapeError(f"{type(self).__name__} of a tensor {input.type}")
-        batch = input if input.ndim == 4 else input[None]
+            raise ShapeError(f"{type(self).__name__} of a tensor {input.type}: it takes "
+                             f"{' or '.join(map(str, self._axes))} axes")  # fmt: skip
+        batched = input.ndim == self._axes[-1]
+        batch = input if batched else input[None]
+        if batch.shape[1] != self.num_features:
+            raise ShapeError(f"{type(self).__name__} of {self.num_features} channels: the input is "
+                             f"{input.type}")  # fmt: skip
         own = self.training or self.running_mean is None
         result = F.instance_norm(
             batch, self.running_mean, self.running_var, self.weight, self.bias, own,
             self.momentum or 0.0, self.eps,
         )  # fmt: skip
-        return result if input.ndim == 4 else result[0]
+        return result if batched else result[0]
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """[N, C, L] or [C, L], each channel of each sequence normalised by itself (Ulyanov et al.,
+    2016)."""
+
+    _axes = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """[N, C, H, W] or [C, H, W], each channel of each image normalised by itself (Ulyanov et al.,
+    2016)."""
+
+    _axes = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """[N, C, D, H, W] or [C, D, H, W], each channel of each volume normalised by itself (Ulyanov
+    et al., 2016)."""
+
+    _axes = (4, 5)
 
 
 class LocalResponseNorm(Module):
@@ -240,6 +286,9 @@ class LocalResponseNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class _Dropout(Module):
@@ -289,3 +338,9 @@ class AlphaDropout(_Dropout):
     """Dropout for nets of SELU (Klambauer et al., 2017)."""
 
     _function = staticmethod(F.alpha_dropout)
+
+
+class FeatureAlphaDropout(_Dropout):
+    """`AlphaDropout` of whole channels of [N, C, ...]."""
+
+    _function = staticmethod(F.feature_alpha_dropout)

@@ -1,4 +1,4 @@
-"""Pooling layers, and those that pad and rearrange images."""
+"""Pooling layers."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = per_axis(kernel_size, 1, "kernel_size")
+        self.stride = self.kernel_size if stride is None else per_axis(stride, 1, "stride")
+        self.padding = per_axis(padding, 1, "padding")
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
@@ -119,7 +119,7 @@ class _Adaptive(Module):
         super().__init__()
         self.output_size = output_size
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Any:
         return type(self)._function(input, self.output_size)
 
     def extra_repr(self) -> str:
@@ -133,130 +133,122 @@ class AdaptiveAvgPool1d(_Adaptive):
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """The means of parts of the last two axes."""
+    """The means of parts of the last two axes (None keeps a size)."""
 
     _function = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    """The means of parts of the last three axes."""
+    """The means of parts of the last three axes (None keeps a size)."""
 
     _function = staticmethod(F.adaptive_avg_pool3d)
 
 
-class AdaptiveMaxPool1d(_Adaptive):
-    """The largest elements of parts of the last axis."""
+class _AdaptiveMax(_Adaptive):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self)._function(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """The largest elements of `output_size` parts of the last axis."""
 
     _function = staticmethod(F.adaptive_max_pool1d)
 
 
-class AdaptiveMaxPool2d(_Adaptive):
-    """The largest elements of parts of the last two axes."""
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """The largest elements of parts of the last two axes (None keeps a size)."""
 
     _function = staticmethod(F.adaptive_max_pool2d)
 
 
-class AdaptiveMaxPool3d(_Adaptive):
-    """The largest elements of parts of the last three axes."""
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """The largest elements of parts of the last three axes (None keeps a size)."""
 
     _function = staticmethod(F.adaptive_max_pool3d)
 
 
-# Paddings and rearrangements
+class _LPPool(Module):
+    """A pooling by powers: `_function` of input and settings."""
 
-
-class _Pad2d(Module):
-    """Elements around images: `padding` is one number or (left, right, top, bottom)."""
-
-    _mode: str
-
-    def __init__(self, padding: Any) -> None:
-        super().__init__()
-        self.padding = per_axis(padding, 4, "padding")
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.pad(input, self.padding, self._mode)
-
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
-
-
-class ZeroPad2d(_Pad2d):
-    """Zeros around images."""
-
-    _mode = "constant"
-
-
-class ReflectionPad2d(_Pad2d):
-    """The image mirrored at its edges, around it."""
-
-    _mode = "reflect"
-
-
-class ReplicationPad2d(_Pad2d):
-    """The pixels of the edges repeated around images."""
-
-    _mode = "replicate"
-
-
-class ConstantPad2d(_Pad2d):
-    """A number around images."""
-
-    _mode = "constant"
-
-    def __init__(self, padding: Any, value: float) -> None:
-        super().__init__(padding)
-        self.value = value
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.pad(input, self.padding, "constant", self.value)
-
-
-class PixelShuffle(Module):
-    """[..., C r r, H, W] as [..., C, H r, W r]."""
-
-    def __init__(self, upscale_factor: int) -> None:
-        super().__init__()
-        self.upscale_factor = upscale_factor
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.pixel_shuffle(input, self.upscale_factor)
-
-    def extra_repr(self) -> str:
-        return f"upscale_factor={self.upscale_factor}"
-
-
-class Unfold(Module):
-    """The windows of images as columns: [N, C KH KW, L]."""
+    _function: Any
 
     def __init__(
-        self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> None:
         super().__init__()
+        self.norm_type = norm_type
         self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
         self.stride = stride
+        self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+        given = (float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+        return type(self)._function(input, *given)
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
 
 
-class Upsample(Module):
-    """[N, C, ...] with its axes enlarged; see `functional.interpolate`."""
+class LPPool1d(_LPPool):
+    """(sum of x ** norm_type) ** (1 / norm_type) of each window over the last axis."""
 
-    def __init__(
-        self,
-        size: Any = None,
-        scale_factor: Any = None,
-        mode: str = "nearest",
-        align_corners: bool | None = None,
-    ) -> None:
+    _function = staticmethod(F.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    """(sum of x ** norm_type) ** (1 / norm_type) of each window over the last two axes."""
+
+    _function = staticmethod(F.lp_pool2d)
+
+
+class LPPool3d(_LPPool):
+    """(sum of x ** norm_type) ** (1 / norm_type) of each window over the last three axes."""
+
+    _function = staticmethod(F.lp_pool3d)
+
+
+class _MaxUnpool(Module):
+    """The way back from a pooling with `return_indices`."""
+
+    _axes: int
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        self.align_corners = align_corners
-        self.size = size
-        self.scale_factor = scale_factor
-        self.mode = mode
+        self.kernel_size = per_axis(kernel_size, self._axes, "kernel_size")
+        self.stride = self.kernel_size
+        if stride is not None:
+            self.stride = per_axis(stride, self._axes, "stride")
+        self.padding = per_axis(padding, self._axes, "padding")
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        function = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self._axes - 1]
+        given = (self.kernel_size, self.stride, self.padding, output_size)
+        return function(input, indices, *given)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """What `MaxPool1d` chose, put back to its places, 0 elsewhere."""
+
+    _axes = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """What `MaxPool2d` chose, put back to its places, 0 elsewhere."""
+
+    _axes = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """What `MaxPool3d` chose, put back to its places, 0 elsewhere."""
+
+    _axes = 3
