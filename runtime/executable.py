@@ -112,13 +112,16 @@ class Executable:
         self.kernels = tuple(kernels)
         self.entry_text = entry[0]
         self.stages = tuple(stages)
-        self.constants = tuple(np.ascontiguousarray(a) for a in constants)
+        self.constants = tuple(np.asarray(a, order="C") for a in constants)
         self.target = target
         steps = [step for step in plan.walk() if isinstance(step, HostCall)]
         self._hosts = HostCalls(steps, frame, HOST_STATUS, FIRST_SYMBOL) if steps else None
         self._entry = self._link([*(k.code for k in self.kernels), entry[1]])
+        # As the program was given: the planned one may see complex buffers as pairs of numbers.
+        given = stages[0][1] if stages else plan.graph
         params = plan.graph.params
-        self.inputs = params[: len(params) - len(self.constants)]
+        self.inputs = given.params[: len(params) - len(self.constants)]
+        self._result_types = [value.type for value in given.yields]
         self._constant_pointers = tuple(a.ctypes.data for a in self.constants)
         self._count = len(self.inputs)
         buffers = frame.inputs + len(frame.fresh)
@@ -214,7 +217,7 @@ class Executable:
         scratch = max((evaluate(k.scratch, known) for k in self.kernels), default=0)
         results = []
         for number in self.frame.fresh:
-            type = self.plan.graph.yields[number].type
+            type = self._result_types[number]
             shape = tuple(evaluate(dim, known) for dim in type.shape)
             nbytes = evaluate(type.nbytes, known)
             results.append((shape, type.dtype.numpy, result_allocator(nbytes)))
