@@ -9,17 +9,22 @@ from typing import Any
 
 from . import autograd, copies, indexing, inplace, reading
 from .functions import (
+    assembling,
     complex,
     conversion,
     counting,
+    covariance,
     creation,
     distance,
     gamma,
+    gathering,
+    integers,
     joining,
     logic,
     math,
     matrix,
     ordering,
+    prefix,
     random,
     reduction,
     select,
@@ -81,13 +86,13 @@ FUNCTIONS: dict[ModuleType, str] = {
         sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan arcsin arccos
         arctan sinh cosh tanh erf sigmoid floor ceil trunc fix add sub subtract mul multiply div
         divide true_divide floor_divide remainder fmod pow float_power square neg negative positive
-        abs absolute sign sgn reciprocal round frac lerp addcmul addcdiv copysign heaviside clamp
+        abs absolute sign sgn reciprocal round frac lerp ldexp addcmul addcdiv copysign heaviside clamp
         clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or bitwise_xor
         bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less less_equal greater
         greater_equal
     """,
     logic: """
-        isnan isinf isfinite signbit isclose allclose equal logical_and logical_or logical_xor
+        isnan isinf isfinite isposinf isneginf isreal signbit isclose allclose equal logical_and logical_or logical_xor
         logical_not bitwise_not fmax fmin nan_to_num
     """,
     special: """
@@ -103,12 +108,19 @@ FUNCTIONS: dict[ModuleType, str] = {
     """,
     counting: "unique unique_consecutive bincount histc histogram",
     distance: "dist",
+    gathering: "scatter_reduce index_reduce masked_scatter put",
+    prefix: "logcumsumexp diff",
+    integers: "gcd lcm",
+    covariance: "cov corrcoef",
+    assembling: """
+        hsplit vsplit dsplit diag_embed diagflat diagonal_scatter select_scatter slice_scatter
+    """,
     gamma: "lgamma digamma polygamma erfc",
     statistics: "var std var_mean std_mean logsumexp norm",
     shape: """
         reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose
         swapaxes swapdims t movedim moveaxis expand expand_as broadcast_to contiguous unfold
-        diagonal diag
+        diagonal diag as_strided
     """,
     joining: """
         narrow select split chunk tensor_split unbind repeat tile repeat_interleave roll flip fliplr
@@ -139,7 +151,8 @@ INPLACE = """
     lt le gt ge not_equal less less_equal greater greater_equal logical_and logical_or
     logical_xor logical_not nan_to_num hypot asinh acosh atanh arcsinh arccosh arctanh logit
     sinc xlogy deg2rad rad2deg erfinv cumsum cumprod tril triu scatter scatter_add index_add
-    index_copy index_fill index_put masked_fill addmm addmv baddbmm relu
+    index_copy index_fill index_put masked_fill addmm addmv baddbmm relu ldexp erfc lgamma digamma
+    gcd lcm masked_scatter put scatter_reduce index_reduce
 """
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {

@@ -63,6 +63,24 @@ def signbit(input: Any) -> Tensor:
     return where(eq(value, 0), lt(reciprocal(value), 0), lt(value, 0))
 
 
+def isposinf(input: Any) -> Tensor:
+    """Whether it is +inf."""
+    return eq(operand(input), _INF)
+
+
+def isneginf(input: Any) -> Tensor:
+    """Whether it is -inf."""
+    return eq(operand(input), -_INF)
+
+
+def isreal(input: Any) -> Tensor:
+    """Whether the imaginary part is 0, as it is of real numbers."""
+    tensor = as_input(input)
+    if here(tensor).type.dtype.is_complex:
+        return eq(tensor.imag, 0)
+    return elementwise("bit_not", cast(elementwise("mul", cast(tensor, bool_), False), bool_))
+
+
 def isclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:

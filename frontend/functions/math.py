@@ -182,6 +182,11 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return pow(cast(as_input(input), f64), cast(as_input(exponent), f64))
 
 
+def ldexp(input: Any, other: Any) -> Tensor:
+    """input * 2 ** other."""
+    return mul(input, pow(2.0, cast_float(other)))
+
+
 def square(input: Any) -> Tensor:
     """input * input."""
     return mul(input, input)
