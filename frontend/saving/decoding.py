@@ -18,30 +18,26 @@ from ..nn.parameter import Parameter
 from ..random_state import Generator
 from ..storage import Storage
 from ..tensor import Size, Tensor, init, of_array
-from ..views import (
-    BROADCAST,
-    RESHAPE,
-    SLICE,
-    TRANSPOSE,
-    Step,
-    imag_step,
-    joined_step,
-    pairs_step,
-    real_step,
-)
+from ..views import Step, diagonal_step, imag_step, joined_step, pairs_step, real_step, strided_step
 from .encoding import DEPTH, VERSION
 from .safetensors import check_shape, parse_json
 from .source import Source
+from .strided import last_element
 
 _DTYPES = {dtype.public: dtype for dtype in ALL}
 _STEPS = {
-    RESHAPE.name: {"shape"},
-    TRANSPOSE.name: {"perm"},
-    SLICE.name: {"starts", "sizes", "steps"},
-    BROADCAST.name: {"shape", "dims"},
+    "reshape": {"shape"},
+    "transpose": {"perm"},
+    "slice": {"starts", "sizes", "steps"},
+    "broadcast": {"shape", "dims"},
+    "diagonal": {"at", "length"},
+    "strided": {"shape", "strides", "start"},
+    "real": set(),
+    "imag": set(),
+    "pairs": set(),
+    "joined": set(),
 }
-# Views of the parts of complex numbers, and of reals as complex ones.
-_PARTS = {"real": real_step, "imag": imag_step, "pairs": pairs_step, "joined": joined_step}
+_PARTS = {"real": real_step, "imag": imag_step, "pairs": pairs_step}
 
 
 def decode(source: Source, text: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -202,23 +198,45 @@ class _Decoder:
         return tuple(steps), array
 
     def _step(self, node: Any, name: str, array: np.ndarray) -> Step:
+        """One step of a view of `array`."""
         if isinstance(node, list) and len(node) == 2 and isinstance(node[1], dict):
             op, given = node
-            if isinstance(op, str) and op in _PARTS and not given:
-                real = op == "joined"
-                fits = array.shape[-1:] == (2,) and array.strides[-1] == array.itemsize
-                if array.dtype.kind == ("f" if real else "c") and (fits or not real):
-                    return _PARTS[op](array.shape)
-            known = isinstance(op, str) and op in _STEPS and given.keys() == _STEPS[op]
+            known = isinstance(op, str) and given.keys() == _STEPS.get(op)
             if known and all(_are_sizes(v, signed=k == "steps") for k, v in given.items()):
                 attrs = {key: tuple(v) for key, v in given.items()}
-                try:
-                    result = OPS[op].infer([array_type(array)], attrs)[0]
-                except TypeRuleError as error:
-                    self.source.fail(f"tensor {name!r}: no view {node}: {error}")
-                check_shape(self.source, result.shape, array.itemsize, f"tensor {name!r}")
-                return Step(OPS[op], attrs, array.shape, result.shape)
-        self.source.fail(f"tensor {name!r}: no view {str(node)[:80]}")
+                step = _view_step(op, attrs, array)
+                if step is not None:
+                    shape: Any = step.result
+                    check_shape(self.source, shape, array.itemsize, f"tensor {name!r}")
+                    return step
+        self.source.fail(f"tensor {name!r}: no view {str(node)[:80]} of {list(array.shape)}")
+
+
+def _view_step(op: str, attrs: dict[str, Any], array: np.ndarray) -> Step | None:
+    """The step, if it leads from `array` to a part of the same memory."""
+    shape = array.shape
+    if op == "joined":
+        pairs = array.ndim and shape[-1] == 2 and array.strides[-1] == array.itemsize
+        return joined_step(shape) if array.dtype.kind == "f" and pairs else None
+    if op in _PARTS:
+        return _PARTS[op](shape) if array.dtype.kind == "c" else None
+    if op == "diagonal":
+        at, length = attrs["at"], attrs["length"]
+        if len(at) != 2 or len(length) != 1 or len(shape) < 2:
+            return None
+        inside = all(a + length[0] <= n for a, n in zip(at, shape[-2:]))
+        return diagonal_step(shape, at, length[0]) if inside else None
+    if op == "strided":
+        sizes, strides, start = attrs["shape"], attrs["strides"], attrs["start"]
+        if len(sizes) != len(strides) or len(start) != 1 or not array.flags.c_contiguous:
+            return None
+        inside = last_element(start[0], sizes, strides) < array.size and start[0] <= array.size
+        return strided_step(shape, sizes, strides, start[0]) if inside else None
+    try:
+        result = OPS[op].infer([array_type(array)], attrs)[0]
+    except TypeRuleError:
+        return None
+    return Step(OPS[op], attrs, shape, result.shape)
 
 
 def _are_sizes(value: Any, signed: bool) -> bool:

@@ -169,23 +169,20 @@ class _Encoder:
             "requires_grad": isinstance(value, Tensor) and value.requires_grad,
             "parameter": isinstance(value, Parameter),
             "complex": _split(array),
-            "path": [[step_name(step), step.attrs] for step in path],
+            "path": [step_node(step) for step in path],
         }
         self.items[number] = {"name": name, **{k: v for k, v in facts.items() if v}}
 
 
-def step_name(step: Step) -> str:
-    """How the file calls a step of a view.
-
-    Raises:
-        ArgumentError: it has no name for that kind of view.
-    """
-    if isinstance(step, (Diagonal, Strided)):
-        raise ArgumentError(
-            "cannot save diagonals or as_strided() views beside what they are views of",
-            hint="save a clone() of the view",
-        )
-    return {Pairs: "pairs", Joined: "joined"}.get(type(step), step.op.name)
+def step_node(step: Step) -> list[Any]:
+    """A step of a view: its name, and what it takes besides the shape before it."""
+    if isinstance(step, Diagonal):
+        return ["diagonal", {"at": step.attrs["at"], "length": step.result[-1:]}]
+    if isinstance(step, Strided):
+        attrs = {"strides": step.attrs["strides"], "start": [step.attrs["start"]]}
+        return ["strided", {"shape": step.result, **attrs}]
+    name = {Pairs: "pairs", Joined: "joined"}.get(type(step), step.op.name)
+    return [name, step.attrs]
 
 
 def _split(array: np.ndarray) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ..views import Step, broadcast_step, reshape_step, slice_step, transpose_step
+from ..views import Step, broadcast_step, reshape_step, slice_step, strided_step, transpose_step
 
 Sizes = tuple[int, ...]
 
@@ -28,18 +26,18 @@ def last_element(offset: int, shape: Sizes, strides: Sizes) -> int:
     return offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
 
 
-def steps_to(count: int, offset: int, shape: Sizes, strides: Sizes) -> tuple[Step, ...] | None:
-    """The steps from a flat tensor of `count` elements to the strided one, which lies inside; None
-    where steps cannot say it (an axis whose stride cuts across that of another)."""
+def steps_to(count: int, offset: int, shape: Sizes, strides: Sizes) -> tuple[Step, ...]:
+    """The steps from a flat tensor of `count` elements to the strided one, which lies inside:
+    slices and reshapes where they can say it, since programs fuse these."""
     if 0 in shape:
         return (slice_step((count,), (0,), (0,), (1,)), reshape_step((0,), shape))
     if contiguous(shape, strides):
         return _dense(count, offset, shape)
     moving = [a for a, (n, s) in enumerate(zip(shape, strides)) if n > 1 and s]
     order = sorted(moving, key=lambda axis: -strides[axis])
-    return _framed(count, 0, offset, shape, strides, order) or _framed(
-        count - offset, offset, 0, shape, strides, order
-    )
+    framed = _framed(count, 0, offset, shape, strides, order)
+    framed = framed or _framed(count - offset, offset, 0, shape, strides, order)
+    return framed or (strided_step((count,), shape, strides, offset),)
 
 
 def _dense(count: int, offset: int, shape: Sizes) -> tuple[Step, ...]:
@@ -86,9 +84,3 @@ def _framed(
     if len(ascending) < len(shape):
         steps.append(broadcast_step(steps[-1].result, shape, tuple(ascending)))
     return tuple(steps)
-
-
-def copied(flat: np.ndarray, offset: int, shape: Sizes, strides: Sizes) -> np.ndarray:
-    """The strided tensor's elements, in memory of their own."""
-    steps = [s * flat.itemsize for s in strides]
-    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False).copy()

@@ -22,7 +22,7 @@ from .archive import Archive
 from .pickle_machine import Machine, Refused, Rule, plain_key
 from .safetensors import check_shape
 from .source import Source
-from .strided import contiguous, copied, last_element, steps_to
+from .strided import contiguous, last_element, steps_to
 
 _DTYPES = {dtype.public: dtype for dtype in ALL}
 _STORAGES = {
@@ -267,15 +267,10 @@ def _place(flat: np.ndarray, group: list[tuple[Tensor, _Plan]]) -> None:
     for tensor, plan in group:
         requires = tensor._requires
         steps = () if whole else steps_to(flat.size, plan.offset, plan.shape, plan.strides)
-        if steps is None:
-            array = copied(flat, plan.offset, plan.shape, plan.strides)
-            own = Storage.of_array(array)
-            init(tensor, own, (), own.type, array)
-        else:
-            array = storage.array
-            for step in steps:
-                array = step.array(array)
-            init(tensor, storage, steps, tensor_type(plan.dtype, array.shape), array)
+        array = storage.array
+        for step in steps:
+            array = step.array(array)
+        init(tensor, storage, steps, tensor_type(plan.dtype, array.shape), array)
         tensor._requires = requires
 
 
