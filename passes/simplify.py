@@ -22,6 +22,7 @@ from ..ir.builder import Builder, Rewriting
 from ..ir.graph import Graph, Value
 from ..ir.ops.base import Kind, Op
 from .dead import prune
+from .narrow import narrow
 from .rewrite import rewrite
 from .simplify_elementwise import ELEMENTWISE, narrowed
 from .simplify_view import VIEW
@@ -38,7 +39,8 @@ RULES = {**ELEMENTWISE, **VIEW, "custom_gradient": _values}
 
 def simplify(graph: Graph) -> Graph:
     """A tensor program with the same parameters and results as `graph`, and fewer nodes."""
-    return prune(rewrite(graph, builder=Rewriting(_rule), inlined=("call",)))
+    graph = rewrite(graph, builder=Rewriting(_rule), inlined=("call",))
+    return narrow(graph) if any(node.regions for node in graph.nodes) else prune(graph)
 
 
 def _rule(
