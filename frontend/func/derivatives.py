@@ -18,7 +18,7 @@ from ...passes.autodiff.rule import GradientError, zeros
 from ...passes.batching.rule import Arrived, Lanes, batched
 from ...passes.batching.walk import batched_values
 from ..apply import is_tracked, value_of, wrap
-from ..autograd import grad, own_tensor
+from ..autograd.engine import grad, own_tensor
 from ..context import ambient, setting
 from ..errors import AutogradError
 from ..functions.creation import zeros_like

@@ -17,7 +17,7 @@ from ...ir.ops.view import TRANSPOSE
 from ...passes.batching.rule import Arrived, BatchingError, Lanes, batched
 from ...passes.batching.walk import batched_values
 from ..apply import apply, equal_dims, value_of
-from ..autograd import own_tensor
+from ..autograd.engine import own_tensor
 from ..compile.signature import NAMESPACE, flatten_results
 from ..context import ambient
 from ..errors import ArgumentError, IndexingError, ShapeError, UnsupportedError

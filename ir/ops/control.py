@@ -40,6 +40,6 @@ def _eval_opaque(arrays: Sequence[np.ndarray], attrs: Attrs) -> Sequence[np.ndar
 OPAQUE = define(
     "opaque", Kind.CONTROL, _infer_opaque, _eval_opaque,
     """What was computed outside of the program, with its own way back: `pull(node, cotangents)`
-    gives the cotangents of the operands.""",
-    attributes=("pull",),
+    gives the cotangents of the operands. `name` is what to call it.""",
+    attributes=("pull", "name"), optional=("name",),
 )  # fmt: skip

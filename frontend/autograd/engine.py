@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.graph import Node, Value
-from ..ir.ops import OPS
-from ..passes.autodiff import backward as autodiff
-from ..passes.autodiff.backward import GradientError
-from .apply import builder, detached_value, expanded, is_tracked, value_of, wrap
-from .context import ambient, setting
-from .epoch import epoch
-from .errors import AutogradError, ShapeError
-from .inplace import write
-from .tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
-from .tensor import Hook, Tensor, here
-from .views import RESHAPE
+from ...ir.graph import Node, Value
+from ...ir.ops import OPS
+from ...passes.autodiff import backward as autodiff
+from ...passes.autodiff.backward import GradientError
+from ..apply import builder, detached_value, expanded, is_tracked, value_of, wrap
+from ..context import ambient, setting
+from ..epoch import epoch
+from ..errors import AutogradError, ShapeError
+from ..inplace import write
+from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
+from ..tensor import Hook, Tensor, here
+from ..views import RESHAPE
 
 _ADD = OPS["add"]
 
@@ -35,7 +35,8 @@ class GradFn:
 
     def name(self) -> str:
         """The op's name in PyTorch's manner, e.g. "MulBackward"."""
-        return self.node.op.name.title().replace("_", "") + "Backward"
+        name: str = self.node.attrs.get("name", self.node.op.name.title().replace("_", ""))
+        return name + "Backward"
 
     def __repr__(self) -> str:
         return f"<{self.name()}>"

@@ -1,0 +1,28 @@
+"""Gradients: taking them, and saying what they are. `sley.autograd`."""
+
+from ..context import enable_grad, inference_mode, no_grad, set_grad_enabled
+from .engine import (
+    GradFn,
+    Handle,
+    backward,
+    grad,
+    grad_fn,
+    register_hook,
+    retain_grad,
+    tensor_backward,
+)
+
+__all__ = [
+    "GradFn",
+    "Handle",
+    "backward",
+    "enable_grad",
+    "grad",
+    "grad_fn",
+    "inference_mode",
+    "no_grad",
+    "register_hook",
+    "retain_grad",
+    "set_grad_enabled",
+    "tensor_backward",
+]
