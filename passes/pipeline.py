@@ -19,6 +19,7 @@ from .plan_memory import plan_memory
 from .rewrite import rewrite
 from .schedule import schedule
 from .simplify import simplify
+from .split_complex import split_complex
 
 Program = Graph | Plan
 Hook = Callable[[str, Program], None]
@@ -67,6 +68,8 @@ def run_passes(
         return program
 
     graph = stage("trace", graph)
+    if (split := split_complex(graph)) is not graph:
+        graph = stage("split complex", split)
     graph = stage("simplify", simplify(graph))
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.

@@ -210,7 +210,12 @@ def _parts() -> dict[str, list[Sample]]:
         "real": [Sample("real", (complex_(3, 5),), dtypes=COMPLEX, smooth=False)],
         "imag": [Sample("imag", (complex_(3, 5),), dtypes=COMPLEX, smooth=False)],
         "complex": [Sample("complex", (x, x), dtypes=WIDE, smooth=False)],
-    }
+        "paired": [
+            Sample("paired", (real(3, 4, 2), real(3, 4, 2)),
+                   {"op": "eq", "complex": (True, True), "names": (), "values": ()},
+                   dtypes=WIDE, smooth=False)
+        ],
+    }  # fmt: skip
 
 
 def _views() -> dict[str, list[Sample]]:
@@ -390,8 +395,8 @@ def _linalg() -> dict[str, list[Sample]]:
     def one(name: str, *operands: Operand, smooth: bool = True, **attrs: Any) -> list[Sample]:
         return [Sample(name, operands, attrs, dtypes=WIDE, smooth=smooth)]
 
-    # Only one triangle of symmetric matrices is read, and singular vectors have free signs,
-    # and the sign of a determinant is flat: tests/frontend/test_linalg.py differentiates these through functions that do not mind.
+    # Only one triangle of symmetric matrices is read, singular vectors have free signs, and the
+    # sign of a determinant is flat: tests/frontend/test_linalg.py differentiates these.
     return {
         "linalg_solve": one("linalg_solve", square, right),
         "linalg_inv": one("linalg_inv", square),

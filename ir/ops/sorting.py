@@ -13,6 +13,7 @@ from .base import Attrs, Kind, define, need
 
 def _infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     (x,) = types
+    need(not x.dtype.is_complex, f"sort does not take {x.dtype.public}")
     need(0 <= attrs["axis"] < x.ndim, f"axis {attrs['axis']} of {x}")
     need(isinstance(attrs["descending"], bool), f"descending={attrs['descending']!r} is no bool")
     return (x, x.with_dtype(i64))

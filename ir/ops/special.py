@@ -52,6 +52,6 @@ def log1p(x: np.ndarray) -> np.ndarray:
     near = np.log1p(a * (2 + a) + b * b) / 2
     far = np.log(np.hypot(1 + a, b))
     result = np.empty_like(wide)
-    result.real = np.where(np.maximum(np.abs(a), np.abs(b)) < 1, near, far)
+    result.real = np.where(np.maximum(np.abs(a), np.abs(b)) < 0.5, near, far)
     result.imag = np.arctan2(b, 1 + a)
     return result.astype(x.dtype)

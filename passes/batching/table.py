@@ -35,6 +35,7 @@ BATCHING: dict[str, Rule | NotBatched] = {
     "size": _SOURCE,
     "opaque": NotBatched("what it computes is not part of the program"),
     "launch": NotBatched("a kernel is made after examples are batched"),
+    "paired": NotBatched("complex values are split after examples are batched"),
 }
 # Of all ops of a kind.
 BY_KIND: dict[Kind, Rule] = {Kind.ELEMENTWISE: _side_by_side}

@@ -29,7 +29,9 @@ from sley.passes.batching.table import BATCHING, BY_KIND, rule_of
 from sley.passes.batching.walk import batch
 
 COUNT = 3
-WITH_OPERANDS = [s for s in ALL_SAMPLES if s.operands]
+WITH_OPERANDS = [
+    s for s in ALL_SAMPLES if s.operands and not isinstance(rule_of(OPS[s.op]), NotBatched)
+]
 
 
 def graph_of(sample: Sample, operands: Sequence[np.ndarray]) -> Graph:

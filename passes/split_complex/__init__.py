@@ -1,0 +1,5 @@
+"""Complex programs become real ones: see `split`."""
+
+from .split import split_complex
+
+__all__ = ["split_complex"]
