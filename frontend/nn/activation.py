@@ -21,7 +21,7 @@ class Activation(Module):
     _function: Callable[..., Tensor]
     _settings: tuple[str, ...] = ()
     _shown: tuple[str, ...] = ()
-    _named = True
+    _with_names = True
 
     def _set(self, given: dict[str, Any]) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Activation(Module):
 
     def extra_repr(self) -> str:
         shown = [n for n in self._shown if n != "inplace" or self.inplace]
-        return ", ".join(_shown_as(n, getattr(self, n), self._named) for n in shown)
+        return ", ".join(_shown_as(n, getattr(self, n), self._with_names) for n in shown)
 
 
 def _shown_as(name: str, value: Any, named: bool) -> str:
@@ -53,7 +53,7 @@ def _activation(
         "_function": staticmethod(function),
         "_settings": tuple(settings),
         "_shown": tuple(n for n in settings if n not in hidden),
-        "_named": named,
+        "_with_names": named,
         "__init__": initialiser(settings),
         "__doc__": doc,
         "__module__": __name__,

@@ -13,6 +13,7 @@ from ..construct import as_tensor
 from ..context import setting
 from ..errors import DTypeError, LoadError
 from ..tensor import Size, Tensor
+from .parameter import UninitializedBuffer, UninitializedParameter
 
 if TYPE_CHECKING:
     from .module import Module
@@ -69,6 +70,9 @@ def load_state_dict(
         lines = "\n\t".join(problems)
         raise LoadError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{lines}")
     with setting(grad_enabled=False):
+        for prefix, part in module.named_modules():
+            part._before_load(state_dict, f"{prefix}." if prefix else "")
+        own = module.state_dict(keep_vars=True)
         for name, value in found.items():
             source = as_tensor(value)
             if assign:
@@ -89,7 +93,8 @@ def _misfit(name: str, tensor: Tensor, value: Any) -> str | None:
             f'While copying the parameter named "{name}", expected a tensor or array from '
             f"checkpoint but received {type(value)}"
         )
-    if tuple(value.shape) != tuple(tensor.shape):
+    waiting = isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+    if not waiting and tuple(value.shape) != tuple(tensor.shape):
         return (
             f"size mismatch for {name}: copying a param with shape {Size(value.shape)} from "
             f"checkpoint, the shape in current model is {tensor.shape}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...ir.dtypes import DType
@@ -255,6 +255,9 @@ class Module(Attributes):
                 has been written then.
         """
         return load_state_dict(self, state_dict, strict, assign)
+
+    def _before_load(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Make ready for a state that fits, whose names for this module begin with `prefix`."""
 
     # Text
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ...ir.dtypes import DType
 from ..construct import as_tensor
+from ..functions.creation import empty
 from ..tensor import Tensor
 
 
@@ -23,6 +26,28 @@ class Parameter(Tensor):
         return f"Parameter containing:\n{super().__repr__()}"
 
 
+class UninitializedParameter(Parameter):
+    """A parameter whose shape is not known yet, as lazy layers have them; empty until
+    `materialize`."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, requires_grad: bool = True, device: Any = None, dtype: DType | None = None
+    ) -> None:
+        super().__init__(empty(0, device=device, dtype=dtype), requires_grad)
+
+    def materialize(
+        self, shape: Sequence[int], device: Any = None, dtype: DType | None = None
+    ) -> None:
+        """Give it a shape; it is an ordinary `Parameter` from now on."""
+        self.data = empty(tuple(shape), device=device, dtype=dtype or self.dtype)
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<UninitializedParameter>"
+
+
 class Buffer(Tensor):
     """A tensor that is state but not trained: set as an attribute it is among the `buffers()`.
 
@@ -35,3 +60,15 @@ class Buffer(Tensor):
     def __init__(self, data: Any = (), *, persistent: bool = True) -> None:
         super().__init__(as_tensor(data).detach())
         self.persistent = persistent
+
+
+class UninitializedBuffer(Buffer):
+    """A buffer whose shape is not known yet, as lazy layers have them."""
+
+    __slots__ = ()
+
+    def __init__(self, *, dtype: DType | None = None) -> None:
+        super().__init__(empty(0, dtype=dtype))
+
+    def __repr__(self) -> str:
+        return "<UninitializedBuffer>"

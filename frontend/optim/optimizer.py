@@ -14,6 +14,7 @@ from ..errors import ArgumentError, DTypeError, LoadError, TraceError
 from ..functions.arguments import cast
 from ..functions.creation import zeros_like
 from ..functions.reduction import wide
+from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, here, of_array
 from .group import ParamGroup
 
@@ -60,6 +61,11 @@ class Optimizer:
         for parameter in params:
             if not isinstance(parameter, Tensor):
                 raise DTypeError(f"an optimizer takes tensors, not a {type(parameter).__name__}")
+            if isinstance(parameter, UninitializedParameter):
+                raise ArgumentError(
+                    "an optimizer got a parameter whose shape is not known yet",
+                    hint="call the model with lazy layers once before",
+                )
             if not parameter.is_leaf:
                 raise ArgumentError("an optimizer takes leaves, not computed tensors")
             if parameter in known:
