@@ -7,7 +7,7 @@ and weaves it into fused kernels for the processor at hand.
 import sys
 from types import ModuleType
 
-from .frontend import amp, autograd, data, func, linalg, nn, optim, utils
+from .frontend import amp, autograd, cuda, data, func, linalg, nn, optim, random, utils
 from .frontend.amp import (
     autocast,
     get_autocast_dtype,
@@ -30,6 +30,9 @@ from .frontend.context import (
     use_deterministic_algorithms,
 )
 from .frontend.control import cond, fori_loop, scan, while_loop
+from .frontend.device import (
+    Device as device,
+)
 from .frontend.errors import (
     ArgumentError,
     AutogradError,
@@ -388,6 +391,7 @@ from .frontend.functions.special import (
     logit,
     rad2deg,
     sinc,
+    stop_gradient,
     xlogy,
 )
 from .frontend.functions.statistics import logsumexp, norm, std, std_mean, var, var_mean
@@ -405,6 +409,7 @@ from .frontend.random_state import (
     get_rng_state,
     initial_seed,
     manual_seed,
+    seed,
     set_rng_state,
 )
 from .frontend.saving import load, save
@@ -441,10 +446,12 @@ def _publish(name: str, module: ModuleType) -> None:
 for _name, _module in {
     "amp": amp,
     "autograd": autograd,
+    "cuda": cuda,
     "data": data,
     "func": func,
     "linalg": linalg,
     "nn": nn,
+    "random": random,
     "optim": optim,
     "utils": utils,
     "utils.data": data,
@@ -558,6 +565,7 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cov",
+    "cuda",
     "cummax",
     "cummin",
     "cumprod",
@@ -566,6 +574,7 @@ __all__ = [
     "data",
     "deg2rad",
     "detach",
+    "device",
     "diag",
     "diag_embed",
     "diagflat",
@@ -758,6 +767,7 @@ __all__ = [
     "randint",
     "randn",
     "randn_like",
+    "random",
     "randperm",
     "ravel",
     "real",
@@ -780,6 +790,7 @@ __all__ = [
     "scatter_add",
     "scatter_reduce",
     "searchsorted",
+    "seed",
     "select",
     "select_scatter",
     "set_default_dtype",
@@ -803,6 +814,7 @@ __all__ = [
     "stack",
     "std",
     "std_mean",
+    "stop_gradient",
     "sub",
     "subtract",
     "sum",

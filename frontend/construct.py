@@ -11,6 +11,7 @@ from ..ir.ops import OPS
 from ..ir.types import tensor_type
 from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
 from .context import ambient
+from .device import on_cpu
 from .errors import DTypeError
 from .promotion import default_complex_dtype, result_type
 from .symint import SymInt
@@ -28,6 +29,7 @@ def tensor(
     Raises:
         DTypeError: the data is no array of numbers.
     """
+    on_cpu(device)
     if isinstance(data, Tensor):
         made = data.detach().clone() if dtype is None else _cast(data.detach(), dtype)
         if made.storage is here(data).storage:
@@ -50,6 +52,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     Raises:
         DTypeError: the data is no array of numbers.
     """
+    on_cpu(device)
     if isinstance(data, Tensor):
         return data if dtype is None or dtype is data.dtype else _cast(data, dtype)
     if isinstance(data, np.ndarray) and ambient.trace is None and of_numpy(data.dtype) is not None:

@@ -6,12 +6,14 @@ Each draw takes one offset, in program order, whatever its size.
 from __future__ import annotations
 
 import secrets
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..ir.dtypes import i64
+from ..ir.ops import OPS
 from .context import ambient, setting
+from .device import CPU, Device, on_cpu
 from .errors import ArgumentError, TraceError
 from .tensor import Tensor, of_array
 
@@ -24,9 +26,17 @@ class Draw(NamedTuple):
 
 
 class Generator:
-    """A stream of draws. `Generator().manual_seed(0)` gives the same ones on every machine."""
+    """A stream of draws. `Generator().manual_seed(0)` gives the same ones on every machine.
 
-    def __init__(self, seed: int = 0) -> None:
+    Args:
+        seed: where to begin; a device in its place is taken as `device`, as in PyTorch.
+        device: where the draws are made: the CPU.
+    """
+
+    def __init__(self, seed: Any = 0, *, device: Any = None) -> None:
+        if isinstance(seed, (str, Device)):
+            seed, device = 0, seed
+        on_cpu(device)
         self._seed = of_array(np.array(_word(seed), np.int64))
         self._offset = of_array(np.array(0, np.int64))
 
@@ -56,6 +66,25 @@ class Generator:
     def initial_seed(self) -> int:
         """The seed that the stream began from."""
         return int(self._seed.item())
+
+    @property
+    def device(self) -> Device:
+        """Where the draws are made: the CPU."""
+        return CPU
+
+    def fork(self) -> Generator:
+        """A new stream, independent of this one, from which it takes one draw: the next fork is
+        another, and the same seed gives the same forks.
+
+        Raises:
+            TraceError: a function is recorded, whose calls would all share the fork.
+        """
+        if ambient.trace is not None:
+            raise TraceError("fork() while a function is recorded", hint="fork before the call")
+        draw = self.next_draw()
+        attrs = {"shape": (1,), "bits": 64}
+        (words,) = OPS["rng_bits"].evaluate([draw.seed.array, draw.offset.array], attrs)
+        return Generator(int(words[0]))
 
     def get_state(self) -> Tensor:
         """A tensor int64[2]: seed and number of draws so far."""
@@ -95,6 +124,11 @@ def next_draw(generator: Generator | None = None) -> Draw:
 def manual_seed(seed: int) -> Generator:
     """Begin the default stream again from `seed`."""
     return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Begin the default stream again from a seed that the operating system draws."""
+    return default_generator.seed()
 
 
 def initial_seed() -> int:

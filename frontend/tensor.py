@@ -17,6 +17,7 @@ from ..ir.dtypes import DType
 from ..ir.graph import Value
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
+from .device import CPU, Device
 from .epoch import epoch
 from .errors import AutogradError, DTypeError, IndexingError, ShapeError, TraceError
 from .storage import Storage
@@ -158,9 +159,9 @@ class Tensor(_Attached):
         return self.numel() * self.itemsize
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """Where the elements lie: the CPU."""
-        return "cpu"
+        return CPU
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is float16, bfloat16, float32 or float64."""

@@ -7,17 +7,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...ir.dtypes import DType, bf16, f16, f32, f64, i64, u32, u64
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise, value_of
 from ..context import ambient
-from ..errors import ArgumentError, DTypeError, UnsupportedError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..inplace import write
 from ..random_state import Generator, next_draw
-from ..tensor import Tensor, dims_of, here, of_array
-from .arguments import as_input, cast, device_checked, shape_of, sizes_of, spelled
+from ..tensor import Tensor, dims_of, here
+from .arguments import as_input, cast, device_checked, plain_size, shape_of, sizes_of, spelled
 from .math import cos, log, sqrt, where
 from .reduction import argmin, cumsum, sum
 
@@ -150,20 +148,17 @@ def randint(
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: DType = i64, device: Any = None
 ) -> Tensor:
-    """The numbers 0 .. n - 1 in random order. Eager only.
+    """The numbers 0 .. n - 1 in random order.
 
     Raises:
-        UnsupportedError: in a trace (there is no sort in programs).
+        ShapeError: n is negative.
     """
-    if ambient.trace is not None:
-        raise UnsupportedError(
-            "randperm() while a function is recorded",
-            hint="call it outside and pass the permutation as an argument",
-        )
-    keys = _bits((n,), 64, generator)
     device_checked(device)
-    order = np.argsort(keys.array, kind="stable")
-    return of_array(order.astype(dtype.numpy))
+    size = plain_size(n)
+    if isinstance(size, int) and size < 0:
+        raise ShapeError(f"randperm of {n} numbers")
+    order = apply("sort", [_bits((size,), 64, generator)], axis=0, descending=False)[1]
+    return cast(order, dtype)
 
 
 def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) -> Tensor:
@@ -194,10 +189,8 @@ def multinomial(
     generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """int64[..., num_samples]: class numbers drawn with the weights in the last axis of `input`.
-    Without replacement eager only.
 
     Raises:
-        UnsupportedError: without replacement in a trace.
         ArgumentError: more samples than classes without replacement.
     """
     sizes = [spelled(n) for n in shape_of(input)]
@@ -208,11 +201,6 @@ def multinomial(
         places = elementwise("mul", draws, total)
         passed = elementwise("ge", places[..., None], upper[..., None, :])
         return sum(passed, -1)
-    if ambient.trace is not None and num_samples != 1:
-        raise UnsupportedError(
-            "multinomial() without replacement while a function is recorded",
-            hint="call it outside and pass the numbers as an argument",
-        )
     if isinstance(sizes[-1], int) and num_samples > sizes[-1]:
         raise ArgumentError(f"multinomial: {num_samples} samples of {sizes[-1]} classes")
     return _without_replacement(input, num_samples, generator)
@@ -226,8 +214,8 @@ def _without_replacement(input: Tensor, count: int, generator: Generator | None)
     times = where(elementwise("eq", weights, 0), math.inf, elementwise("div", waiting, weights))
     if count == 1:
         return argmin(times, -1, keepdim=True)
-    order = np.argsort(times.array, axis=-1, kind="stable")[..., :count]
-    return of_array(np.ascontiguousarray(order.astype(np.int64)))
+    order = apply("sort", [times], axis=times.ndim - 1, descending=False)[1]
+    return order[..., :count].clone()
 
 
 # In place

@@ -47,6 +47,11 @@ def hypot(input: Any, other: Any) -> Tensor:
     return where(logical_or(isinf(input), isinf(other)), _INF, length)
 
 
+def stop_gradient(input: Any) -> Tensor:
+    """input, through which no gradient flows: a copy, where `detach()` shares the memory."""
+    return elementwise("stop_gradient", operand(input))
+
+
 def log_sigmoid(input: Any) -> Tensor:
     """log(sigmoid(x)), exact for large |x|."""
     return sub(minimum_zero(input), log1p(exp(neg(abs(input)))))
