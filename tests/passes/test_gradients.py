@@ -11,7 +11,7 @@ from programs import RUNS, Arrays, ones, run_eager, sum_all
 
 from sley.ir.dtypes import by_name
 from sley.ir.graph import Value
-from sley.ir.ops.base import OPS, Kind
+from sley.ir.ops.base import OPS
 from sley.passes.autodiff.backward import GradientError, backward
 from sley.passes.autodiff.rule import NotDifferentiable
 from sley.passes.autodiff.table import GRADIENTS
