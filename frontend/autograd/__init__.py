@@ -11,8 +11,11 @@ from .engine import (
     retain_grad,
     tensor_backward,
 )
+from .function import Function, FunctionCtx, once_differentiable
 
 __all__ = [
+    "Function",
+    "FunctionCtx",
     "GradFn",
     "Handle",
     "backward",
@@ -21,6 +24,7 @@ __all__ = [
     "grad_fn",
     "inference_mode",
     "no_grad",
+    "once_differentiable",
     "register_hook",
     "retain_grad",
     "set_grad_enabled",

@@ -62,8 +62,9 @@ def pushed(
     values, directions = [value_of(t) for t in inputs], [value_of(t) for t in tangents]
     results = [value_of(t) for t in outputs]
     # The dummy cotangents of the walk need a tape, also where nothing is differentiated again.
+    eager = ambient.trace is None
     build = Tape(True) if ambient.trace is None else ambient.trace.builder
-    with setting(grad_enabled=has_history), build:
+    with setting(grad_enabled=has_history or eager), build:
         found = _checked(lambda: forward(values, directions, results, is_tracked, _dummy))
         made = [zeros(v.type) if t is None else t for v, t in zip(results, found, strict=True)]
     return [own_tensor(value, has_history) for value in made]

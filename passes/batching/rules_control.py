@@ -181,7 +181,7 @@ def _custom_gradient(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> A
     """Inputs and results with the axis of examples, so that each has a cotangent of its own."""
     first, saved = len(node.attrs["wanted"]), node.attrs["saved"]
     kept = operands[first : first + saved]
-    flags = [operand.is_batched for operand in kept] + [True] * len(node.results)
+    flags = [operand.is_batched for operand in kept] + [True] * (2 * len(node.results))
     return CUSTOM_GRADIENT(
         *all_batched(operands[:first], lanes),
         *(operand.value for operand in kept),
