@@ -20,6 +20,7 @@ from .rewrite import rewrite
 from .schedule import schedule
 from .simplify import simplify
 from .split_complex import split_complex
+from .trim import trim
 
 Program = Graph | Plan
 Hook = Callable[[str, Program], None]
@@ -71,6 +72,8 @@ def run_passes(
     if (split := split_complex(graph)) is not graph:
         graph = stage("split complex", split)
     graph = stage("simplify", simplify(graph))
+    if (trimmed := trim(graph)) is not graph:
+        graph = stage("trim", trimmed)
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))

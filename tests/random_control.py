@@ -56,6 +56,8 @@ class Maker:
         return fitting[-int(self.rng.integers(1, recent + 1))]
 
     def any(self) -> Value:
+        if not self.values:
+            return self.pick(ROW)
         return self.values[int(self.rng.integers(len(self.values)))]
 
     def grow(self, steps: int, depth: int) -> None:

@@ -1,4 +1,4 @@
-"""Loops, branches and host steps inside of one another, as machine code and in the planned arena."""
+"""Loops, branches and host steps inside of one another: machine code, and the planned arena."""
 
 from __future__ import annotations
 
