@@ -7,7 +7,20 @@ and weaves it into fused kernels for the processor at hand.
 import sys
 from types import ModuleType
 
-from .frontend import amp, autograd, cuda, data, func, linalg, nn, optim, random, utils
+from .frontend import (
+    amp,
+    autograd,
+    cuda,
+    data,
+    func,
+    linalg,
+    metrics,
+    model_selection,
+    nn,
+    optim,
+    random,
+    utils,
+)
 from .frontend.amp import (
     autocast,
     get_autocast_dtype,
@@ -92,7 +105,6 @@ from .frontend.functions.creation import (
     empty,
     empty_like,
     eye,
-    from_dlpack,
     full,
     full_like,
     is_complex,
@@ -401,6 +413,7 @@ from .frontend.functions.windows import (
     hamming_window,
     hann_window,
 )
+from .frontend.interop import from_dlpack
 from .frontend.methods import attach as _attach_methods
 from .frontend.nn.functional import log_softmax, relu, softmax
 from .frontend.promotion import can_cast, promote_types, result_type
@@ -450,6 +463,8 @@ for _name, _module in {
     "data": data,
     "func": func,
     "linalg": linalg,
+    "metrics": metrics,
+    "model_selection": model_selection,
     "nn": nn,
     "random": random,
     "optim": optim,
@@ -719,10 +734,12 @@ __all__ = [
     "mean",
     "median",
     "meshgrid",
+    "metrics",
     "min",
     "minimum",
     "mm",
     "mode",
+    "model_selection",
     "moveaxis",
     "movedim",
     "msort",

@@ -1,17 +1,23 @@
-"""Deep copies and pickles of tensors."""
+"""Copies and pickles of tensors: what shared memory still does, within one copy or pickle."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
-
-from ..ir.types import TensorType
+from ..ir.types import tensor_type
 from .context import ambient
 from .errors import AutogradError
-from .storage import Storage
+from .storage import Storage, dense_copy
 from .tensor import Tensor, init, no_data
+from .views import Path
+
+
+def copied(self: Tensor) -> Tensor:
+    """What `copy.copy` makes: another tensor over the same memory, as a leaf."""
+    if self._array is None or ambient.trace is not None:
+        no_data(self, "it was copied")
+    return rebuilt(type(self), self.storage, self.path, self.requires_grad, _extras(self))
 
 
 def deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -25,48 +31,54 @@ def deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
         return found
     if not self.is_leaf:
         raise AutogradError(
-            "only leaves can be deep-copied", hint="copy x.detach().clone() instead"
+            "only tensors created explicitly by the user (leaves) can be deep-copied",
+            hint="copy x.detach().clone() instead",
         )
     storage = memo.get(id(self.storage))
     if storage is None:
         if self.storage.array is None or ambient.trace is not None:
             no_data(self, "it was deep-copied")
-        storage = memo[id(self.storage)] = Storage.of_array(self.storage.array.copy())
-    made = type(self).__new__(type(self))
-    array = storage.array
-    assert array is not None
-    for step in self.path:
-        array = step.array(array)
-    init(made, storage, self.path, self.type, array)
-    made._requires = self._requires
+        storage = memo[id(self.storage)] = Storage.of_array(dense_copy(self.storage.array))
+    made = rebuilt(type(self), storage, self.path, self._requires, {})
     memo[id(self)] = made
     if self._grad is not None:
         made._grad = deepcopied(self._grad, memo)
-    for name, value in getattr(self, "__dict__", {}).items():
-        made.__dict__[name] = deepcopy(value, memo)
+    for name, value in _extras(self).items():
+        setattr(made, name, deepcopy(value, memo))
     return made
 
 
 def reduced(self: Tensor) -> tuple:
-    """What `pickle` keeps: the elements, dense, and whether the tensor requires grad.
-
-    Raises:
-        AutogradError: the tensor is not a leaf.
-    """
-    if not self.is_leaf:
-        raise AutogradError("only leaves can be pickled", hint="pickle x.detach() instead")
-    state = dict(getattr(self, "__dict__", {}))
-    array = np.ascontiguousarray(self.array)
-    return _rebuild, (type(self), array.tobytes(), self.type, self._requires, state)
+    """What `pickle` keeps: the memory, the steps to the tensor, and whether it requires grad; a
+    computed tensor comes back as a leaf. Gradients and hooks are not kept."""
+    if self._array is None or ambient.trace is not None:
+        no_data(self, "it was pickled")
+    return rebuilt, (type(self), self.storage, self.path, self.requires_grad, _extras(self))
 
 
-def _rebuild(
-    kind: type[Tensor], data: bytes, type: TensorType, requires: bool, state: dict[str, Any]
+def rebuilt(
+    kind: type[Tensor], storage: Storage, path: Path, requires: bool, extras: dict[str, Any]
 ) -> Tensor:
-    array = np.frombuffer(data, type.dtype.numpy).reshape(type.shape).copy()  # type: ignore[arg-type]
-    tensor = kind.__new__(kind)
-    init(tensor, Storage(type, array), (), type, array)
-    tensor._requires = requires
-    if state:
-        tensor.__dict__.update(state)
-    return tensor
+    """A leaf of class `kind` at the end of `path` in a storage, with the attributes `extras`."""
+    array, dtype = storage.array, storage.type.dtype
+    assert array is not None
+    for step in path:
+        array, dtype = step.array(array), step.dtype(dtype)
+    made = kind.__new__(kind)
+    init(made, storage, path, tensor_type(dtype, array.shape), array)
+    made._requires = requires
+    for name, value in extras.items():
+        setattr(made, name, value)
+    return made
+
+
+def _extras(self: Tensor) -> dict[str, Any]:
+    """The attributes that a subclass adds."""
+    slots = [
+        name
+        for kind in type(self).__mro__[: type(self).__mro__.index(Tensor)]
+        for name in kind.__dict__.get("__slots__", ())
+        if name not in ("__dict__", "__weakref__")
+    ]
+    found = {name: getattr(self, name) for name in slots if hasattr(self, name)}
+    return {**found, **getattr(self, "__dict__", {})}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import autograd, copies, indexing, inplace, reading
+from . import autograd, copies, indexing, inplace, interop, reading
 from .functions import (
     assembling,
     complex,
@@ -41,8 +41,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "__rmatmul__": matrix.rmatmul,
     # Reading and copying
     **reading.METHODS,
+    "__copy__": copies.copied,
     "__deepcopy__": copies.deepcopied,
     "__reduce__": copies.reduced,
+    **interop.METHODS,
     # Indexing
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
@@ -86,14 +88,14 @@ FUNCTIONS: dict[ModuleType, str] = {
         sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan arcsin arccos
         arctan sinh cosh tanh erf sigmoid floor ceil trunc fix add sub subtract mul multiply div
         divide true_divide floor_divide remainder fmod pow float_power square neg negative positive
-        abs absolute sign sgn reciprocal round frac lerp ldexp addcmul addcdiv copysign heaviside clamp
-        clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or bitwise_xor
+        abs absolute sign sgn reciprocal round frac lerp ldexp addcmul addcdiv copysign heaviside
+        clamp clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or bitwise_xor
         bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less less_equal greater
         greater_equal
     """,
     logic: """
-        isnan isinf isfinite isposinf isneginf isreal signbit isclose allclose equal logical_and logical_or logical_xor
-        logical_not bitwise_not fmax fmin nan_to_num
+        isnan isinf isfinite isposinf isneginf isreal signbit isclose allclose equal
+        logical_and logical_or logical_xor logical_not bitwise_not fmax fmin nan_to_num
     """,
     special: """
         hypot logaddexp logaddexp2 asinh acosh atanh arcsinh arccosh arctanh logit sinc xlogy
@@ -157,6 +159,7 @@ INPLACE = """
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "grad_fn": autograd.grad_fn,
+    **interop.PROPERTIES,
     "T": shape.reversed_axes,
     "mT": shape.matrix_transpose,
     "mH": complex.adjoint,
@@ -210,7 +213,7 @@ def declarations() -> str:
         result = "Tensor" if name in OPERATORS else _result(function)
         lines.append(f"    def {name}({listed}) -> {result}: ...")
     for name in PROPERTIES:
-        result = "Tensor" if name != "grad_fn" else "Any"
+        result = "Any" if name in ("grad_fn", "__array_interface__") else "Tensor"
         lines += ["    @property", f"    def {name}(self) -> {result}: ..."]
     return "\n".join(lines) + "\n"
 

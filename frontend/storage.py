@@ -69,7 +69,35 @@ class Storage:
             self._pointer = self.array.__array_interface__["data"][0]
         return self._pointer
 
+    def __reduce__(self) -> tuple:
+        # Tensors of one pickle that share this storage share it again: pickle knows it by identity.
+        assert self.array is not None, "memory of a trace"
+        dense = dense_copy(self.array)
+        order = memory_order(dense)
+        data = dense.transpose(order).reshape(-1).view(np.uint8)
+        return _restored, (self.type, order, data)
+
     def touch(self, line: Location | None) -> None:
         """Note a write."""
         self.version += 1
         self.written = line
+
+
+def memory_order(array: np.ndarray) -> list[int]:
+    """The axes from the outermost to the innermost, as the elements lie in memory."""
+    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+
+
+def dense_copy(array: np.ndarray) -> np.ndarray:
+    """A copy without gaps whose elements lie in the same order: what was a view of the one is a
+    view of the other."""
+    order = memory_order(array)
+    copy = np.array(array.transpose(order), order="C")
+    return copy.transpose([order.index(axis) for axis in range(array.ndim)])
+
+
+def _restored(type: TensorType, order: list[int], data: np.ndarray) -> Storage:
+    shape = [type.shape[axis] for axis in order]
+    own = data if data.flags.writeable else data.copy()
+    array = own.view(type.dtype.numpy).reshape(shape)  # type: ignore[arg-type]
+    return Storage.of_array(array.transpose([order.index(axis) for axis in range(array.ndim)]))

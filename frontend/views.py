@@ -49,6 +49,9 @@ class Step:
     def __hash__(self) -> int:
         return hash((self.op.name, tuple(self.attrs.values()), self.source))
 
+    def __reduce__(self) -> tuple:
+        return _stepped, (type(self), self.op.name, self.attrs, self.source, self.result)
+
     @property
     def bijective(self) -> bool:
         """Whether every element of the base is one element of the view."""
@@ -244,6 +247,11 @@ def unpaired(value: Value, emit: Emit) -> Value:
         column = emit(SLICE, (value,), {"starts": starts, "sizes": sizes, "steps": steps})
         parts.append(emit(RESHAPE, (column,), {"shape": shape}))
     return emit(COMPLEX, parts, {})
+
+
+def _stepped(kind: type[Step], op: str, attrs: dict[str, Any], source: Any, result: Any) -> Step:
+    """A step out of a pickle."""
+    return kind(OPS[op], attrs, source, result)
 
 
 Path = tuple[Step, ...]

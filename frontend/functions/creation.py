@@ -12,10 +12,10 @@ from ...ir.dtypes import DType, f64, i64
 from ...ir.ops.base import OPS
 from ...ir.types import tensor_type
 from ..apply import as_type, constant, elementwise, emit, value_of
-from ..construct import as_tensor, from_numpy
+from ..construct import as_tensor
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
-from ..promotion import number_dtype
+from ..promotion import as_dtype, number_dtype
 from ..symint import SymInt, dim_or_none
 from ..tensor import Tensor, dims_of, here
 from ..viewing import expand_view
@@ -39,7 +39,7 @@ def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
 
 
 def _filled(shape: Sequence[Any], value: Any, dtype: DType) -> Tensor:
-    dims = dims_of(shape)
+    dims, dtype = dims_of(shape), as_dtype(dtype)
     if any(isinstance(d, int) and d < 0 for d in dims):
         raise ShapeError(
             f"a size is negative: {list(dims)}",
@@ -159,7 +159,9 @@ def arange(
     start, end, step = (_python_number(n) for n in (start, end, step))
     if not isinstance(step, SymInt) and step == 0:
         raise ArgumentError("arange: the step is 0")
-    if dtype is None:
+    if dtype is not None:
+        dtype = as_dtype(dtype)
+    else:
         floats = any(isinstance(n, float) for n in (start, end, step))
         dtype = ambient.context.default_dtype if floats else i64
     count = _steps(start, end, step)
@@ -364,9 +366,3 @@ def is_complex(input: Tensor) -> bool:
 def numel(input: Tensor) -> Any:
     """The number of elements."""
     return input.numel()
-
-
-def from_dlpack(source: Any) -> Tensor:
-    """A tensor over the memory of an array of another library (the DLPack protocol)."""
-    array = np.from_dlpack(source)
-    return from_numpy(array) if array.flags.writeable else as_tensor(array)

@@ -130,6 +130,10 @@ class ParamGroup(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The optimizer sets it again: a copy of it must not call this one.
+        return {**vars(self), "changed": None}
+
     def __repr__(self) -> str:
         values = {name: self[name] for name in self if name != "params"}
         return f"ParamGroup({len(self.params)} params, {values})"

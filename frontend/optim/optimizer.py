@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -76,10 +77,15 @@ class Optimizer:
         group = ParamGroup(params, {name: values[name] for name in self.defaults})
         for name in values.keys() - self.defaults.keys():
             group[name] = values[name]
-        group.changed = lambda: self._complete(group)
+        group.changed = functools.partial(self._complete, group)
         self.param_groups.append(group)
         self._complete(group)
         epoch.count += 1
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for group in self.param_groups:
+            group.changed = functools.partial(self._complete, group)
 
     def _check(self, values: Mapping[str, Any]) -> None:
         """Refuse numbers out of their range."""

@@ -30,6 +30,7 @@ from ..errors import ArgumentError
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..random_state import Generator
+from ..storage import memory_order
 from ..tensor import Size, Tensor, no_data
 from ..views import Diagonal, Joined, Pairs, Step, Strided, transpose_step
 from . import safetensors
@@ -150,7 +151,7 @@ class _Encoder:
         step that needed no copy needs none again."""
         array = first.storage.array
         assert array is not None
-        order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+        order = memory_order(array)
         array = array.transpose(order)
         back = transpose_step(array.shape, tuple(order.index(axis) for axis in range(array.ndim)))
         begin = () if order == sorted(order) else (back,)
