@@ -99,7 +99,7 @@ def ravel(input: Tensor) -> Tensor:
 
 @array_names
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
-    """The axes of size 1 (all, or those of `dim` that have it) dropped. A symbolic size is not 1.
+    """The axes of size 1 (all, or those of `dim` that have it) dropped.
 
     Raises:
         IndexingError: an axis is out of range.
@@ -109,7 +109,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     gone = {
         axis
         for axis in (normal_axis(d, input.ndim) for d in named)
-        if input.ndim and isinstance(sizes[axis], int) and sizes[axis] == 1
+        if input.ndim and spelled(sizes[axis]) == 1
     }
     return reshaped(input, [spelled(n) for axis, n in enumerate(sizes) if axis not in gone])
 
@@ -312,7 +312,8 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     n = size + abs(diagonal)
     column = constant_pad(input, (max(-diagonal, 0),), (max(diagonal, 0),))
     hits = elementwise("eq", elementwise("add", iota((n, n), 0), diagonal), iota((n, n), 1))
-    return elementwise("where", hits, unsqueeze(column, -1), 0, conditions=1)
+    zero = False if here(input).type.dtype.kind == "bool" else 0
+    return elementwise("where", hits, unsqueeze(column, -1), zero, conditions=1)
 
 
 def clone(input: Tensor) -> Tensor:

@@ -552,3 +552,11 @@ def test_what_attributes_of_modules_hold_is_never_stale() -> None:
             got = compiled(x).numpy()
             np.testing.assert_allclose(got, expected, 1e-5, 1e-6, err_msg=str(number))
     Config.gain = 1.0
+
+
+def test_a_symbolic_size_that_is_one_is_squeezed():
+    """Whether a size is 1 decides the shape of the result: it is asked, and guarded."""
+    for dynamic in (None, True):
+        f = sley.compile(lambda x: x.squeeze(1), dynamic=dynamic)
+        for shape in ((6, 4, 5), (6, 2, 5), (6, 1, 5), (6, 3, 5), (6, 1, 5)):
+            assert f(sley.ones(*shape)).shape == sley.ones(*shape).squeeze(1).shape

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from public.samples import Table
 
-from . import mathematics, reductions
+from . import mathematics, reductions, shapes
 
-TABLES: list[Table] = [mathematics.TABLE, reductions.TABLE]
+TABLES: list[Table] = [mathematics.TABLE, reductions.TABLE, shapes.TABLE]
