@@ -237,3 +237,42 @@ def test_calls_of_several_threads_do_not_meet(steep):
             else:
                 assert (result == -2 * (number + 1) ** 2).all()
                 assert (state == 10 - 2 * (number + 1)).all()
+
+
+LOOP = """
+graph @train(%w: f32[N], %m: f32[N], %x: f32[T, N]) -> (f32[N], f32[N], f32[N]) {
+  %a, %b = scan(%w, %m, %x) {length=T, consts=0, carries=2, reverse=false}
+      (%wt: f32[N], %mt: f32[N], %xt: f32[N]) {
+    %s = steep(mul(%wt, %xt))   // loop.py:7 in turn
+    yield add(%wt, %s), neg(%mt)
+  }
+  %flag = gt(reduce_sum(%x) {axes=[0, 1]}, 1000.0)
+  %c = cond(%flag, %a) then (%u: f32[N]) { yield steep(%u) }
+    otherwise (%u: f32[N]) { yield exp(%u) }
+  yield %a, %b, %c
+}
+"""
+
+
+def test_a_failing_turn_of_a_loop_leaves_the_inputs(steep, threads):
+    graph = parse(LOOP)
+    executable = compile_graph(graph, Options(donated={0: 0, 1: 1}, verify=True))
+    arrays = [np.ones(s, np.float32) for s in ((5,), (5,), (6, 5))]
+    before = [a.copy() for a in arrays]
+    turns = []
+
+    def fail(x):
+        turns.append(1)
+        if len(turns) == 4:
+            raise ValueError("too steep")
+
+    steep.before = fail
+    with pytest.raises(HostError, match=r"loop.py:7 in turn.: too steep"):
+        executable(arrays)
+    assert len(turns) == 4
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays, before, strict=True))
+    steep.before = lambda x: None
+    expected = [np.array(a) for a in evaluate(graph, arrays)]
+    (last,) = executable(arrays)
+    for made, wanted in zip((arrays[0], arrays[1], last), expected, strict=True):
+        np.testing.assert_allclose(made, wanted, rtol=1e-5)
