@@ -16,7 +16,8 @@ import sley
 from sley.frontend.methods import METHODS
 
 MODULES = (
-    "sley", "sley.autograd", "sley.data", "sley.nn", "sley.nn.functional", "sley.nn.init",
+    "sley", "sley.autograd", "sley.data", "sley.data.transforms", "sley.metrics",
+    "sley.model_selection", "sley.nn", "sley.nn.functional", "sley.nn.init",
     "sley.nn.utils", "sley.optim", "sley.optim.lr_scheduler",
 )  # fmt: skip
 SHORTEST = 6  # "-input."
