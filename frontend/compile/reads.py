@@ -25,6 +25,7 @@ from .snapshot import Snapshot, is_library, is_library_file
 # Attributes of modules that hold their parts.
 _TABLES = (
     "_parameters", "_buffers", "_modules", "_not_saved", "_forward_hooks", "_forward_pre_hooks",
+    "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
 
 

@@ -13,12 +13,14 @@ from ..context import ambient
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
+from .hooks import Hook
 from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from .module import Module
 
 _TABLES = ("_parameters", "_buffers", "_modules")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Handle:
@@ -42,8 +44,10 @@ class Attributes:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _not_saved: set[str]
-    _forward_hooks: dict[int, Callable[..., Any]]
-    _forward_pre_hooks: dict[int, Callable[..., Any]]
+    _forward_hooks: dict[int, Hook]
+    _forward_pre_hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
+    _backward_pre_hooks: dict[int, Hook]
 
     def __init__(self) -> None:
         put = object.__setattr__
@@ -51,8 +55,8 @@ class Attributes:
         for table in _TABLES:
             put(self, table, {})
         put(self, "_not_saved", set())
-        put(self, "_forward_hooks", {})
-        put(self, "_forward_pre_hooks", {})
+        for hooks in HOOKS:
+            put(self, hooks, {})
 
     def __getattribute__(self, name: str) -> Any:
         value = object.__getattribute__(self, name)
@@ -161,13 +165,44 @@ class Attributes:
         if name not in self.__dict__[table] and hasattr(self, name):
             raise ArgumentError(f"{type(self).__name__} has an attribute {name!r} already")
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args, output)` after `forward`; a result replaces the output."""
-        return _hooked(self._forward_hooks, hook)
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> Handle:  # fmt: skip
+        """Call `hook(module, args, output)` after `forward`; a result replaces the output.
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args)` before `forward`; a result replaces the arguments."""
-        return _hooked(self._forward_pre_hooks, hook)
+        Args:
+            prepend: before the hooks there are.
+            with_kwargs: as `hook(module, args, kwargs, output)`.
+            always_call: with the output None, too, where `forward` raises an error.
+        """
+        made = Hook(hook, with_kwargs, always_call)
+        return _hooked(self._forward_hooks, made, prepend)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Handle:
+        """Call `hook(module, args)` before `forward`; a result replaces the arguments.
+
+        Args:
+            prepend: before the hooks there are.
+            with_kwargs: as `hook(module, args, kwargs)`; the result is both.
+        """
+        return _hooked(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Handle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the arguments (by
+        position, None where there is none) are known; a result replaces `grad_input`."""
+        return _hooked(self._backward_hooks, Hook(hook), prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Handle:
+        """Call `hook(module, grad_output)` when the gradients of the results are known, before
+        those in the module are computed; a result replaces them."""
+        return _hooked(self._backward_pre_hooks, Hook(hook), prepend)
 
 
 def _note(owner: Any, table: dict[str, Any], name: str) -> None:
@@ -187,8 +222,12 @@ def _drop(owner: Any, table: dict[str, Any], name: str) -> None:
     del table[name]
 
 
-def _hooked(hooks: dict[int, Any], hook: Callable[..., Any]) -> Handle:
+def _hooked(hooks: dict[int, Hook], hook: Hook, prepend: bool) -> Handle:
     handle = Handle(hooks)
+    others = dict(hooks) if prepend else {}
+    if prepend:
+        hooks.clear()
     hooks[handle.key] = hook
+    hooks.update(others)
     epoch.count += 1
     return handle

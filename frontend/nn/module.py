@@ -13,6 +13,7 @@ from ..errors import DTypeError
 from ..functions.arguments import device_checked
 from ..tensor import Tensor
 from .attributes import Attributes, Handle
+from .hooks import call
 from .loading import IncompatibleKeys, load_state_dict
 from .parameter import Parameter
 
@@ -30,17 +31,14 @@ class Module(Attributes):
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._forward_hooks and not self._forward_pre_hooks:
+        if not (
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+        ):
             return self.forward(*args, **kwargs)
-        for hook in list(self._forward_pre_hooks.values()):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        result = self.forward(*args, **kwargs)
-        for hook in list(self._forward_hooks.values()):
-            changed = hook(self, args, result)
-            result = result if changed is None else changed
-        return result
+        return call(self, args, kwargs)
 
     # Walking
 
@@ -59,9 +57,9 @@ class Module(Attributes):
                 below = f"{prefix}.{name}" if prefix else name
                 yield from module.named_modules(memo, below, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        """This module and all below it, each once."""
-        for _, module in self.named_modules():
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it, each once unless `remove_duplicate` is False."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -128,6 +126,18 @@ class Module(Attributes):
                 raise AttributeError(f"{name!r} of {target!r} is no Module")
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of a dotted name; with `strict` there must be one already.
+
+        Raises:
+            AttributeError: there is no module above it, or none at all with `strict`.
+        """
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if not name or (strict and name not in owner._modules):
+            raise AttributeError(f"{type(owner).__name__} has no module {name!r}")
+        setattr(owner, name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter with a dotted name."""
         path, _, name = target.rpartition(".")
@@ -140,11 +150,11 @@ class Module(Attributes):
 
     # What is done to all
 
-    def apply(self, function: Callable[[Module], Any]) -> Module:
-        """Call `function` with every module below this one, then with this one."""
+    def apply(self, fn: Callable[[Module], Any]) -> Module:
+        """Call `fn` with every module below this one, then with this one."""
         for module in self.children():
-            module.apply(function)
-        function(self)
+            module.apply(fn)
+        fn(self)
         return self
 
     def train(self, mode: bool = True) -> Module:
