@@ -218,6 +218,17 @@ def _parts() -> dict[str, list[Sample]]:
     }  # fmt: skip
 
 
+def _fourier() -> dict[str, list[Sample]]:
+    def one(name: str, operand: Operand, dtypes: tuple[str, ...], **attrs: Any) -> list[Sample]:
+        return [Sample(name, (operand,), attrs, dtypes=dtypes, smooth=False)]
+
+    return {
+        "fft": one("fft", complex_(3, 5), COMPLEX, axes=(1,), inverse=False, norm="backward"),
+        "rfft": one("rfft", real(3, 6), WIDE, axis=1, norm="ortho"),
+        "irfft": one("irfft", complex_(3, 4), COMPLEX, axis=1, size=7, norm="forward"),
+    }
+
+
 def _views() -> dict[str, list[Sample]]:
     window = {"axes": (1, 2), "sizes": (2, 3), "strides": (1, 2), "dilations": (2, 1)}
     unit = (1, 1)
@@ -455,6 +466,7 @@ def _sources() -> dict[str, list[Sample]]:
 SAMPLES: dict[str, list[Sample]] = {
     **_elementwise(),
     **_parts(),
+    **_fourier(),
     **_views(),
     **_reductions(),
     **_contractions(),

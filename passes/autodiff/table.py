@@ -7,6 +7,7 @@ from .rules_contraction import CONTRACTION
 from .rules_control import CONTROL
 from .rules_custom import CUSTOM
 from .rules_elementwise import ELEMENTWISE
+from .rules_fourier import FOURIER
 from .rules_indexed import INDEXED
 from .rules_linalg import LINALG
 from .rules_reduction import REDUCTION
@@ -22,6 +23,7 @@ GRADIENTS: dict[str, Rule | RegionRule | NotDifferentiable] = {
     **REDUCTION,
     **CONTRACTION,
     **INDEXED,
+    **FOURIER,
     **CONTROL,
     **CUSTOM,
     **LINALG,

@@ -56,8 +56,8 @@ def _update_slice(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Valu
 
 _AXES = _unary(lambda attrs, lanes: {"axes": shifted(attrs["axes"])})
 _AXIS = _unary(lambda attrs, lanes: {"axis": attrs["axis"] + 1})
-_AXES_NAMES = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin")
-_AXIS_NAMES = ("cumsum", "cumprod", "cummax", "sort")
+_AXES_NAMES = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin", "fft")
+_AXIS_NAMES = ("cumsum", "cumprod", "cummax", "sort", "rfft", "irfft")
 
 VIEW: dict[str, Rule] = {
     "reshape": _unary(lambda attrs, lanes: {"shape": (lanes.size, *attrs["shape"])}),
