@@ -7,13 +7,12 @@ since its program depends on them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import ambient
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
-from .hooks import Hook
 from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
 
 _TABLES = ("_parameters", "_buffers", "_modules")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Hook(NamedTuple):
+    """A registered function and how it is called."""
+
+    function: Callable[..., Any]
+    with_kwargs: bool = False
+    always_call: bool = False
 
 
 class Handle:
@@ -75,6 +82,9 @@ class Attributes:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+            return
         table = self._table_for(name, value)
         if table is None:
             _note(self, self.__dict__, name)

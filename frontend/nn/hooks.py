@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..autograd.function import Function
 from ..tensor import Tensor
+from .attributes import Hook
 
 if TYPE_CHECKING:
     from .module import Module
-
-
-class Hook(NamedTuple):
-    """A registered function and how it is called."""
-
-    function: Callable[..., Any]
-    with_kwargs: bool = False
-    always_call: bool = False
 
 
 def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
