@@ -28,6 +28,7 @@ from .frontend.amp import (
     is_autocast_available,
     is_autocast_enabled,
 )
+from .frontend.autograd import functional as _autograd_functional
 from .frontend.compile import compile
 from .frontend.construct import as_tensor, from_numpy, tensor
 from .frontend.context import (

@@ -1,4 +1,7 @@
-"""Gradients: taking them, and saying what they are. `sley.autograd`."""
+"""Gradients: taking them, and saying what they are. `sley.autograd`.
+
+`sley.autograd.functional` is loaded by the package itself, as it builds on `sley.func`.
+"""
 
 from ..context import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .engine import (
@@ -12,16 +15,20 @@ from .engine import (
     tensor_backward,
 )
 from .function import Function, FunctionCtx, once_differentiable
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 
 __all__ = [
     "Function",
     "FunctionCtx",
     "GradFn",
+    "GradcheckError",
     "Handle",
     "backward",
     "enable_grad",
     "grad",
     "grad_fn",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "no_grad",
     "once_differentiable",

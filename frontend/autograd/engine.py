@@ -16,7 +16,7 @@ from ...passes.autodiff.backward import GradientError
 from ..apply import builder, detached_value, expanded, is_tracked, value_of, wrap
 from ..context import ambient, setting
 from ..epoch import epoch
-from ..errors import AutogradError, ShapeError
+from ..errors import ArgumentError, AutogradError, ShapeError
 from ..inplace import write
 from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
@@ -201,38 +201,99 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs` with respect to `inputs`; `.grad` stays as it is.
 
+    Args:
+        grad_outputs: the gradient of what comes after, for each output; None for a single number.
+        retain_graph: whether the outputs can be differentiated again; unless given, where
+            `create_graph` is set.
+        create_graph: whether the gradients can be differentiated themselves.
+        only_inputs: must be True.
+        allow_unused: whether an input that the outputs do not depend on has the gradient None; else
+            it is an error. Unless given, as `materialize_grads`.
+        is_grads_batched: `grad_outputs` have a leading axis, and each gradient, too: those of many
+            at once.
+        materialize_grads: zeros in the place of None.
+
     Raises:
-        AutogradError: an input is not reached and neither `allow_unused` nor `materialize_grads`.
+        AutogradError: an input is not reached and may not be unused, or does not require grad.
+        ArgumentError: arguments that contradict each other.
+
+    Example:
+        >>> import sley
+        >>> x = sley.tensor([1.0, 2.0], requires_grad=True)
+        >>> sley.autograd.grad(x * x, x, sley.eye(2), is_grads_batched=True)
+        (tensor([[2., 0.],
+                [0., 4.]]),)
     """
     results, sources = _sequence(outputs), _sequence(inputs)
+    if not only_inputs:
+        raise ArgumentError("only_inputs=False is not supported", hint="use backward()")
+    if allow_unused is False and materialize_grads:
+        raise ArgumentError("materialize_grads=True fills what allow_unused=False forbids")
+    unused = materialize_grads if allow_unused is None else allow_unused
     for source in sources:
         if not source.requires_grad:
             raise AutogradError("grad() with respect to a tensor that does not require grad")
-    pairs = _seeds(results, None if grad_outputs is None else _sequence(grad_outputs))
+    given = None if grad_outputs is None else _sequence(grad_outputs)
     targets = [value_of(s) for s in sources]
-    reached = _reach([v for v, _ in pairs])
-    found = _differentiate(pairs, targets, reached, create_graph)
+    if is_grads_batched:
+        reached = _reach([value_of(t) for t in results])
+        found = _many(results, sources, given, reached, create_graph)
+    else:
+        pairs = _seeds(results, given)
+        reached = _reach([v for v, _ in pairs])
+        cotangents = _differentiate(pairs, targets, reached, create_graph)
+        found = [
+            None if value not in cotangents else own_tensor(cotangents[value], create_graph)
+            for value in targets
+        ]
     gradients: list[Tensor | None] = []
-    for source, value in zip(sources, targets, strict=True):
-        gradient = found.get(value)
-        if gradient is not None:
-            gradients.append(own_tensor(gradient, create_graph))
-        elif materialize_grads:
-            gradients.append(wrap(expanded(0, value.type)))
-        elif allow_unused:
-            gradients.append(None)
-        else:
+    for source, value, gradient in zip(sources, targets, found, strict=True):
+        if gradient is None and materialize_grads:
+            gradient = wrap(expanded(0, value.type))
+        elif gradient is None and not unused:
             raise AutogradError(
                 f"an input {source.type} does not take part in the outputs",
                 hint="pass allow_unused=True to get None for it",
             )
+        gradients.append(gradient)
     _release(reached, create_graph if retain_graph is None else retain_graph)
     return tuple(gradients)
+
+
+def _many(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    gradients: Sequence[Tensor | None] | None,
+    reached: Reached,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """The gradients for many of `gradients` at once; None for an input that is not reached."""
+    from ..func.derivatives import pulled_for_many
+
+    if gradients is None or len(gradients) != len(outputs):
+        raise AutogradError(
+            f"is_grads_batched=True of {len(outputs)} outputs needs a gradient for each"
+        )
+    sizes = [here(g).type.shape[:1] for g in gradients if g is not None]
+    for output, gradient in zip(outputs, gradients, strict=True):
+        if gradient is None:
+            continue
+        type = here(output).type
+        if here(gradient).type is not type.with_shape((*sizes[0], *type.shape)):
+            raise ShapeError(f"batched gradients {here(gradient).type} for a tensor {type}")
+    if not sizes or not sizes[0]:
+        raise ShapeError("is_grads_batched=True needs gradients with a leading axis")
+    found = pulled_for_many(outputs, inputs, gradients, sizes[0][0], create_graph)
+    used = {value_of(t) for t in outputs}
+    used.update(operand for node in reached.nodes for operand in node.operands)
+    return [g if value_of(x) in used else None for g, x in zip(found, inputs, strict=True)]
 
 
 def _sequence(value: Any) -> list[Any]:

@@ -81,6 +81,12 @@ def _walk(starts: Sequence[Value]) -> Iterator[tuple[Value, bool]]:
         pending += operands
 
 
+def depends_on(output: Tensor, tensor: Tensor) -> bool:
+    """Whether `output` was computed from `tensor`, along a way that has a gradient."""
+    wanted = value_of(tensor)
+    return any(value is wanted for value, _ in _walk([value_of(output)]))
+
+
 def closed_again(tensor: Any) -> Any:
     """A result of a transformation without the history that was made for it alone."""
     return tensor.detach() if isinstance(tensor, Tensor) else tensor
