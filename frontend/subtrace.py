@@ -28,7 +28,6 @@ from ..ir.ops.base import Op
 from ..ir.types import TensorType
 from ..passes.dead import prune
 from .apply import builder, value_of, wrap
-from .compile.signature import flatten_results
 from .context import ambient, setting
 from .errors import TraceError, user_location
 from .inplace import add_, copy_
@@ -38,6 +37,7 @@ from .symint import SymInt
 from .tape import EagerValue
 from .tensor import Tensor, make
 from .trace import Trace
+from .trees import flatten_tree
 
 
 class Param(NamedTuple):
@@ -114,7 +114,7 @@ def record(
     trace = SubTrace(ambient.trace, what)
     arguments = [trace.argument(param) for param in params]
     with trace:
-        leaves, structure = flatten_results(function(*arguments))
+        leaves, structure = flatten_tree(function(*arguments))
         trace.check_attributes()
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         results = [value_of(t) for t in tensors]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..compile.signature import flatten_results
 from ..context import setting
 from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, of_array
+from ..trees import flatten_tree
 from .engine import grad
 
 
@@ -134,7 +134,7 @@ def gradgradcheck(
 def _outputs(func: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
     """The results of `func` that have a gradient."""
     with setting(grad_enabled=True):
-        leaves, _ = flatten_results(func(*inputs))
+        leaves, _ = flatten_tree(func(*inputs))
     return [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
 
 
@@ -280,7 +280,7 @@ class _Check:
 
     def _leaves(self, args: Sequence[Any]) -> list[Tensor]:
         with setting(grad_enabled=True):
-            leaves, _ = flatten_results(self.func(*args))
+            leaves, _ = flatten_tree(self.func(*args))
         return [x for x in leaves if isinstance(x, Tensor)]
 
     # What is compared

@@ -21,6 +21,7 @@ from ..nn.module import Module
 from ..storage import Storage
 from ..tensor import Tensor, make
 from ..trace import Trace
+from ..trees import flatten_tree
 from .family import Family, Place, Sizes, shape_of
 from .log import log_compilation
 from .lowered import Lowered, dump
@@ -28,7 +29,7 @@ from .outcome import Outcome
 from .program import Program
 from .reads import Guards, Watch, check_no_hidden_writes
 from .reasons import argument_names, new_family, new_sizes
-from .signature import Static, call_key, family_key, flatten, flatten_results
+from .signature import Static, call_key, family_key, flatten
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -273,7 +274,7 @@ class CompiledFunction:
                     results = self._function(*args, **kwargs)
                 check_no_hidden_writes(watch, trace)
                 self._check_guards(trace, sizes, leaves)
-                flat, tree = flatten_results(results)
+                flat, tree = flatten_tree(results)
                 outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)

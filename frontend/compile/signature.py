@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
-import optree
 
 from ...ir.dtypes import of_numpy
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, of_array
+from ..trees import flatten_tree
 
-NAMESPACE = "sley"
 _TENSORS = {Tensor}
-_registered: set[type] = set()
 
 
 class Static:
@@ -52,37 +49,8 @@ def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
     """
     if not kwargs and {*map(type, args)} <= _TENSORS:
         return list(args), len(args)
-    leaves, structure = _flatten((args, kwargs))
+    leaves, structure = flatten_tree((args, kwargs))
     return [_leaf(x) for x in leaves], structure
-
-
-def _flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
-    while True:
-        leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
-        new = {type(x) for x in leaves if dataclasses.is_dataclass(x)} - _registered
-        new -= {type}
-        if not new:
-            return leaves, structure
-        for kind in new:
-            _register(kind)
-
-
-def _register(kind: type) -> None:
-    """Makes instances of a dataclass nodes of trees; fields that are not set in `__init__` stay
-    out, as for `dataclasses.replace`."""
-    names = tuple(f.name for f in dataclasses.fields(kind) if f.init)
-    _registered.add(kind)
-    optree.register_pytree_node(
-        kind,
-        lambda x: (tuple(getattr(x, n) for n in names), None, names),
-        lambda _, children: kind(**dict(zip(names, children, strict=True))),
-        namespace=NAMESPACE,
-    )
-
-
-def flatten_results(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
-    """As `flatten`, for what a function returns: leaves stay as they are."""
-    return _flatten(tree)
 
 
 def _leaf(value: Any) -> Any:

@@ -15,11 +15,11 @@ from ...ir.ops.control_flow import COND
 from ...ir.types import tensor_type
 from ...passes.dead import prune
 from ..apply import value_of
-from ..compile.signature import flatten_results
 from ..context import ambient
 from ..errors import DTypeError
 from ..subtrace import Param, Recorded, emit_regions, has_history, move_on, record, set_state
 from ..tensor import Tensor, here
+from ..trees import flatten_tree
 from .trees import Structure, check_equal, named, tensors_of, types_of, unwritten
 
 _FLAG = tensor_type(bool_)
@@ -67,7 +67,7 @@ class _Branches:
 
     def __init__(self, true_fn: Function, false_fn: Function, operands: Sequence[Any]) -> None:
         self.functions = (true_fn, false_fn)
-        self.leaves, self.structure = flatten_results(tuple(operands))
+        self.leaves, self.structure = flatten_tree(tuple(operands))
         self.tensors = [here(x) for x in self.leaves if isinstance(x, Tensor)]
         self.results: dict[Function, Structure] = {}
 

@@ -10,13 +10,13 @@ import optree
 
 from ...ir.types import TensorType
 from ..apply import equal_dims
-from ..compile.signature import flatten_results
 from ..construct import as_tensor
 from ..context import ambient
 from ..errors import DTypeError, TraceError
 from ..functions.arguments import cast
 from ..storage import Storage
 from ..tensor import Tensor, here
+from ..trees import flatten_tree
 
 Structure = optree.PyTreeSpec
 
@@ -27,7 +27,7 @@ def tensors_of(tree: Any, what: str) -> tuple[list[Tensor], Structure]:
     Raises:
         DTypeError: a leaf is neither a tensor nor a number.
     """
-    leaves, structure = flatten_results(tree)
+    leaves, structure = flatten_tree(tree)
     return [_as_tensor(leaf, what) for leaf in leaves], structure
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import optree
 
-from ..compile.signature import flatten_results
 from ..construct import as_tensor
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
+from ..trees import flatten_tree
 
 Structure = optree.PyTreeSpec
 unflatten = optree.tree_unflatten
@@ -22,7 +22,7 @@ def tensors_of(tree: Any, what: str) -> tuple[list[Tensor], Structure]:
     Raises:
         DTypeError: a leaf is neither a tensor nor a float.
     """
-    leaves, structure = flatten_results(tree)
+    leaves, structure = flatten_tree(tree)
     return [_as_tensor(leaf, what) for leaf in leaves], structure
 
 
@@ -36,7 +36,7 @@ def _as_tensor(leaf: Any, what: str) -> Tensor:
 
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     """The tree with `function` of each tensor in the place of it."""
-    leaves, structure = flatten_results(tree)
+    leaves, structure = flatten_tree(tree)
     return unflatten(structure, [function(x) if isinstance(x, Tensor) else x for x in leaves])
 
 

@@ -18,13 +18,13 @@ from ...passes.batching.rule import Arrived, BatchingError, Lanes, batched
 from ...passes.batching.walk import batched_values
 from ..apply import apply, equal_dims, value_of
 from ..autograd.engine import own_tensor
-from ..compile.signature import NAMESPACE, flatten_results
 from ..context import ambient
 from ..errors import ArgumentError, IndexingError, ShapeError, UnsupportedError
 from ..functions.joining import concat
 from ..subtrace import Param, Recorded, has_history, record
 from ..tape import Tape
 from ..tensor import Tensor, here, normal_axis
+from ..trees import NAMESPACE, flatten_tree
 from ..viewing import narrow_view
 from .reverse import _named
 from .trees import Structure, unflatten
@@ -75,7 +75,7 @@ def vmap(
 
     @_named(func, "vmap")
     def for_many(*args: Any, **kwargs: Any) -> Any:
-        leaves, structure = flatten_results(args)
+        leaves, structure = flatten_tree(args)
         axes = _axes_of(in_dims, args, leaves, structure)
         mapped = [
             _examples_first(here(leaf), axis)
@@ -165,7 +165,7 @@ def _size(mapped: Sequence[Tensor]) -> Dim:
 
 
 def _check_result(result: Any) -> None:
-    for leaf in flatten_results(result)[0]:
+    for leaf in flatten_tree(result)[0]:
         if not isinstance(leaf, Tensor):
             raise ArgumentError(
                 f"vmap of a function that returns a {type(leaf).__name__}",
@@ -252,7 +252,7 @@ def _in_chunks(
         parts.append(_run(one, part, count, randomness, out_dims))
     if len(parts) == 1:
         return parts[0]
-    flat = [flatten_results(part) for part in parts]
+    flat = [flatten_tree(part) for part in parts]
     structure = flat[0][1]
     axes = [out_dims] * structure.num_leaves
     if not isinstance(out_dims, int):
