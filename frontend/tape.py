@@ -11,7 +11,7 @@ import numpy as np
 from ..ir.builder import Concrete, Evaluating
 from ..ir.evaluate import with_regions
 from ..ir.graph import Location, Node, Region, Value
-from ..ir.ops.base import Op, TypeRuleError
+from ..ir.ops.base import Kind, Op, TypeRuleError
 from ..ir.types import TensorType
 from .errors import user_location
 
@@ -118,6 +118,32 @@ class TapeNode(Node):
         self.operands, self._saved, self.freed = (), [], True
 
 
+# Type rules of views and contractions take longer than small arrays do to compute.
+_REMEMBERED = (Kind.VIEW, Kind.REDUCTION, Kind.CONTRACTION)
+_MOST_REMEMBERED = 4096
+_known_types: dict[tuple, Sequence[TensorType]] = {}
+
+
+def _result_types(
+    op: Op, types: list[TensorType], attrs: Mapping[str, Any], regions: tuple[Region, ...]
+) -> Sequence[TensorType]:
+    """What the type rule of `op` gives."""
+    if op.regions:
+        return op.infer(types, {**attrs, "regions": regions})
+    if op.kind not in _REMEMBERED:
+        return op.infer(types, attrs)
+    key = (op, *types, *attrs.items())
+    try:
+        found = _known_types.get(key)
+    except TypeError:  # an attribute is a list
+        return op.infer(types, attrs)
+    if found is None:
+        if len(_known_types) >= _MOST_REMEMBERED:
+            _known_types.clear()
+        found = _known_types[key] = op.infer(types, attrs)
+    return found
+
+
 class Tape(Evaluating):
     """Computes each op at once with its numpy evaluation; with `track`, results of tracked values
     keep their node.
@@ -141,8 +167,7 @@ class Tape(Evaluating):
         attrs = attrs or {}
         if op.arity is not None and len(operands) != op.arity:
             raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
-        given = {**attrs, "regions": regions} if op.regions else attrs
-        types = op.infer([v.type for v in operands], given)
+        types = _result_types(op, [v.type for v in operands], attrs, regions)
         arrays = []
         tracked = False
         for value in operands:

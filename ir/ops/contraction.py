@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from .base import Attrs, ContractMap, Kind, Piece, define, need
 from .view import window_count
 
 Types = Sequence[TensorType]
+Axes = tuple[int, ...]
 
 
 def free_axes(ndim: int, contract: Sequence[int], batch: Sequence[int]) -> tuple[int, ...]:
@@ -50,17 +52,29 @@ def _eval_dot(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     dtype = lhs.dtype
     if dtype.itemsize == 2:
         lhs, rhs = lhs.astype(np.float32), rhs.astype(np.float32)
-    lc, rc, lb, rb = (
-        tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")
+    axes = [tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")]
+    (left_order, left_shape), (right_order, right_shape), shape = _as_matrices(
+        lhs.shape, rhs.shape, *axes
     )
-    lf, rf = free_axes(lhs.ndim, lc, lb), free_axes(rhs.ndim, rc, rb)
-    batch = tuple(lhs.shape[a] for a in lb)
-    m, n = tuple(lhs.shape[a] for a in lf), tuple(rhs.shape[a] for a in rf)
-    k = tuple(lhs.shape[a] for a in lc)
-    count = (int(np.prod(batch)), int(np.prod(m)), int(np.prod(k)), int(np.prod(n)))
-    left = lhs.transpose(lb + lf + lc).reshape(count[0], count[1], count[2])
-    right = rhs.transpose(rb + rc + rf).reshape(count[0], count[2], count[3])
-    return [np.matmul(left, right).reshape(batch + m + n).astype(dtype, copy=False)]
+    left = lhs.transpose(left_order).reshape(left_shape)
+    right = rhs.transpose(right_order).reshape(right_shape)
+    return [np.matmul(left, right).reshape(shape).astype(dtype, copy=False)]
+
+
+@functools.lru_cache(1024)
+def _as_matrices(
+    lhs: tuple[int, ...], rhs: tuple[int, ...], lc: Axes, rc: Axes, lb: Axes, rb: Axes
+) -> tuple[tuple[Axes, tuple[int, ...]], tuple[Axes, tuple[int, ...]], tuple[int, ...]]:
+    """((order of the axes, shape) of the left side and of the right as (a batch of) matrices, the
+    shape of the result) for operands of the shapes `lhs` and `rhs`."""
+    lf, rf = free_axes(len(lhs), lc, lb), free_axes(len(rhs), rc, rb)
+    batch = tuple(lhs[a] for a in lb)
+    m, n = tuple(lhs[a] for a in lf), tuple(rhs[a] for a in rf)
+    rows, inner, columns = math.prod(m), math.prod(lhs[a] for a in lc), math.prod(n)
+    lead = (math.prod(batch),) if batch else ()
+    left = (lb + lf + lc, (*lead, rows, inner))
+    right = (rb + rc + rf, (*lead, inner, columns))
+    return left, right, batch + m + n
 
 
 def _map_dot(types: Types, attrs: Attrs) -> ContractMap:
