@@ -28,7 +28,7 @@ from .frontend.amp import (
     is_autocast_available,
     is_autocast_enabled,
 )
-from .frontend.autograd import functional as _autograd_functional
+from .frontend.autograd import functional as _differential
 from .frontend.compile import compile
 from .frontend.construct import as_tensor, from_numpy, tensor
 from .frontend.context import (
@@ -461,6 +461,7 @@ def _publish(name: str, module: ModuleType) -> None:
 for _name, _module in {
     "amp": amp,
     "autograd": autograd,
+    "autograd.functional": _differential,
     "cuda": cuda,
     "data": data,
     "func": func,
