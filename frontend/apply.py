@@ -112,11 +112,20 @@ def _derive(tensor: Tensor, trace: Trace | None) -> Value:
     """Find the value of a tensor that has none yet, or whose storage was written since."""
     root = tensor.root()
     stale = [tensor]
-    while stale[-1].base is not None and stale[-1].base._version != tensor.storage.version:
-        stale.append(stale[-1].base)
+    while (base := _base(stale[-1])) is not None and base._version != tensor.storage.version:
+        stale.append(base)
     for view in reversed(stale):
         value = _derive_one(view, root, trace)
     return value
+
+
+def _base(tensor: Tensor) -> Tensor | None:
+    """What `tensor` is a view of by its last step: an object that changed its own shape since has
+    put another in its place."""
+    base = tensor.base
+    while base is not None and len(base.path) >= len(tensor.path):
+        base = tensor.base = base.base
+    return base
 
 
 def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:

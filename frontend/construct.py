@@ -13,7 +13,7 @@ from .apply import apply, builder, constant, detached_value, elementwise, emit, 
 from .context import ambient
 from .device import on_cpu
 from .errors import DTypeError
-from .promotion import default_complex_dtype, result_type
+from .promotion import as_dtype, default_complex_dtype, result_type
 from .symint import SymInt
 from .tensor import Tensor, here, of_array
 
@@ -30,6 +30,7 @@ def tensor(
         DTypeError: the data is no array of numbers.
     """
     on_cpu(device)
+    dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
         made = data.detach().clone() if dtype is None else _cast(data.detach(), dtype)
         if made.storage is here(data).storage:
@@ -53,6 +54,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
         DTypeError: the data is no array of numbers.
     """
     on_cpu(device)
+    dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
         return data if dtype is None or dtype is data.dtype else _cast(data, dtype)
     if isinstance(data, np.ndarray) and ambient.trace is None and of_numpy(data.dtype) is not None:

@@ -125,9 +125,11 @@ def _items(index: Any) -> list[Any]:
     items: list[Any] = []
     for item in index if isinstance(index, tuple) else (index,):
         if isinstance(item, (bool, np.bool_)):
-            raise UnsupportedError("a Python bool as an index", hint="use None and a mask")
+            if not item:
+                raise UnsupportedError("False as an index", hint="use a mask with axes")
+            item = None  # as in PyTorch, True selects all under a new axis
         if isinstance(item, (list, np.ndarray)):
-            item = as_tensor(np.asarray(item, None if len(item) else np.int64))
+            item = as_tensor(np.asarray(item, None if np.size(item) else np.int64))
         if isinstance(item, Tensor) and item.dtype.kind == "bool":
             items.extend(_nonzero(item))
         elif isinstance(item, np.integer):

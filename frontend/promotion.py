@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from ..ir.dtypes import DType, bf16, bool_, c128, f16, f32, f64, i64, u32, u64
 from .context import ambient
 from .errors import DTypeError
@@ -80,7 +82,26 @@ def number_dtype(number: Any) -> DType:
         return ambient.context.default_dtype
     if isinstance(number, complex):
         return default_complex_dtype()
+    if isinstance(number, np.generic):
+        return number_dtype(number.item())
     raise DTypeError(f"a {type(number).__name__} is neither a tensor nor a number")
+
+
+_PYTHON_TYPES: dict[Any, DType] = {bool: bool_, int: i64, float: f64, complex: c128}
+
+
+def as_dtype(dtype: Any) -> DType:
+    """What a user gave as `dtype=`: a dtype, or Python's bool, int, float or complex.
+
+    Raises:
+        DTypeError: it is none of these.
+    """
+    if isinstance(dtype, DType):
+        return dtype
+    found = _PYTHON_TYPES.get(dtype) if isinstance(dtype, type) else None
+    if found is None:
+        raise DTypeError(f"{dtype!r} is no dtype of sley", hint="write one such as sley.float32")
+    return found
 
 
 def default_complex_dtype() -> DType:

@@ -20,6 +20,7 @@ def number_array(number: Any, dtype: DType) -> np.ndarray:
     """
     if type(number) is float and dtype.itemsize >= 4 and dtype.is_float and abs(number) < 1e38:
         return np.asarray(number).astype(dtype.numpy)
+    number = number.item() if isinstance(number, np.generic) else number
     number_dtype(number)
     if isinstance(number, complex):
         if dtype.is_complex:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..ir import dims
 from ..ir.dims import Dim, Expr
 
@@ -143,7 +145,7 @@ def dim_or_none(value: Any) -> Dim | None:
     """`value` as a dimension, if it is an int or a `SymInt`."""
     if isinstance(value, SymInt):
         return value.expr
-    return int(value) if isinstance(value, int) else None
+    return int(value) if isinstance(value, (int, np.integer)) else None
 
 
 def _arithmetic(

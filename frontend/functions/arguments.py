@@ -11,7 +11,9 @@ from ...ir.dtypes import DType
 from ..apply import apply
 from ..context import ambient
 from ..device import on_cpu
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, AutogradError, DTypeError
+from ..inplace import update
+from ..promotion import as_dtype
 from ..symint import SymInt
 from ..tensor import Tensor, dims_of, here, normal_axis
 from ..viewing import reshape_view, resolved_shape
@@ -22,12 +24,48 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SPELLINGS = (("axis", "dim"), ("axes", "dims"), ("keepdims", "keepdim"))
 
 
+def takes_out(function: F) -> F:
+    """Accept `out=`: a tensor (for several results a tuple) that the result is written into."""
+
+    @functools.wraps(function)
+    def writing(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return result if out is None else written_to(out, result, function.__name__)
+
+    return writing  # type: ignore[return-value]
+
+
+def written_to(out: Any, result: Any, name: str) -> Any:
+    """`out`, with the result of the function `name` written into it.
+
+    Raises:
+        DTypeError: `out` is no tensor, or its dtype cannot hold the result.
+        ShapeError: it has another shape.
+        AutogradError: the result has a history, which a write would not carry over.
+    """
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise ArgumentError(f"{name}: out= takes a tuple of {len(result)} tensors")
+        parts = [written_to(o, r, name) for o, r in zip(out, result, strict=True)]
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    if not isinstance(out, Tensor):
+        raise DTypeError(f"{name}: out= takes a tensor, not a {type(out).__name__}")
+    if result.requires_grad:
+        raise AutogradError(
+            f"{name}: no gradient flows through out=", hint="leave out= away, or use no_grad()"
+        )
+    return update(out, result, f"{name}(out=...)")
+
+
 def array_names(function: F) -> F:
-    """Accept `axis=` for `dim=` and `keepdims=` for `keepdim=`."""
+    """Accept `axis=` for `dim=`, `keepdims=` for `keepdim=`, and `out=` (see `takes_out`)."""
 
     @functools.wraps(function)
     def named(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
+            out = kwargs.pop("out", None)
+            if out is not None:
+                return written_to(out, named(*args, **kwargs), function.__name__)
             for other, name in _SPELLINGS:
                 if other not in kwargs:
                     continue
@@ -125,7 +163,7 @@ def cast(tensor: Tensor, dtype: DType | None) -> Tensor:
     """`tensor` in another dtype; itself where it has that one (or where dtype is None)."""
     if dtype is None or here(tensor).type.dtype is dtype:
         return tensor
-    return apply("cast", [tensor], dtype=dtype)
+    return apply("cast", [tensor], dtype=as_dtype(dtype))
 
 
 def reshaped(tensor: Tensor, shape: Sequence[Any]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from ...ir.dtypes import ALL, DType, bf16, bool_, c64, c128, f16, f32, f64, i32, i64, u8
 from ..construct import tensor
 from ..errors import ArgumentError, DTypeError
+from ..promotion import as_dtype
 from ..tensor import Tensor, here
 from . import creation
 from .arguments import cast, device_checked
@@ -23,19 +24,19 @@ _BY_PUBLIC = {d.public: d for d in ALL} | {
 
 
 def to_dtype(dtype: Any) -> DType:
-    """A dtype by itself, its name ("float32"), or Python's bool, int, float, complex.
+    """A dtype by itself, its name ("float32", "sley.float32", "sley.FloatTensor"), or Python's
+    bool, int, float or complex.
 
     Raises:
         DTypeError: it is none of these.
     """
-    if isinstance(dtype, DType):
-        return dtype
-    python = {bool: bool_, int: i64, float: f32, complex: c64}
-    if isinstance(dtype, type) and dtype in python:
-        return python[dtype]
-    if isinstance(dtype, str) and dtype in _BY_PUBLIC:
-        return _BY_PUBLIC[dtype]
-    raise DTypeError(f"{dtype!r} is no dtype")
+    if isinstance(dtype, str):
+        name = dtype.rpartition(".")[2]
+        name = name.removesuffix("Tensor").lower() if name.endswith("Tensor") else name
+        if name not in _BY_PUBLIC:
+            raise DTypeError(f"{dtype!r} is the name of no dtype")
+        return _BY_PUBLIC[name]
+    return as_dtype(dtype)
 
 
 def to(
@@ -49,8 +50,8 @@ def to(
         ArgumentError: there is no such device.
     """
     for arg in args:
-        if isinstance(arg, DType):
-            dtype = arg
+        if isinstance(arg, (DType, type)):
+            dtype = as_dtype(arg)
         elif isinstance(arg, Tensor):
             dtype = here(arg).type.dtype
         elif not isinstance(arg, bool):

@@ -15,7 +15,7 @@ from ...ir.dtypes import f32
 from ..apply import elementwise
 from ..errors import ArgumentError
 from ..tensor import Tensor, here
-from .arguments import cast
+from .arguments import cast, takes_out
 from .math import (
     abs,
     add,
@@ -86,6 +86,7 @@ def _narrow(result: Tensor, input: Any) -> Tensor:
     return cast(result, here(cast_float(input)).type.dtype)
 
 
+@takes_out
 def lgamma(input: Any) -> Tensor:
     """log|gamma(x)|, inf at 0, -1, -2, ... For x > 0 relatively exact to some ulp; below 0, where
     it crosses 0 between the poles, absolutely."""
@@ -121,6 +122,7 @@ def _lgamma(x: Tensor) -> Tensor:
     return where(large, stirling, where(one_less, small, add(series, log(product))))
 
 
+@takes_out
 def digamma(input: Any) -> Tensor:
     """The derivative of lgamma; NaN at -1, -2, ... and infinite at 0, of the sign of -0 or 0
     turned. Absolutely exact to some ulp near its zeros, relatively elsewhere."""
@@ -151,6 +153,7 @@ def _digamma(x: Tensor) -> Tensor:
     return where(small, sub(series, total), series)
 
 
+@takes_out
 def polygamma(n: int, input: Any) -> Tensor:
     """The n-th derivative of digamma: (-1)^(n + 1) n! sum over k >= 0 of 1 / (x + k)^(n + 1).
     For n = 0 and 1 of all numbers, from n = 2 on of x > 0, NaN below.
@@ -212,6 +215,7 @@ _TAIL = (
 )  # fmt: skip
 
 
+@takes_out
 def erfc(input: Any) -> Tensor:
     """1 - erf(x), relatively exact for large x, too."""
     x = _wide(input)

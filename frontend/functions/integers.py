@@ -8,7 +8,7 @@ from typing import Any
 from ..apply import elementwise
 from ..errors import DTypeError
 from ..tensor import Tensor, here
-from .arguments import cast, operand
+from .arguments import cast, operand, takes_out
 from .math import abs, where
 from .reduction import any
 
@@ -22,6 +22,7 @@ def _integers(input: Any, other: Any, name: str) -> tuple[Tensor, Tensor]:
     return a, b
 
 
+@takes_out
 def gcd(input: Any, other: Any) -> Tensor:
     """The greatest common divisor, 0 of two zeros, by Euclid's algorithm.
 
@@ -51,6 +52,7 @@ def _gcd(a: Tensor, b: Tensor) -> Tensor:
     return while_loop(goes_on, turn, (a, b))[0]
 
 
+@takes_out
 def lcm(input: Any, other: Any) -> Tensor:
     """The least common multiple, 0 where one is 0.
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.dtypes import bool_
 from ..apply import apply, elementwise
 from ..tensor import Tensor, here
-from .arguments import as_input, cast, operand
+from .arguments import as_input, cast, operand, takes_out
 from .creation import full_like
 from .info import finfo
 from .math import abs, add, eq, le, lt, maximum, minimum, mul, ne, reciprocal, sub, where
@@ -55,6 +55,7 @@ def isfinite(input: Any) -> Tensor:
     )
 
 
+@takes_out
 def signbit(input: Any) -> Tensor:
     """Whether each element is negative; -0.0 is."""
     value = operand(input)
@@ -63,11 +64,13 @@ def signbit(input: Any) -> Tensor:
     return where(eq(value, 0), lt(reciprocal(value), 0), lt(value, 0))
 
 
+@takes_out
 def isposinf(input: Any) -> Tensor:
     """Whether it is +inf."""
     return eq(operand(input), _INF)
 
 
+@takes_out
 def isneginf(input: Any) -> Tensor:
     """Whether it is -inf."""
     return eq(operand(input), -_INF)
@@ -112,41 +115,49 @@ def _truth(input: Any) -> Tensor:
     return cast(as_input(input), bool_)
 
 
+@takes_out
 def logical_and(input: Any, other: Any) -> Tensor:
     """Whether both are not 0."""
     return elementwise("bit_and", _truth(input), _truth(other))
 
 
+@takes_out
 def logical_or(input: Any, other: Any) -> Tensor:
     """Whether one is not 0."""
     return elementwise("bit_or", _truth(input), _truth(other))
 
 
+@takes_out
 def logical_xor(input: Any, other: Any) -> Tensor:
     """Whether exactly one is not 0."""
     return elementwise("bit_xor", _truth(input), _truth(other))
 
 
+@takes_out
 def logical_not(input: Any) -> Tensor:
     """Whether it is 0."""
     return elementwise("bit_not", _truth(input))
 
 
+@takes_out
 def bitwise_not(input: Any) -> Tensor:
     """Every bit inverted; the logical not of a bool."""
     return elementwise("bit_not", operand(input))
 
 
+@takes_out
 def fmax(input: Any, other: Any) -> Tensor:
     """The larger; where one is NaN, the other."""
     return where(isnan(input), other, where(isnan(other), input, maximum(input, other)))
 
 
+@takes_out
 def fmin(input: Any, other: Any) -> Tensor:
     """The smaller; where one is NaN, the other."""
     return where(isnan(input), other, where(isnan(other), input, minimum(input, other)))
 
 
+@takes_out
 def nan_to_num(
     input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:

@@ -14,7 +14,7 @@ from ..autocast import POLICIES, autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here
-from .arguments import as_input, cast, operand
+from .arguments import as_input, cast, operand, takes_out
 
 _INF = math.inf
 
@@ -22,7 +22,7 @@ _INF = math.inf
 def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    return autocasts(function) if name in POLICIES else function
+    return takes_out(autocasts(function) if name in POLICIES else function)
 
 
 def _unary(name: str, formula: str, op_name: str | None = None) -> Callable[[Any], Tensor]:
@@ -115,11 +115,13 @@ def _times(factor: Any, value: Any) -> Any:
     return value if isinstance(factor, int) and factor == 1 else mul(value, factor)
 
 
+@takes_out
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other, with broadcasting and type promotion."""
     return elementwise("add", operand(input), _times(alpha, operand(other)))
 
 
+@takes_out
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input - alpha * other, with broadcasting and type promotion."""
     return elementwise("sub", operand(input), _times(alpha, operand(other)))
@@ -128,11 +130,13 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 subtract = sub
 
 
+@takes_out
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
     return sub(other, input, alpha=alpha)
 
 
+@takes_out
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; with `rounding_mode` "floor" or "trunc" rounded so, integers staying integers.
 
@@ -154,6 +158,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 divide = div
 
 
+@takes_out
 def fmod(input: Any, other: Any) -> Tensor:
     """The rest of the division rounded to 0: of the sign of input."""
     divisor = operand(other)
@@ -164,6 +169,7 @@ def fmod(input: Any, other: Any) -> Tensor:
 
 
 @autocasts
+@takes_out
 def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent.
 
@@ -177,21 +183,25 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return elementwise("pow", base, power)
 
 
+@takes_out
 def float_power(input: Any, exponent: Any) -> Tensor:
     """input ** exponent in float64."""
     return pow(cast(as_input(input), f64), cast(as_input(exponent), f64))
 
 
+@takes_out
 def ldexp(input: Any, other: Any) -> Tensor:
     """input * 2 ** other."""
     return mul(input, pow(2.0, cast_float(other)))
 
 
+@takes_out
 def square(input: Any) -> Tensor:
     """input * input."""
     return mul(input, input)
 
 
+@takes_out
 def neg(input: Any) -> Tensor:
     """-input."""
     return elementwise("neg", operand(input))
@@ -205,6 +215,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
+@takes_out
 def abs(input: Any) -> Tensor:
     """The absolute value; of a complex number its (real) length."""
     return elementwise("abs", operand(input))
@@ -213,6 +224,7 @@ def abs(input: Any) -> Tensor:
 absolute = abs
 
 
+@takes_out
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1; NaN for NaN; of a bool itself; complex numbers have `sgn`."""
     tensor = as_input(input)
@@ -232,11 +244,13 @@ def sgn(input: Any) -> Tensor:
 
 
 @autocasts
+@takes_out
 def reciprocal(input: Any) -> Tensor:
     """1 / input."""
     return true_divide(1, operand(input))
 
 
+@takes_out
 def round(input: Any, *, decimals: int = 0) -> Tensor:
     """The nearest integer (or the nearest number with so many decimals), ties to even."""
     tensor = as_input(input)
@@ -250,26 +264,31 @@ def round(input: Any, *, decimals: int = 0) -> Tensor:
     return true_divide(elementwise("round", mul(tensor, scale)), scale)
 
 
+@takes_out
 def frac(input: Any) -> Tensor:
     """input - trunc(input)."""
     return sub(input, trunc(input))
 
 
+@takes_out
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """input + weight * (end - input)."""
     return add(input, mul(sub(end, input), weight))
 
 
+@takes_out
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return add(input, _times(value, mul(tensor1, tensor2)))
 
 
+@takes_out
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     return add(input, _times(value, true_divide(tensor1, tensor2)))
 
 
+@takes_out
 def copysign(input: Any, other: Any) -> Tensor:
     """The magnitude of input with the sign of other (also of -0)."""
     y = operand(other)
@@ -288,6 +307,7 @@ def cast_float(input: Any) -> Tensor:
     )
 
 
+@takes_out
 def heaviside(input: Any, values: Any) -> Tensor:
     """0 below 0, 1 above 0, `values` at 0."""
     step = cast(gt(input, 0), as_input(input).dtype)
@@ -297,6 +317,7 @@ def heaviside(input: Any, values: Any) -> Tensor:
 # Bounds and choices
 
 
+@takes_out
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where the condition (bool) holds, else other. With the condition alone: the indices
     of its true elements, one int64 tensor for each axis (eager only).
@@ -312,6 +333,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     return elementwise("where", as_input(condition), operand(input), operand(other), conditions=1)
 
 
+@takes_out
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """input, but at least `min` and at most `max` (numbers or tensors). The gradient passes where
     input lies within, both ends included.
@@ -334,11 +356,13 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
 clip = clamp
 
 
+@takes_out
 def clamp_min(input: Any, min: Any) -> Tensor:
     """input, but at least `min`."""
     return clamp(input, min=min)
 
 
+@takes_out
 def clamp_max(input: Any, max: Any) -> Tensor:
     """input, but at most `max`."""
     return clamp(input, max=max)

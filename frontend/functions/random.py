@@ -13,6 +13,7 @@ from ..apply import apply, as_type, elementwise, value_of
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..inplace import write
+from ..promotion import as_dtype
 from ..random_state import Generator, next_draw
 from ..tensor import Tensor, dims_of, here
 from .arguments import as_input, cast, device_checked, plain_size, shape_of, sizes_of, spelled
@@ -38,15 +39,16 @@ def _unit(bits: Tensor, dtype: DType, *, from_one: bool = False) -> Tensor:
 
 
 def _float_dtype(dtype: DType | None, name: str) -> DType:
-    dtype = dtype or ambient.context.default_dtype
+    dtype = ambient.context.default_dtype if dtype is None else as_dtype(dtype)
     if not dtype.is_inexact:
         raise DTypeError(f"{name} makes floating point numbers, not {dtype.public}")
     return dtype
 
 
-def _uniform(shape: Sequence[Any], dtype: DType, generator: Generator | None) -> Tensor:
+def uniform(shape: Sequence[Any], dtype: DType, generator: Generator | None) -> Tensor:
+    """Uniform numbers in [0, 1)."""
     if dtype.is_complex:
-        return _of_parts(_uniform((2, *shape), dtype.to_real(), generator))
+        return _of_parts(uniform((2, *shape), dtype.to_real(), generator))
     return _unit(_bits(shape, 64 if dtype is f64 else 32, generator), dtype)
 
 
@@ -86,7 +88,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1): of float32 exact multiples of 2**-24."""
-    made = _uniform(sizes_of(size), _float_dtype(dtype, "rand"), generator)
+    made = uniform(sizes_of(size), _float_dtype(dtype, "rand"), generator)
     return _finished(made, device, requires_grad)
 
 
@@ -165,7 +167,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) 
     """1 with the probability that stands in `input` (or with `p`), else 0; of its dtype."""
     like = as_input(input)
     dtype = here(like).type.dtype
-    draws = _uniform([spelled(n) for n in shape_of(like)], f32, generator)
+    draws = uniform([spelled(n) for n in shape_of(like)], f32, generator)
     return cast(elementwise("lt", draws, like if p is None else p), dtype)
 
 
@@ -197,7 +199,7 @@ def multinomial(
     if replacement:
         upper = cumsum(cast(input, f64), -1)
         total = upper[..., -1:]
-        draws = _uniform((*sizes[:-1], num_samples), f64, generator)
+        draws = uniform((*sizes[:-1], num_samples), f64, generator)
         places = elementwise("mul", draws, total)
         passed = elementwise("ge", places[..., None], upper[..., None, :])
         return sum(passed, -1)
@@ -230,7 +232,7 @@ def uniform_(
 ) -> Tensor:
     """Write uniform numbers in [low, high)."""
     dtype = _float_dtype(here(self).type.dtype, "uniform_")
-    drawn = _uniform([spelled(n) for n in shape_of(self)], dtype, generator)
+    drawn = uniform([spelled(n) for n in shape_of(self)], dtype, generator)
     scaled = drawn if (low, high) == (0, 1) else elementwise("mul", drawn, high - low)
     return _write(self, scaled if low == 0 else elementwise("add", scaled, low))
 
@@ -246,7 +248,7 @@ def normal_(
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Write 1 with probability `p` (a number or tensor), else 0."""
-    draws = _uniform([spelled(n) for n in shape_of(self)], f32, generator)
+    draws = uniform([spelled(n) for n in shape_of(self)], f32, generator)
     return _write(self, elementwise("lt", draws, p))
 
 
@@ -271,4 +273,4 @@ def random_(
 def keep_mask(input: Tensor, p: Any, shape: Sequence[Any] | None = None) -> Tensor:
     """A bool tensor (of the shape of `input`, or of `shape`) that is False with probability p."""
     sizes = [spelled(n) for n in shape_of(input)] if shape is None else list(shape)
-    return elementwise("ge", _uniform(sizes, f32, None), p)
+    return elementwise("ge", uniform(sizes, f32, None), p)

@@ -8,7 +8,7 @@ from typing import Any
 from ..apply import elementwise
 from ..autocast import autocasts
 from ..tensor import Tensor, here
-from .arguments import cast, operand
+from .arguments import cast, operand, takes_out
 from .logic import isinf, isnan, logical_and, logical_not, logical_or
 from .math import (
     abs,
@@ -37,6 +37,7 @@ from .reduction import wide
 _INF = math.inf
 
 
+@takes_out
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input**2 + other**2) without overflow on the way."""
     larger = maximum(abs(input), abs(other))
@@ -62,6 +63,7 @@ def minimum_zero(input: Any) -> Tensor:
     return elementwise("minimum", operand(input), 0)
 
 
+@takes_out
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(exp(input) + exp(other)) without overflow."""
     x, y = operand(input), operand(other)
@@ -69,12 +71,14 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     return add(maximum(x, y), log1p(exp(neg(abs(gap)))))
 
 
+@takes_out
 def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2 ** input + 2 ** other) without overflow."""
     ln2 = math.log(2.0)
     return true_divide(logaddexp(mul(input, ln2), mul(other, ln2)), ln2)
 
 
+@takes_out
 def asinh(input: Any) -> Tensor:
     """The inverse hyperbolic sine."""
     x = cast_float(input)
@@ -88,6 +92,7 @@ def asinh(input: Any) -> Tensor:
     return where(below, neg(result), result)
 
 
+@takes_out
 def acosh(input: Any) -> Tensor:
     """The inverse hyperbolic cosine; NaN below 1."""
     x = cast_float(input)
@@ -97,6 +102,7 @@ def acosh(input: Any) -> Tensor:
     return where(large, add(log(where(large, x, 1.0)), math.log(2.0)), small)
 
 
+@takes_out
 def atanh(input: Any) -> Tensor:
     """The inverse hyperbolic tangent; NaN outside [-1, 1]."""
     x = cast_float(input)
@@ -106,6 +112,7 @@ def atanh(input: Any) -> Tensor:
 arcsinh, arccosh, arctanh = asinh, acosh, atanh
 
 
+@takes_out
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), of x clamped to [eps, 1 - eps] where eps is given."""
     x = cast_float(input)
@@ -114,6 +121,7 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     return log(true_divide(x, sub(1, x)))
 
 
+@takes_out
 def sinc(input: Any) -> Tensor:
     """sin(pi x) / (pi x), 1 at 0."""
     x = cast_float(input)
@@ -122,6 +130,7 @@ def sinc(input: Any) -> Tensor:
     return where(zero, 1.0, true_divide(sin(angle), angle))
 
 
+@takes_out
 def xlogy(input: Any, other: Any) -> Tensor:
     """input * log(other), 0 where input is 0 (and other is not NaN)."""
     x, y = operand(input), operand(other)
@@ -129,11 +138,13 @@ def xlogy(input: Any, other: Any) -> Tensor:
     return where(zero, 0.0, mul(x, log(where(zero, 1.0, y))))
 
 
+@takes_out
 def deg2rad(input: Any) -> Tensor:
     """Degrees as radians."""
     return mul(cast_float(input), math.pi / 180)
 
 
+@takes_out
 def rad2deg(input: Any) -> Tensor:
     """Radians as degrees."""
     return mul(cast_float(input), 180 / math.pi)
@@ -154,6 +165,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
 
 
 @autocasts
+@takes_out
 def erfinv(input: Any) -> Tensor:
     """The inverse of erf on (-1, 1); inf at 1, NaN outside.
 

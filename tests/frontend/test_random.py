@@ -7,7 +7,7 @@ import pytest
 from recording import record, state
 
 import sley
-from sley import ArgumentError, DTypeError, UnsupportedError
+from sley import ArgumentError, DTypeError
 
 DRAWS = [
     lambda: sley.rand(3, 5), lambda: sley.rand(7, dtype=sley.float64),
@@ -77,8 +77,32 @@ def test_permutations_and_draws_without_replacement():
     assert sorted(order) == list(range(50)) != order
     drawn = sley.multinomial(sley.tensor([[1.0, 0, 2, 3]] * 20), 3).array
     assert (np.sort(drawn, 1) == [0, 2, 3]).all()
-    with pytest.raises(UnsupportedError):
-        record(lambda: sley.randperm(3))
+
+
+def test_permutations_in_compiled_functions():
+    def draw(x):
+        return sley.randperm(x.shape[0]), sley.multinomial(x, 3)
+
+    compiled, x = sley.compile(draw), sley.tensor([1.0, 2, 0, 3, 4])
+    sley.manual_seed(3)
+    eager = [draw(x), draw(x)]
+    sley.manual_seed(3)
+    for order, drawn in eager:
+        found = compiled(x)
+        assert found[0].tolist() == order.tolist() and found[1].tolist() == drawn.tolist()
+
+
+def test_forked_streams():
+    stream = sley.Generator(device="cpu").manual_seed(5)
+    first, second = stream.fork(), stream.fork()
+    again = sley.Generator(5).fork()
+    draws = [sley.rand(4, generator=g).tolist() for g in (first, second, again, stream)]
+    assert draws[0] == draws[2] and len({tuple(d) for d in draws}) == 3
+    sley.manual_seed(1)
+    before = sley.get_rng_state().tolist()
+    with sley.random.fork_rng():
+        sley.rand(3)
+    assert sley.get_rng_state().tolist() == before
 
 
 def test_arguments():
