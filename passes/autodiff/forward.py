@@ -84,9 +84,10 @@ def pushed(node: Node, tangents: Tangents, dummy: Callable[[TensorType], Value])
         return rule(node, tangents)
     with _only_needed() as keep:
         seeds = [dummy(r.type) if r.type.dtype.is_inexact else None for r in node.results]
+        wanted = [tangent is not None for tangent in tangents]
         pairs = [
             (cotangent, tangent)
-            for cotangent, tangent in zip(pulled(node, seeds, tangents), tangents, strict=True)
+            for cotangent, tangent in zip(pulled(node, seeds, wanted), tangents, strict=True)
             if cotangent is not None and tangent is not None
         ]
         # What the rule made, and nothing of what came before the node.
