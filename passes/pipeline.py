@@ -14,6 +14,7 @@ from ..ir.schedule import Schedule
 from ..ir.target import Target
 from .decompose import decompose
 from .fuse import fuse
+from .hoist import hoist
 from .lift_constants import lift_constants
 from .plan_memory import plan_memory
 from .rewrite import rewrite
@@ -74,6 +75,8 @@ def run_passes(
     graph = stage("simplify", simplify(graph))
     if (trimmed := trim(graph)) is not graph:
         graph = stage("trim", trimmed)
+    if (hoisted := hoist(graph)) is not graph:
+        graph = stage("hoist", hoisted)
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))

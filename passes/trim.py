@@ -110,6 +110,8 @@ class _Trimmer:
         regions = [self.region(r, sunk) for r in node.regions]
         body = regions[-1]
         same = [k for k in range(carries) if body.yields[k] is body.params[consts + k]]
+        if len(same) == len(node.results):
+            return operands[consts:first]
         kept = [k for k in range(carries) if k not in same]
         order = [
             *range(consts),
