@@ -319,7 +319,7 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
     nodes: list[Node] = []
     known = call.input_finders()
     for index, number in enumerate(moving):
-        known[id(outputs[number])] = lambda index=index: _over(nodes[-1].results[index])
+        known[id(outputs[number])] = lambda index=index: over(nodes[-1].results[index])
     for saved in ctx._saved:
         saved.replace(known)
     operands = tuple(call.values)
@@ -341,13 +341,13 @@ def _plain_memory(output: Tensor, own: set[int]) -> Tensor:
 
 def _gradient(cotangent: Value | None, type: Any, materialize: bool) -> Tensor | None:
     if cotangent is not None:
-        return _over(cotangent)
+        return over(cotangent)
     if type is None or not materialize:
         return None
     return wrap(expanded(0, type))
 
 
-def _over(value: Value) -> Tensor:
+def over(value: Value) -> Tensor:
     """A tensor over the memory of an eager value, with its history."""
     assert isinstance(value, EagerValue)
     storage, path = value.storage, ()

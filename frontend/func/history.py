@@ -65,6 +65,11 @@ def goes_on(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> bool:
     return any(value not in own and begins for value, begins in _walk(starts))
 
 
+def beginnings(outputs: Sequence[Tensor]) -> list[Value]:
+    """The values where the histories of `outputs` begin: leaves, and fresh tensors."""
+    return [value for value, begins in _walk([value_of(t) for t in outputs]) if begins]
+
+
 def _walk(starts: Sequence[Value]) -> Iterator[tuple[Value, bool]]:
     """Every tracked value that `starts` depend on, and whether a history begins there."""
     seen: set[Value] = set()

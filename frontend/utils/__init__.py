@@ -1,5 +1,6 @@
 """`sley.utils`: what trains and feeds models besides layers. `utils.data` is `sley.data`."""
 
 from .. import data
+from . import checkpoint
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
