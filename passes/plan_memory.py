@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.base import Kind
 from ..ir.plan import (
@@ -31,6 +30,7 @@ from ..ir.plan import (
     Step,
     WhileLoop,
 )
+from .buffers import Buffer, Buffers
 from .inplace import may_overwrite
 from .launch_order import last_uses, launch_order
 
@@ -52,11 +52,11 @@ def plan_memory(graph: Graph, donated: Mapping[int, int] | None = None) -> Plan:
     """
     donated = dict(donated or {})
     _check(graph, donated)
-    program = _Program()
+    program = Buffers()
     for i, param in enumerate(graph.params):
-        program.buffers[param] = _Buffer(param.type.nbytes, Place("input", i))
+        program.buffers[param] = Buffer(param.type.nbytes, Place("input", i))
     targets = [
-        None if k in donated else _Buffer(value.type.nbytes, Place("output", k))
+        None if k in donated else Buffer(value.type.nbytes, Place("output", k))
         for k, value in enumerate(graph.yields)
     ]
     drafts = _RegionPlanner(program, graph, donated, targets, top=True).run()
@@ -78,69 +78,6 @@ def _check(graph: Graph, donated: Mapping[int, int]) -> None:
             raise ValueError(f"result {result} is {new}, the input {source} donated to it {old}")
 
 
-class _Buffer:
-    """A buffer under construction. Without a `place` it is a block of the arena in the end, in use
-    from step `first` to step `last`; or it is `same`, another buffer."""
-
-    def __init__(self, nbytes: Dim, place: Place | None = None) -> None:
-        self.nbytes = nbytes
-        self.place = place
-        self.first = -1
-        self.last = -1
-        self.same: _Buffer | None = None
-
-    def real(self) -> _Buffer:
-        buffer = self
-        while buffer.same is not None:
-            buffer = buffer.same
-        return buffer
-
-    def touch(self, step: int) -> None:
-        buffer = self.real()
-        buffer.first = step if buffer.first < 0 else min(buffer.first, step)
-        buffer.last = max(buffer.last, step)
-
-    def become(self, other: _Buffer) -> None:
-        """From now on this buffer is `other`, in use whenever one of them is."""
-        mine, other = self.real(), other.real()
-        if mine is other:
-            return
-        mine.same = other
-        if mine.first >= 0:
-            other.touch(mine.first)
-            other.touch(mine.last)
-
-
-class _Program:
-    """What the plans of a program and of its regions share."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[Value, _Buffer] = {}
-        self.numbers = 0
-        self.pointers = 0
-        self.arena: dict[_Buffer, int] = {}
-
-    def number(self) -> int:
-        """The number of the next step."""
-        self.numbers += 1
-        return self.numbers - 1
-
-    def pointer(self) -> Place:
-        self.pointers += 1
-        return Place("pointer", self.pointers - 1)
-
-    def place(self, buffer: _Buffer) -> Place:
-        """Where a buffer lies, once all is planned."""
-        buffer = buffer.real()
-        if buffer.place is None:
-            buffer.place = Place("arena", len(self.arena))
-            self.arena[buffer] = buffer.place.number
-        return buffer.place
-
-    def bind(self, params: Sequence[Value], buffers: Sequence[_Buffer]) -> None:
-        self.buffers.update(zip(params, buffers, strict=True))
-
-
 class _RegionPlanner:
     """Plans the nodes of a program, or of a region that runs once or turn by turn.
 
@@ -153,10 +90,10 @@ class _RegionPlanner:
 
     def __init__(
         self,
-        program: _Program,
+        program: Buffers,
         region: Region,
         over: Mapping[int, int],
-        targets: Sequence[_Buffer | None],
+        targets: Sequence[Buffer | None],
         top: bool = False,
     ) -> None:
         self.program = program
@@ -172,7 +109,7 @@ class _RegionPlanner:
             self.last_fallible = max(fallible, default=-1)
         self.kept = set(region.yields)
         self.replaced = {region.yields[k]: (k, region.params[i]) for k, i in over.items()}
-        self.target: dict[Value, _Buffer] = {}
+        self.target: dict[Value, Buffer] = {}
         for value, buffer in zip(region.yields, targets, strict=True):
             if buffer is not None:
                 self.target.setdefault(value, buffer)
@@ -195,17 +132,17 @@ class _RegionPlanner:
 
     # ---------------------------------------------------------------- copies around the nodes
 
-    def _copy(self, source: _Buffer, target: _Buffer) -> None:
+    def _copy(self, source: Buffer, target: Buffer) -> None:
         number, place = self.program.number(), self.program.place
         source.touch(number)
         target.touch(number)
         self.steps.append(lambda: Copy(place(source), place(target), source.nbytes))
 
-    def _save_params(self) -> dict[Value, _Buffer]:
+    def _save_params(self) -> dict[Value, Buffer]:
         """Parameters that are results: their old contents are copied before anything is written.
 
         Gives the copy of each that is to be moved to another parameter at the end."""
-        saved: dict[Value, _Buffer] = {}
+        saved: dict[Value, Buffer] = {}
         for k, value in enumerate(self.region.yields):
             if value.node is not None:
                 continue
@@ -215,13 +152,13 @@ class _RegionPlanner:
             elif target is not None:
                 self._copy(self.buffers[value], target)
             elif value not in saved:
-                saved[value] = _Buffer(value.type.nbytes)
+                saved[value] = Buffer(value.type.nbytes)
                 self._copy(self.buffers[value], saved[value])
         return saved
 
-    def _return_results(self, saved: Mapping[Value, _Buffer]) -> None:
+    def _return_results(self, saved: Mapping[Value, Buffer]) -> None:
         """Second copies of results, then what is still to be moved to the parameters."""
-        moved: list[tuple[_Buffer, _Buffer]] = []
+        moved: list[tuple[Buffer, Buffer]] = []
         for k, value in enumerate(self.region.yields):
             target = self.targets[k]
             if k in self.stays:
@@ -237,21 +174,21 @@ class _RegionPlanner:
     # ---------------------------------------------------------------- where results lie
 
     def _result(
-        self, position: int, node: Node, out: int, taken: set[_Buffer], reuse: bool = True
-    ) -> _Buffer:
+        self, position: int, node: Node, out: int, taken: set[Buffer], reuse: bool = True
+    ) -> Buffer:
         """The buffer of result `out`; with `reuse` it may be that of an operand that dies here."""
         value = node.results[out]
         buffer = self._replaced(position, node, out)
         if buffer is None:
             buffer = self._dying(position, node, out, taken) if reuse else None
-            buffer = buffer or _Buffer(value.type.nbytes)
+            buffer = buffer or Buffer(value.type.nbytes)
             if value in self.target:
                 buffer.become(self.target[value])
         taken.add(buffer.real())
         self.buffers[value] = buffer
         return buffer
 
-    def _replaced(self, position: int, node: Node, out: int) -> _Buffer | None:
+    def _replaced(self, position: int, node: Node, out: int) -> Buffer | None:
         """The buffer of the parameter that result `out` replaces, if it may be written now: nobody
         reads the old contents any more, and no later step of the program can fail."""
         if node.results[out] not in self.replaced:
@@ -265,8 +202,8 @@ class _RegionPlanner:
         return self.buffers[old]
 
     def _dying(
-        self, position: int, node: Node, out: int, taken: set[_Buffer]
-    ) -> _Buffer | None:  # fmt: skip
+        self, position: int, node: Node, out: int, taken: set[Buffer]
+    ) -> Buffer | None:  # fmt: skip
         """The buffer of an operand that dies here and that result `out` may be written over."""
         value = node.results[out]
         for operand in node.operands:
@@ -282,7 +219,7 @@ class _RegionPlanner:
 
     def _call(self, position: int, node: Node) -> None:
         """A launch, or a call of the host."""
-        taken: set[_Buffer] = set()
+        taken: set[Buffer] = set()
         launched = node.op.name == "launch"
         for out in range(len(node.results)):
             self._result(position, node, out, taken, reuse=launched)
@@ -304,13 +241,13 @@ class _RegionPlanner:
             *((p, self.buffers[x]) for p, x in zip(body.params[first:], node.operands[first:])),
             *((y, None) for y in body.yields[carries:]),
         ]
-        pieces = [_Buffer(v.type.nbytes, program.pointer()) for v, _ in sliced]
+        pieces = [Buffer(v.type.nbytes, program.pointer()) for v, _ in sliced]
         program.bind(body.params[first:], pieces[: len(body.params) - first])
         ys = pieces[len(body.params) - first :]
         over = {k: consts + k for k in range(carries)}
         inner = _RegionPlanner(program, body, over, [*hands.nexts, *ys])
         drafts = inner.run()
-        taken: set[_Buffer] = set()
+        taken: set[Buffer] = set()
         hands.settle(inner.stays, begin, taken)
         stacked = [
             self._result(position, node, out, taken, reuse=False)
@@ -334,7 +271,7 @@ class _RegionPlanner:
         program, (condition, body) = self.program, node.regions
         consts = node.attrs["consts"]
         carries = len(node.operands) - consts
-        begin, flag = program.number(), _Buffer(condition.yields[0].type.nbytes)
+        begin, flag = program.number(), Buffer(condition.yields[0].type.nbytes)
         hands = _Hands(self, position, node, consts, carries)
         for region in node.regions:
             program.bind(region.params, [*hands.consts, *hands.currents])
@@ -356,7 +293,7 @@ class _RegionPlanner:
     def _cond(self, position: int, node: Node) -> None:
         program = self.program
         begin = program.number()
-        taken: set[_Buffer] = set()
+        taken: set[Buffer] = set()
         targets = [
             self._result(position, node, out, taken, reuse=False)
             for out in range(len(node.results))
@@ -399,12 +336,12 @@ class _Hands:
         self.node = node
         self.consts = [outer.buffers[v] for v in node.operands[:consts]]
         self.starts = [outer.buffers[v] for v in node.operands[consts : consts + carries]]
-        self.currents = [_Buffer(b.nbytes) for b in self.starts]
-        self.nexts = [_Buffer(b.nbytes) for b in self.starts]
-        self.homes: list[_Buffer] = []
-        self.spares: list[_Buffer | None] = []
+        self.currents = [Buffer(b.nbytes) for b in self.starts]
+        self.nexts = [Buffer(b.nbytes) for b in self.starts]
+        self.homes: list[Buffer] = []
+        self.spares: list[Buffer | None] = []
 
-    def settle(self, stays: set[int], begin: int, taken: set[_Buffer]) -> None:
+    def settle(self, stays: set[int], begin: int, taken: set[Buffer]) -> None:
         """Fixes where the carries lie, once it is known which of them a turn writes in place."""
         program = self.outer.program
         for k, (current, next) in enumerate(zip(self.currents, self.nexts, strict=True)):
@@ -415,7 +352,7 @@ class _Hands:
                 self.spares.append(None)
                 continue
             current.place, next.place = program.pointer(), program.pointer()
-            spare = _Buffer(home.nbytes)
+            spare = Buffer(home.nbytes)
             spare.touch(begin)
             spare.touch(program.numbers)  # the number that the end of the loop will have
             self.spares.append(spare)

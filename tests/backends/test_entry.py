@@ -8,11 +8,11 @@ import random
 import pytest
 from launches import launch, program, scale
 
+from sley.backends.llvm.dim_text import DimText
 from sley.backends.llvm.entry import (
     FIRST_SYMBOL,
     WORTH_A_CHUNK,
     WORTH_THREADS,
-    DimText,
     KernelCall,
     entry_text,
     frame_of,
