@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from public.samples import Table
 
-from . import mathematics, reductions, shapes
+from . import creating, mathematics, matrices, reductions, shapes
 
-TABLES: list[Table] = [mathematics.TABLE, reductions.TABLE, shapes.TABLE]
+TABLES: list[Table] = [
+    creating.TABLE,
+    mathematics.TABLE,
+    reductions.TABLE,
+    shapes.TABLE,
+    matrices.TABLE,
+]
