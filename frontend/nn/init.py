@@ -176,3 +176,22 @@ def sparse_(
         for column in range(columns):
             tensor[random.randperm(rows, generator=generator)[:zeros], column] = 0
     return tensor
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight [out, in / groups, window...] of a convolution that hands its channels on, as many
+    as there are.
+
+    Raises:
+        ShapeError: there are not 3, 4 or 5 axes, or `out` does not divide into the groups.
+    """
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
+        raise ShapeError(f"dirac_ of a tensor of shape {list(tensor.shape)}, groups={groups}")
+    array = np.zeros(tuple(tensor.shape), np.float32)
+    rows = tensor.shape[0] // groups
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    for group in range(groups):
+        for channel in range(min(rows, tensor.shape[1])):
+            array[(group * rows + channel, channel, *middle)] = 1
+    with setting(grad_enabled=False):
+        return tensor.copy_(creation.as_tensor(array))

@@ -47,13 +47,12 @@ class _Moments(Optimizer):
 class Adam(_Moments):
     """p -= lr * m / (sqrt(v) + eps), with m and v the running means of the gradient and of its
     square, corrected for their start at 0 (Kingma and Ba, 2015). `amsgrad` takes the largest v so
-    far (Reddi et al., 2018). `foreach`, `fused` and `capturable` are accepted and mean nothing.
+    far (Reddi et al., 2018), `decoupled_weight_decay` decays as AdamW does. `foreach`, `fused`
+    and `capturable` are accepted and mean nothing.
 
     Raises:
         ArgumentError: a number is out of its range.
     """
-
-    _decoupled = False
 
     def __init__(
         self,
@@ -68,10 +67,12 @@ class Adam(_Moments):
         foreach: bool | None = None,
         fused: bool | None = None,
         capturable: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad, "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
         super().__init__(params, defaults)
 
@@ -100,7 +101,7 @@ class Adam(_Moments):
         value, grad = wide(parameter), gradient(parameter, group)
         if group.uses("weight_decay"):
             decay = group.number("weight_decay")
-            if self._decoupled:
+            if group.option("decoupled_weight_decay"):
                 value = mul(value, sub(1, mul(group.number("lr"), decay)))
             else:
                 grad = add(grad, mul(value, decay))
@@ -110,8 +111,6 @@ class Adam(_Moments):
 class AdamW(Adam):
     """Adam with the weight decay beside the gradient: p *= 1 - lr * weight_decay first
     (Loshchilov and Hutter, 2019)."""
-
-    _decoupled = True
 
     def __init__(
         self,
@@ -127,7 +126,8 @@ class AdamW(Adam):
         fused: bool | None = None,
         capturable: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize,
+                         decoupled_weight_decay=True)  # fmt: skip
 
 
 class Adamax(_Moments):

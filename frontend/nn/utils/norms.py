@@ -97,4 +97,8 @@ def spectral_norm(
 def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
     """Undo `spectral_norm`: the weight is a parameter with the value that it has now."""
     _parameter(module, f"{name}_orig")
-    return _settled(module, name, (f"{name}_orig", f"{name}_u", f"{name}_v"))
+    trained, module.training = module.training, False  # the estimates stay as they are
+    try:
+        return _settled(module, name, (f"{name}_orig", f"{name}_u", f"{name}_v"))
+    finally:
+        module.training = trained

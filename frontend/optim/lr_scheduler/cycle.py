@@ -89,7 +89,8 @@ class OneCycleLR(LRScheduler):
             if self.last_epoch <= end or end == self.phases[-1][0]:
                 share = (self.last_epoch - begin) / (end - begin)
                 if self.cycle_momentum:
-                    self._set_momentum(self._between(from_momentum, to_momentum, share))
+                    momentum = self._between(from_momentum, to_momentum, share)
+                    set_momentum(self.optimizer, momentum, "OneCycleLR")
                 return [self._between(a, b, share) for a, b in zip(from_lrs, to_lrs, strict=True)]
             begin = end
         raise AssertionError("the last phase takes every step")
@@ -99,19 +100,27 @@ class OneCycleLR(LRScheduler):
             return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
         return start + (end - start) * share
 
-    def _set_momentum(self, value: float) -> None:
-        for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (value, *group["betas"][1:])
-            elif "momentum" in group:
-                group["momentum"] = value
-            else:
-                raise ArgumentError("OneCycleLR: cycle_momentum needs momentum or betas")
+
+def set_momentum(optimizer: Optimizer, value: float, name: str) -> None:
+    """Set the momentum, or the first beta, of all groups.
+
+    Raises:
+        ArgumentError: the optimizer has neither.
+    """
+    for group in optimizer.param_groups:
+        if "betas" in group:
+            group["betas"] = (value, *group["betas"][1:])
+        elif "momentum" in group:
+            group["momentum"] = value
+        else:
+            raise ArgumentError(f"{name}: cycle_momentum needs momentum or betas",
+                                hint="give cycle_momentum=False")  # fmt: skip
 
 
 class CyclicLR(LRScheduler):
     """Back and forth between `base_lr` and `max_lr` (Smith, 2017): "triangular" always, with
-    "triangular2" half as high in each cycle, with "exp_range" by gamma ** step."""
+    "triangular2" half as high in each cycle, with "exp_range" by gamma ** step. `cycle_momentum`
+    moves momentum (or the first beta) the other way, from `max_momentum` to `base_momentum`."""
 
     unsaved = ("optimizer", "scale_fn")
 
@@ -126,15 +135,17 @@ class CyclicLR(LRScheduler):
         gamma: float = 1.0,
         scale_fn: Callable[[float], float] | None = None,
         scale_mode: str = "cycle",
-        cycle_momentum: bool = False,
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
         last_epoch: int = -1,
     ) -> None:
-        if cycle_momentum:
-            raise ArgumentError("CyclicLR: cycle_momentum is not offered; use OneCycleLR")
         down = step_size_up if step_size_down is None else step_size_down
         self.total_size = step_size_up + down
         self.step_ratio = step_size_up / self.total_size
         self.mode, self.gamma, self.scale_fn, self.scale_mode = mode, gamma, scale_fn, scale_mode
+        self.cycle_momentum = cycle_momentum
+        self.base_momentum, self.max_momentum = base_momentum, max_momentum
         self.max_lrs = [float(v) for v in for_groups(optimizer, max_lr)]
         for group, lr in zip(optimizer.param_groups, for_groups(optimizer, base_lr), strict=True):
             group["lr"] = lr
@@ -146,6 +157,9 @@ class CyclicLR(LRScheduler):
         ratio = self.step_ratio
         height = place / ratio if place <= ratio else (place - 1) / (ratio - 1)
         scale = self._scale(cycle)
+        if self.cycle_momentum:
+            span = self.max_momentum - self.base_momentum
+            set_momentum(self.optimizer, self.max_momentum - span * height * scale, "CyclicLR")
         pairs = zip(self.base_lrs, self.max_lrs, strict=True)
         return [base + (top - base) * height * scale for base, top in pairs]
 
