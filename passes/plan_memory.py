@@ -384,6 +384,8 @@ def _allows(node: Node, operand: Value, out: int) -> bool:
         kernel = node.attrs["kernel"]
         return all(may_overwrite(kernel, position, out) for position in positions)
     # A loop may write a carry over the operand that it starts from; nothing else is shown.
-    carries = {"scan": node.attrs.get("carries"), "while": len(node.results)}.get(node.op.name, 0)
+    carries = 0
+    if node.op.name in ("scan", "while"):
+        carries = node.attrs.get("carries", len(node.results))
     own = node.attrs["consts"] + out if out < carries else None
     return all(position == own for position in positions)

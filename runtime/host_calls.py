@@ -139,4 +139,5 @@ def _array(address: int, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -
     """The memory of a buffer; for none, an array of its own."""
     if not nbytes:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, (ctypes.c_char * nbytes).from_address(address))
+    memory: Any = (ctypes.c_char * nbytes).from_address(address)
+    return np.ndarray(shape, dtype, memory)
