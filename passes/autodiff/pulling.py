@@ -47,6 +47,12 @@ class Pull:
         self.found = [next(found) if is_wanted else None for is_wanted in wanted]
         self.backward = tuple(builder.nodes[len(self.forward) :])
 
+    def arriving(self, place: int) -> Value:
+        """What stands for the cotangent of yield number `place`, which has one."""
+        value = self.cotangents[place]
+        assert value is not None
+        return value
+
     def read(self) -> list[Value]:
         """The copies that the way back reads, in the order of their definition."""
         reads = {v for node in self.backward for v in node.operands}

@@ -16,6 +16,7 @@ from ...ir.ops.elementwise import ADD
 from ..inline import copied, inline, repeat
 from .pulling import Kept, Pull, results_of
 from .rule import NotDifferentiable, RegionRule, zeros
+from .summing import Sums, leading_to
 
 Cotangents = Sequence[Value | None]
 
@@ -48,51 +49,62 @@ def _call(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Cotange
 
 
 def _scan(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Cotangents:
-    (body,), carries = node.regions, node.attrs["carries"]
-    consts = node.attrs["consts"]
-    first = consts + carries
-    pull = _pull_scan(body, consts, carries, [c is not None for c in cotangents], wanted)
+    consts, carries = node.attrs["consts"], node.attrs["carries"]
+    has = [c is not None for c in cotangents]
+    pull = _pull_scan(node.regions[0], consts, carries, has, wanted)
     if not any(g is not None for g in pull.found):
         return [None] * len(wanted)
     kept = _Kept(node, pull)
     # Cotangents: of the carries from turn to turn, of the consts summed, of the xs turn by turn.
     moving = [k for k in range(carries) if pull.cotangents[k] is not None]
-    summed = [k for k in range(consts) if pull.found[k] is not None]
-    sliced = [k for k in range(first, len(wanted)) if pull.found[k] is not None]
     stacked = [k for k in range(carries, len(cotangents)) if pull.cotangents[k] is not None]
-    sums = [Value(node.operands[k].type) for k in summed]
-    values = dict(kept.params)
-    values.update((pull.cotangents[k], Value(body.yields[k].type)) for k in (*moving, *stacked))  # type: ignore[misc]
-    params = (
-        *(kept.params[v] for v in kept.free),
-        *(values[pull.cotangents[k]] for k in moving),  # type: ignore[index]
-        *sums,
-        *(kept.params[v] for v in kept.turned),
-        *(values[pull.cotangents[k]] for k in stacked),  # type: ignore[index]
+    summed = {k: g for k, g in enumerate(pull.found[:consts]) if g is not None}
+    sliced = {k: g for k, g in enumerate(pull.found) if k >= consts + carries and g is not None}
+    arriving = {pull.arriving(k): _given(cotangents[k], node.results[k]) for k in moving + stacked}
+    known = {**kept.turned, **{pull.arriving(k): arriving[pull.arriving(k)] for k in stacked}}
+    sums = Sums(list(summed.values()), (*kept.again, *pull.backward), known)
+    totals = {v: Value(v.type) for v in sums.carried}
+    reads = (
+        *kept.free,
+        *(pull.arriving(k) for k in moving),
+        *kept.turned,
+        *(pull.arriving(k) for k in stacked),
     )
-    operands = [
-        *kept.free.values(),
-        *(_given(cotangents[k], node.results[k]) for k in moving),
-        *(zeros(v.type) for v in sums),
-        *kept.turned.values(),
-        *(_given(cotangents[k], node.results[k]) for k in stacked),
-    ]
-    region = _backward_body(
-        pull, kept.again, values, params, sums, (moving, summed, sliced), consts
-    )
-    found = results_of(
-        SCAN(
-            *operands,
-            regions=(region,),
-            length=node.attrs["length"],
-            consts=len(kept.free),
-            carries=len(moving) + len(summed),
-            reverse=not node.attrs["reverse"],
+    values = {v: Value(v.type, name=v.name) for v in reads}
+    first = len(kept.free) + len(moving)
+    params = [values[v] for v in reads]
+    params[first:first] = totals.values()
+    given = {**kept.free, **kept.turned, **arriving}
+    operands = [given[v] for v in reads]
+    operands[first:first] = [zeros(v.type) for v in sums.carried]
+    moved = [pull.found[consts + k] for k in moving]
+    builder = Recording()
+    with builder:
+        results = [v for v in (*moved, *sums.carried, *sliced.values(), *sums.stacked) if v]
+        repeat(leading_to((*kept.again, *pull.backward), results), values)
+        yields = (
+            *(
+                zeros(node.results[k].type) if v is None else values[v]
+                for k, v in zip(moving, moved, strict=True)
+            ),
+            *(ADD(total, values[v]) for v, total in totals.items()),
+            *(values[v] for v in (*sliced.values(), *sums.stacked)),
         )
-    )
-    places = [*(consts + k for k in moving), *summed, *sliced]
-    by_place = dict(zip(places, found, strict=True))
-    return [by_place.get(k) if is_wanted else None for k, is_wanted in enumerate(wanted)]
+    attrs = {
+        "length": node.attrs["length"],
+        "consts": len(kept.free),
+        "carries": len(moving) + len(totals),
+        "reverse": not node.attrs["reverse"],
+    }
+    region = Region(tuple(params), tuple(builder.nodes), yields)
+    made = iter(results_of(SCAN(*operands, regions=(region,), **attrs)))
+    found: dict[int, Value] = {consts + k: next(made) for k in moving}
+    carried = {v: next(made) for v in totals}
+    found.update((k, next(made)) for k in sliced)
+    whole = dict(zip(sums.stacked, made, strict=True))
+    for k, value in summed.items():
+        found[k] = sums.total(value, carried, whole)
+    return [found.get(k) if is_wanted else None for k, is_wanted in enumerate(wanted)]
 
 
 def _given(cotangent: Value | None, result: Value) -> Value:
@@ -117,41 +129,12 @@ def _pull_scan(
             has[k] = True
 
 
-def _backward_body(
-    pull: Pull,
-    again: Sequence[Node],
-    values: dict[Value, Value],
-    params: tuple[Value, ...],
-    sums: Sequence[Value],
-    places: tuple[Sequence[int], Sequence[int], Sequence[int]],
-    consts: int,
-) -> Region:
-    """One turn of the loop back: consts, cotangents of carries, sums, what the turn kept,
-    cotangents of ys -> cotangents of carries, sums, cotangents of xs."""
-    moving, summed, sliced = places
-    builder = Recording()
-    with builder:
-        repeat((*again, *pull.backward), values)
-
-        def cotangent(place: int) -> Value:
-            found = pull.found[place]
-            return zeros(pull.params[place].type) if found is None else values[found]
-
-        yields = (
-            *(cotangent(consts + k) for k in moving),
-            *(ADD(total, cotangent(k)) for total, k in zip(sums, summed, strict=True)),
-            *(cotangent(k) for k in sliced),
-        )
-    return Region(params, tuple(builder.nodes), yields)
-
-
 class _Kept:
     """What the turns of a scan kept for the way back.
 
     Attributes:
         free: copies of consts that are read, each with the operand that holds it.
         turned: copies that differ from turn to turn, each with what holds them stacked.
-        params: for all of these, the parameter that stands for it in the body of the way back.
         again: nodes to run again.
     """
 
@@ -171,7 +154,6 @@ class _Kept:
         self.free = {p: operands[p] for p in pull.params[:consts] if p in reads}
         self.turned = {p: operands[p] for p in pull.params[first:] if p in reads}
         self.turned.update((v, known[v]) for v in kept.values)
-        self.params = {v: Value(v.type, name=v.name) for v in (*self.free, *self.turned)}
         self.again = kept.again
 
 
