@@ -201,8 +201,12 @@ def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:
     flags = array.flags
     if not (flags.c_contiguous and flags.writeable):
         return False
-    owner = _owner(array)
-    return all(_owner(v.array) is not owner for v in operands)  # type: ignore[attr-defined]
+    owner = array if array.base is None else _owner(array)
+    for value in operands:
+        other = value.array  # type: ignore[attr-defined]
+        if (other if other.base is None else _owner(other)) is owner:
+            return False
+    return True
 
 
 def _owner(array: Any) -> Any:

@@ -149,7 +149,12 @@ def _known(code: CodeType) -> tuple[CodeType, bool, dict[int, Location]]:
 
 def _user_frame(skip: int) -> FrameType | None:
     frame: FrameType | None = sys._getframe(skip + 1)
-    while frame is not None and not _known(frame.f_code)[1]:
+    codes = _CODES
+    while frame is not None:
+        # Every eager op with a history comes here: the dict is asked without a call.
+        code = frame.f_code
+        if (codes.get(id(code)) or _known(code))[1]:
+            break
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename == _COMMAND:
         return None  # below the command line there is no user's code
