@@ -246,6 +246,16 @@ def bitwise_xor_(self: Tensor, other: Any) -> Tensor:
     return update(self, elementwise("bit_xor", self, other), "bitwise_xor_")
 
 
+def shift_left_(self: Tensor, other: Any) -> Tensor:
+    """self <<= other."""
+    return update(self, elementwise("shift_left", self, other), "bitwise_left_shift_")
+
+
+def shift_right_(self: Tensor, other: Any) -> Tensor:
+    """self >>= other."""
+    return update(self, elementwise("shift_right", self, other), "bitwise_right_shift_")
+
+
 def addcmul_(self: Tensor, a: Any, b: Any, *, value: Any = 1) -> Tensor:
     """self += value * a * b."""
     return add_(self, elementwise("mul", a, b), alpha=value)

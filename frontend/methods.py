@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import autograd, copies, indexing, inplace, interop, reading
+from . import autograd, copies, indexing, inplace, interop, reading, viewing
 from .functions import (
     assembling,
     complex,
@@ -31,8 +31,9 @@ from .functions import (
     shape,
     special,
     statistics,
+    writes,
 )
-from .nn.functional import activation
+from .nn.functional import activation, structure
 from .operators import OPERATORS
 from .tensor import Tensor
 
@@ -80,6 +81,11 @@ METHODS: dict[str, Callable[..., Any]] = {
     "new_ones": conversion.new_ones,
     "new_full": conversion.new_full,
     **conversion.DTYPE_METHODS,
+    "where": math.where_self,
+    "pad": structure.pad,
+    "storage_offset": viewing.offset_of,
+    "ndimension": Tensor.dim,
+    "split_with_sizes": joining.split,
 }
 
 # Functions whose first argument is the tensor: the method has their name.
@@ -89,8 +95,8 @@ FUNCTIONS: dict[ModuleType, str] = {
         arctan sinh cosh tanh erf sigmoid floor ceil trunc fix add sub subtract mul multiply div
         divide true_divide floor_divide remainder fmod pow float_power square neg negative positive
         abs absolute sign sgn reciprocal round frac lerp ldexp addcmul addcdiv copysign heaviside
-        clamp clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or bitwise_xor
-        bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less less_equal greater
+        clamp clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or
+        bitwise_xor bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less less_equal greater
         greater_equal
     """,
     logic: """
@@ -122,7 +128,7 @@ FUNCTIONS: dict[ModuleType, str] = {
     shape: """
         reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose
         swapaxes swapdims t movedim moveaxis expand expand_as broadcast_to contiguous unfold
-        diagonal diag as_strided
+        diagonal diag as_strided sum_to_size
     """,
     joining: """
         narrow select split chunk tensor_split unbind repeat tile repeat_interleave roll flip fliplr
@@ -141,6 +147,11 @@ FUNCTIONS: dict[ModuleType, str] = {
     """,
     activation: "relu softmax log_softmax",
     random: "bernoulli multinomial",
+    conversion: "new_empty short char pin_memory is_pinned is_signed",
+    writes: """
+        squeeze_ unsqueeze_ transpose_ swapaxes_ swapdims_ t_ as_strided_ log_normal_ cauchy_
+        geometric_ apply_ map_ fill_diagonal_
+    """,
 }
 
 # Those that also have a form `name_`, which writes the result back into the tensor.
@@ -160,6 +171,8 @@ INPLACE = """
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "grad_fn": autograd.grad_fn,
     **interop.PROPERTIES,
+    "is_cpu": conversion.is_cpu,
+    "is_cuda": conversion.is_cuda,
     "T": shape.reversed_axes,
     "mT": shape.matrix_transpose,
     "mH": complex.adjoint,

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import bf16
+from ..ir.dtypes import bf16, of_numpy
 from .context import ambient
 from .errors import AutogradError, DTypeError, ShapeError
 from .formatting import tensor_text
-from .tensor import Tensor, no_data
+from .tensor import Tensor, no_data, of_array
 
 
 def numpy(self: Tensor) -> np.ndarray:
@@ -133,9 +133,25 @@ def formatted(self: Tensor, spec: str) -> str:
     return format(repr(self), spec)
 
 
+def reverse(self: Tensor) -> Tensor:
+    """The elements along the first axis in reverse order: a copy."""
+    from .functions.joining import flip
+
+    return flip(self, 0) if self.type.shape else self
+
+
+def array_wrap(
+    self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False
+) -> Any:
+    """What numpy's functions of tensors give: tensors, where sley has the dtype."""
+    return of_array(array) if of_numpy(array.dtype) is not None else array
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "numpy": numpy,
     "__array__": array,
+    "__array_wrap__": array_wrap,
+    "__reversed__": reverse,
     "item": item,
     "tolist": tolist,
     "__len__": length,

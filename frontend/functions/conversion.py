@@ -127,3 +127,45 @@ def new_full(
 ) -> Tensor:
     """`fill_value` in the shape `size`, of this dtype unless given."""
     return creation.full(size, fill_value, dtype=dtype or here(input).type.dtype, device=device)
+
+
+def new_empty(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """As `new_zeros`; the elements are to be written."""
+    return creation.zeros(*size, dtype=dtype or here(input).type.dtype, device=device)
+
+
+def _missing(name: str, public: str) -> Callable[[Tensor], Tensor]:
+    def convert(input: Tensor) -> Tensor:
+        raise DTypeError(f"{name}(): sley has no {public}", hint="use int32, or uint8 for bytes")
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"Raises DTypeError: there is no {public}."
+    return convert
+
+
+short, char = _missing("short", "int16"), _missing("char", "int8")
+
+
+def pin_memory(input: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: there is no GPU whose copies page-locked memory would speed up."""
+    return input
+
+
+def is_pinned(input: Tensor, device: Any = None) -> bool:
+    """Whether the memory is page-locked: False."""
+    return False
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return here(input).type.dtype.kind not in ("uint", "bool")
+
+
+def is_cpu(input: Tensor) -> bool:
+    """Whether the elements are in the processor's memory: True."""
+    return True
+
+
+def is_cuda(input: Tensor) -> bool:
+    """Whether the elements are on a GPU: False."""
+    return False

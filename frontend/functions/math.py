@@ -333,6 +333,11 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     return elementwise("where", as_input(condition), operand(input), operand(other), conditions=1)
 
 
+def where_self(input: Any, condition: Any, other: Any) -> Tensor:
+    """input where the condition (bool) holds, else other."""
+    return where(condition, input, other)
+
+
 @takes_out
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """input, but at least `min` and at most `max` (numbers or tensors). The gradient passes where

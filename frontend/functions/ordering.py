@@ -7,12 +7,13 @@ from typing import Any
 
 from ...ir.dims import product
 from ...ir.dtypes import f32, f64, i64
-from ..apply import apply, elementwise
+from ...ir.types import tensor_type
+from ..apply import apply, as_type, elementwise
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..symint import SymInt
 from ..tensor import Tensor, here, normal_axis
 from ..viewing import narrow_view
-from .arguments import array_names, as_input, cast, plain_size, reshaped, shape_of, spelled
+from .arguments import array_names, cast, plain_size, reshaped, shape_of, spelled
 from .creation import iota
 from .math import where
 from .reduction import ValuesIndices, all, argmax, count_nonzero
@@ -255,7 +256,7 @@ def _wanted(input: Tensor, q: Any, interpolation: str) -> Tensor:
         return q
     if not 0 <= q <= 1:
         raise ArgumentError(f"quantile: q={q} is not in [0, 1]")
-    return cast(as_input(float(q)), dtype)
+    return as_type(q, tensor_type(dtype))
 
 
 def _between(

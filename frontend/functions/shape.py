@@ -204,6 +204,23 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand_view(input, _sizes(other))
 
 
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """The sums over the axes that broadcasting from `size` would have stretched.
+
+    Raises:
+        ShapeError: `size` does not broadcast to the shape of `input`.
+    """
+    from .reduction import sum
+
+    wanted, own = dims_of(sizes_of(size)), shape_of(input)
+    extra = len(own) - len(wanted)
+    if extra < 0 or broadcast_shapes([wanted, own], "sum_to_size") != own:
+        raise ShapeError(f"sum_to_size: {list(wanted)} does not broadcast to {list(own)}")
+    ones = [a for a, n in enumerate(own) if a < extra or wanted[a - extra] != n]
+    result = sum(input, ones, keepdim=True) if ones else input
+    return reshaped(result, [spelled(n) for n in wanted])
+
+
 def broadcast_to(input: Tensor, shape: Sequence[Any]) -> Tensor:
     """`input` expanded to `shape`: a view."""
     return expand_view(input, shape)

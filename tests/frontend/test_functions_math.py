@@ -50,7 +50,7 @@ WHOLE = {
 BINARY_IN_PLACE = """
     subtract multiply divide true_divide floor_divide remainder fmod pow copysign atan2
     arctan2 eq ne lt le gt ge not_equal less less_equal greater greater_equal logical_and
-    logical_or logical_xor hypot xlogy
+    logical_or logical_xor hypot xlogy ldexp
 """
 
 
@@ -168,11 +168,14 @@ def test_every_in_place_form_writes_what_the_function_gives():
         "index_copy": (0, np.array([1, 0]), positive), "index_fill": (0, np.array([1]), 3.0),
         "index_put": ((np.array([1]), np.array([0])), 3.0), "addmm": (positive, positive),
         "addmv": (positive, positive[0]), "baddbmm": (positive[None], positive[None]),
+        "masked_scatter": (positive > 0.5, positive), "put": (whole[0] % 2, positive[0]),
+        "scatter_reduce": (0, whole * 0, positive, "amax"), "gcd": (whole.T,), "lcm": (whole.T,),
+        "index_reduce": (0, np.array([1, 0]), positive, "prod"),
         "acosh": (), "arccosh": (), "float_power": (2,), "logit": (0.1,),
     }  # fmt: skip
     one = {"float_power"}  # gives float64, which is stored as float32
     binary = set(BINARY_IN_PLACE.split())
-    bits = [n for n in INPLACE.split() if n.startswith("bitwise")]
+    bits = [n for n in INPLACE.split() if n.startswith("bitwise") or n in ("gcd", "lcm")]
 
     def wrapped(value):
         if isinstance(value, tuple):
