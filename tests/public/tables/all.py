@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from public.samples import Table
 
-from . import creating, mathematics, matrices, reductions, shapes
+from . import creating, mathematics, matrices, ordering, reductions, shapes
 
 TABLES: list[Table] = [
     creating.TABLE,
@@ -12,4 +12,5 @@ TABLES: list[Table] = [
     reductions.TABLE,
     shapes.TABLE,
     matrices.TABLE,
+    ordering.TABLE,
 ]
