@@ -25,6 +25,7 @@ from ...functions.math import (
     true_divide,
     where,
 )
+from ...functions.shape import unsqueeze
 from ...tensor import Tensor
 from .arguments import legacy_reduction, mean_weighted, reduced
 from .normalization import cosine_similarity, pairwise_distance
@@ -218,7 +219,10 @@ def gaussian_nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """(log(var) + (input - target)**2 / var) / 2; var counts as at least eps, without a gradient
-    there. `full` adds the constant."""
+    there. `full` adds the constant. `var` has the shape of the input, of which the last axis may
+    be 1 or missing."""
+    if isinstance(var, Tensor) and var.ndim == input.ndim - 1:
+        var = unsqueeze(var, -1)
     floor = elementwise("stop_gradient", clamp(var, min=eps))
     spread = add(var, sub(floor, elementwise("stop_gradient", var)))
     gap = sub(input, target)
