@@ -53,6 +53,11 @@ class Pull:
         assert value is not None
         return value
 
+    def given(self, cotangents: Sequence[Value | None]) -> list[Value]:
+        """Of the cotangents of all yields those that count, the operands of `closed`."""
+        pairs = zip(cotangents, self.cotangents, strict=True)
+        return [c for c, stand_in in pairs if c is not None and stand_in is not None]
+
     def read(self) -> list[Value]:
         """The copies that the way back reads, in the order of their definition."""
         reads = {v for node in self.backward for v in node.operands}

@@ -28,7 +28,7 @@ def _cond(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Cotange
     reached = [any(p.found[k] is not None for p in pulls) for k in range(len(wanted) - 1)]
     if not any(reached):
         return [None] * len(wanted)
-    given = [c for c, o in zip(cotangents, pulls[0].cotangents, strict=True) if o is not None]
+    given = pulls[0].given(cotangents)
     regions = tuple(pull.closed(reached) for pull in pulls)
     found = iter(results_of(COND(*node.operands, *given, regions=regions)))
     return [None, *(next(found) if is_reached else None for is_reached in reached)]
@@ -40,8 +40,7 @@ def _call(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Cotange
     reached = [g is not None for g in pull.found]
     if not any(reached):
         return [None] * len(wanted)
-    pairs = zip(cotangents, pull.cotangents, strict=True)
-    operands = [*node.operands, *(c for c, o in pairs if c is not None and o is not None)]
+    operands = [*node.operands, *pull.given(cotangents)]
     if node.attrs["recompute"]:
         operands = list(results_of(BARRIER(*operands)))
     found = iter(inline(pull.closed(reached), operands))

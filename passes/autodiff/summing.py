@@ -7,6 +7,7 @@ After: the turns yield `%a` and `%b`, and one product contracts the axis of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...ir.dims import add_all, nonnegative
 from ...ir.graph import Node, Value
@@ -96,7 +97,7 @@ class Sums:
         return DOT_GENERAL(*whole, **_over_turns(node))
 
 
-def _over_turns(node: Node) -> dict[str, tuple[int, ...]]:
+def _over_turns(node: Node) -> dict[str, Any]:
     """The attributes of a product whose operands have an axis of turns in front, contracted."""
     moved = {name: tuple(a + 1 for a in axes) for name, axes in node.attrs.items()}
     for name in ("lhs_contract", "rhs_contract"):
