@@ -51,11 +51,13 @@ _CONTEXTS = {_fields(_DEFAULT): _DEFAULT}
 
 
 class Ambient(threading.local):
-    """Per thread: the trace that records now (None: eager) and the settings."""
+    """Per thread: the trace that records now (None: eager), the settings, and whether a function is
+    being differentiated from outside, so that compiled functions in it run as plain ones."""
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
         self.context = _DEFAULT
+        self.differentiates = False
 
 
 ambient = Ambient()

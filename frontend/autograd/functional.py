@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..context import setting
 from ..errors import ArgumentError, AutogradError, ShapeError
 from ..func.derivatives import pulled, pushed
-from ..func.history import closed_again, depends_on, fresh
+from ..func.history import closed_again, depends_on, differentiating, fresh
 from ..func.jacobians import jacfwd, jacrev
 from ..func.trees import map_tensors
 from ..functions.creation import ones_like
@@ -173,7 +172,7 @@ class _Call:
     def __init__(self, func: Function, inputs: Any, strict: bool) -> None:
         given, self.is_single = _tuple(inputs, "inputs")
         self.inputs = [fresh(t) for t in given]
-        with setting(grad_enabled=True):
+        with differentiating():
             self.result = _checked(func)(*self.inputs)
         self.outputs = list(_tuple(self.result, "the result")[0])
         if strict:

@@ -71,7 +71,7 @@ class CompiledFunction:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if ambient.trace is not None:
+        if ambient.trace is not None or ambient.differentiates:
             return self._function(*args, **kwargs)
         leaves, structure = flatten(args, kwargs)
         key = call_key(leaves, structure, self._numbers)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..context import ambient, setting
+from ..context import ambient
 from ..errors import AutogradError
 from .derivatives import pushed
-from .history import check_unwritten, closed_again, fresh, goes_on
+from .history import check_unwritten, closed_again, differentiating, fresh, goes_on
 from .trees import Chosen, map_tensors, matching, tensors_of, unflatten, with_aux
 
 
@@ -36,7 +36,7 @@ def jvp(
     chosen = Chosen(tuple(primals), tuple(range(len(primals))), "jvp")
     given = matching(list(tangents), chosen.structure, chosen.tensors, "the tangents of jvp")
     inputs = [fresh(t) for t in chosen.tensors]
-    with setting(grad_enabled=True):
+    with differentiating():
         result, aux = with_aux(func(*chosen.args(inputs)), has_aux, "jvp")
     check_unwritten(inputs, "a function that jvp differentiates")
     outputs, structure = tensors_of(result, "the result of a function that jvp differentiates")

@@ -9,15 +9,29 @@ stand for the same number; its history goes on to the tensor that it was made fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ...ir.graph import Value
 from ..apply import builder, is_tracked, value_of, wrap
-from ..context import ambient
+from ..context import ambient, setting
 from ..errors import AutogradError, UnsupportedError
 from ..tape import EagerValue, TapeNode
 from ..tensor import Tensor
 from ..views import RESHAPE
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Inside, a function runs whose derivative will be taken: results remember how they were made,
+    those of compiled functions as well."""
+    before = ambient.differentiates
+    ambient.differentiates = True
+    try:
+        with setting(grad_enabled=True):
+            yield
+    finally:
+        ambient.differentiates = before
 
 
 def fresh(tensor: Tensor) -> Tensor:

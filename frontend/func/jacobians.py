@@ -7,13 +7,13 @@ from typing import Any
 
 from ...ir.dims import Dim
 from ..apply import apply
-from ..context import ambient, setting
+from ..context import ambient
 from ..errors import ArgumentError
 from ..functions.joining import concat
 from ..tensor import Tensor, here
 from ..viewing import narrow_view
 from .derivatives import basis, pulled_for_many, pushed_for_many
-from .history import check_unwritten, closed_again, fresh, goes_on
+from .history import check_unwritten, closed_again, differentiating, fresh, goes_on
 from .reverse import Function, _named
 from .trees import Chosen, map_tensors, tensors_of, unflatten, with_aux
 
@@ -135,7 +135,7 @@ class _Call:
         self.chosen = Chosen(args, argnums, what)
         self.inputs = [fresh(t) for t in self.chosen.tensors]
         self._has_aux = has_aux
-        with setting(grad_enabled=True):
+        with differentiating():
             result = func(*self.chosen.args(self.inputs), **kwargs)
             result, self._aux = with_aux(result, has_aux, what)
         check_unwritten(self.inputs, f"a function that {what} differentiates")

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..context import ambient, setting
+from ..context import ambient
 from ..errors import ArgumentError, ShapeError, TraceError
 from ..functions.creation import ones_like
 from ..tensor import Tensor
 from .derivatives import pulled
-from .history import check_unwritten, closed_again, fresh, goes_on
+from .history import check_unwritten, closed_again, differentiating, fresh, goes_on
 from .trees import Chosen, map_tensors, matching, tensors_of, unflatten, with_aux
 
 Function = Callable[..., Any]
@@ -63,7 +63,7 @@ def value_and_grad(
     def both(*args: Any, **kwargs: Any) -> Any:
         chosen = Chosen(args, argnums, "grad")
         inputs = [fresh(t) for t in chosen.tensors]
-        with setting(grad_enabled=True):
+        with differentiating():
             result, aux = with_aux(func(*chosen.args(inputs), **kwargs), has_aux, "grad")
         check_unwritten(inputs, "a function that grad differentiates")
         if not isinstance(result, Tensor) or result.ndim:
@@ -102,7 +102,7 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     """
     chosen = Chosen(primals, tuple(range(len(primals))), "vjp")
     inputs = [fresh(t) for t in chosen.tensors]
-    with setting(grad_enabled=True):
+    with differentiating():
         result, aux = with_aux(func(*chosen.args(inputs)), has_aux, "vjp")
     check_unwritten(inputs, "a function that vjp differentiates")
     outputs, structure = tensors_of(result, "the result of a function that vjp differentiates")
