@@ -7,7 +7,7 @@ contents of a buffer comes after the readers of the old.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..ir.dims import Dim, Symbol, substitute
 from ..ir.graph import Node, Region, Value
@@ -17,14 +17,17 @@ _TYPICAL_SIZE = 64  # stands for every symbol when orders are compared
 _WORTH_REORDERING = 0.9  # another order than the program's must need at most so much of its peak
 
 
-def launch_order(graph: Region, donated: Mapping[int, int]) -> list[Node]:
+def launch_order(
+    graph: Region, donated: Mapping[int, int], fallible: Collection[Node] = ()
+) -> list[Node]:
     """The program's order, or one that keeps fewer bytes alive.
 
     Args:
         donated: result number -> number of the parameter whose contents it replaces. What makes it
-            comes after those that read the old contents, where that is possible.
+            comes after those that read the old contents, and after the nodes `fallible`, where that
+            is possible.
     """
-    before = _dependences(graph, donated)
+    before = _dependences(graph, donated, fallible)
     plain = [graph.nodes[n] for n in _first_come(*before)]
     lean = _LeanOrder(graph, plain, before).run()
     if _live_peak(graph, lean) < _WORTH_REORDERING * _live_peak(graph, plain):
@@ -33,7 +36,7 @@ def launch_order(graph: Region, donated: Mapping[int, int]) -> list[Node]:
 
 
 def _dependences(
-    graph: Region, donated: Mapping[int, int]
+    graph: Region, donated: Mapping[int, int], fallible: Collection[Node]
 ) -> tuple[list[set[int]], list[set[int]]]:
     """For each launch, the launches that must precede it, and those that should."""
     number = {node: n for n, node in enumerate(graph.nodes)}
@@ -45,12 +48,33 @@ def _dependences(
             readers.setdefault(operand, set()).add(n)
             if operand.node is not None:
                 must[n].add(number[operand.node])
+    last = -1  # of the nodes that may fail, which keep their order
+    for n, node in enumerate(graph.nodes):
+        if node in fallible:
+            if last >= 0:
+                should[n] |= {last} - must[n]
+            last = n
+    before_last = _ancestors(last, must)
     for result, source in donated.items():
         maker = graph.yields[result].node
         if maker is not None:
             n = number[maker]
             should[n] |= readers.get(graph.params[source], set()) - must[n] - {n}
+            if n not in before_last:
+                should[n] |= {last} - must[n]
     return must, should
+
+
+def _ancestors(n: int, must: Sequence[set[int]]) -> set[int]:
+    """`n` and all that precedes it; every node where there is no such `n` (-1)."""
+    if n < 0:
+        return set(range(len(must)))
+    found, pending = {n}, [n]
+    while pending:
+        more = must[pending.pop()] - found
+        found |= more
+        pending += more
+    return found
 
 
 def _first_come(must: Sequence[set[int]], should: Sequence[set[int]]) -> list[int]:

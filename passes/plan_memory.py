@@ -101,12 +101,11 @@ class _RegionPlanner:
         self.region = region
         self.over = over
         self.targets = targets
-        self.order = launch_order(region, over)
+        fallible = {node for node in region.nodes if _may_fail(node)} if top else set()
+        self.order = launch_order(region, over, fallible)
         self.last = last_uses(self.order)
-        self.last_fallible = -1
-        if top:
-            fallible = [p for p, node in enumerate(self.order) if _may_fail(node)]
-            self.last_fallible = max(fallible, default=-1)
+        positions = (p for p, node in enumerate(self.order) if node in fallible)
+        self.last_fallible = max(positions, default=-1)
         self.kept = set(region.yields)
         self.replaced = {region.yields[k]: (k, region.params[i]) for k, i in over.items()}
         self.target: dict[Value, Buffer] = {}

@@ -158,6 +158,23 @@ def test_updates_after_the_last_host_call_are_in_place(steep):
     assert plan.steps[-1].args[-1] == Place("input", 0)
 
 
+def test_updates_wait_for_the_last_host_call(steep):
+    """So that they need no copy; one that the host call itself needs cannot wait."""
+    graph = parse(
+        "graph @f(%w: f32[N], %v: f32[N], %x: f32[N]) -> (f32[N], f32[N], f32[N]) {\n"
+        "  %a = add(%w, %x)\n  %b = mul(%v, %x)\n  %z = steep(%b)\n  yield %a, %b, %z\n}\n"
+    )
+    executable = compile_graph(graph, Options(donated={0: 0, 1: 1}))
+    assert [type(step).__name__ for step in executable.plan.steps] == [
+        "Launch", "HostCall", "Launch", "Copy",
+    ]  # fmt: skip
+    arrays = arrays_of(graph, 4)
+    expected = [np.array(a) for a in evaluate(graph, arrays)]
+    (last,) = executable(arrays)
+    for made, wanted in zip((arrays[0], arrays[1], last), expected, strict=True):
+        assert np.array_equal(made, wanted)
+
+
 def test_ctrl_c_ends_the_call(steep):
     graph = parse(STEP)
     executable = compile_graph(graph, Options(donated={0: 1, 1: 0}))
