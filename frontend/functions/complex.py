@@ -14,7 +14,8 @@ from ..tensor import Tensor, here
 from ..viewing import view_by
 from ..views import imag_step, joined_step, pairs_step, real_step
 from .arguments import as_input, shape_of
-from .math import atan2, cast_float, cos, lt, mul, ne, neg, sin, where
+from .logic import signbit
+from .math import acos, asin, atan2, cast_float, cos, lt, mul, ne, neg, sin, where
 from .shape import matrix_transpose
 
 
@@ -155,6 +156,22 @@ def resolve_conj(input: Tensor) -> Tensor:
 def is_conj(input: Tensor) -> bool:
     """False: conjugates are computed at once."""
     return False
+
+
+def complex_asinh(input: Tensor) -> Tensor:
+    """The inverse hyperbolic sine of complex numbers: -i asin(iz)."""
+    x, y = (apply(part, [input]) for part in ("real", "imag"))
+    found = asin(apply("complex", [neg(y), x]))
+    return apply("complex", [apply("imag", [found]), neg(apply("real", [found]))])
+
+
+def complex_acosh(input: Tensor) -> Tensor:
+    """The inverse hyperbolic cosine of complex numbers: i acos(z), or below the real axis -i
+    acos(z), whichever has a real part >= 0."""
+    found = acos(input)
+    x, y = (apply(part, [found]) for part in ("real", "imag"))
+    below = signbit(apply("imag", [input]))
+    return apply("complex", [where(below, y, neg(y)), where(below, neg(x), x)])
 
 
 def angle(input: Any) -> Tensor:

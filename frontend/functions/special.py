@@ -9,6 +9,7 @@ from ..apply import elementwise
 from ..autocast import autocasts
 from ..tensor import Tensor, here
 from .arguments import cast, operand, takes_out
+from .complex import complex_acosh, complex_asinh
 from .logic import isinf, isnan, logical_and, logical_not, logical_or
 from .math import (
     abs,
@@ -82,6 +83,8 @@ def logaddexp2(input: Any, other: Any) -> Tensor:
 def asinh(input: Any) -> Tensor:
     """The inverse hyperbolic sine."""
     x = cast_float(input)
+    if here(x).type.dtype.is_complex:
+        return complex_asinh(x)
     below = lt(x, 0)
     a = where(below, neg(x), x)
     large = gt(a, 1e4)
@@ -96,6 +99,8 @@ def asinh(input: Any) -> Tensor:
 def acosh(input: Any) -> Tensor:
     """The inverse hyperbolic cosine; NaN below 1."""
     x = cast_float(input)
+    if here(x).type.dtype.is_complex:
+        return complex_acosh(x)
     large = gt(x, 1e4)
     t = sub(where(large, 1.0, x), 1)
     small = log1p(add(t, sqrt(add(mul(t, t), mul(t, 2)))))

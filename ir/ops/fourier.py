@@ -90,7 +90,7 @@ RFFT = define(
 )  # fmt: skip
 IRFFT = define(
     "irfft", Kind.HOST, _infer_irfft, _evaluate_irfft,
-    """The `size` real numbers whose transform along `axis` begins with these size // 2 + 1 elements;
-    the imaginary parts of the first, and for an even size of the last, do not count.""",
+    """The `size` real numbers whose transform along `axis` begins with these size // 2 + 1
+    elements; the imaginary parts of the first, and for an even size of the last, do not count.""",
     arity=1, attributes=("axis", "size", "norm"),
 )  # fmt: skip

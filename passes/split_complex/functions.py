@@ -310,9 +310,9 @@ def _atanh(z: Pair) -> Pair:
     b = ew.ABS(y)
     large, small = ordered(z)
     ratio = small / large
-    below = large * (ratio * ratio + 1)
+    spread = ratio * ratio + 1  # |z|**2 over large**2; large**2 may overflow
     endless, far = ew.BIT_OR(is_infinite(x), is_infinite(y)), _is_far(z)
-    re = copysign(where(far, where(endless, 0.0, a / large / below), near), x)
-    rest = where(endless, where(is_infinite(b), 0.0, b * 0), b / large / below)
+    re = copysign(where(far, where(endless, 0.0, a / large / spread / large), near), x)
+    rest = where(endless, where(is_infinite(b), 0.0, b * 0), b / large / spread / large)
     im = where(far, copysign(math.pi / 2 - rest, y), angle)
     return Pair(where(is_number(x, 0), x, re), im)

@@ -18,6 +18,7 @@ from ...ir.ops.base import Kind, Op
 from ...ir.ops.paired import PAIRED, pairs_type
 from ...ir.ops.view import CONCAT, RESHAPE, SLICE
 from ...ir.types import TensorType
+from ..dead import prune
 from .pair import Pair
 from .rules import RULES, Operand
 
@@ -37,7 +38,7 @@ def split_complex(graph: Graph) -> Graph:
     Raises:
         SplitError: an op has no rule for complex numbers.
     """
-    return _Splitter().graph(graph) if _has_complex(graph) else graph
+    return prune(_Splitter().graph(graph)) if _has_complex(graph) else graph
 
 
 def _has_complex(region: Region) -> bool:
