@@ -122,6 +122,15 @@ class Reached(NamedTuple):
     nodes: list[Node]
 
 
+def _is_freed(node: Node) -> bool:
+    """Whether an earlier `backward()` has used up what `node` keeps. In a trace a leaf, too, may be
+    the result of a node; only those that lead on to tracked values are used up."""
+    if isinstance(node, TapeNode):
+        return node.freed
+    trace = ambient.trace
+    return trace is not None and node in trace.released and any(map(is_tracked, node.operands))
+
+
 def _reach(outputs: Sequence[Value]) -> Reached:
     """Every tracked value that has an owner, and every node, users before what they use."""
     order: list[Value] = []
@@ -140,7 +149,7 @@ def _reach(outputs: Sequence[Value]) -> Reached:
             stack.append((value, True))
             if value.node is None:
                 continue
-            if isinstance(value.node, TapeNode) and value.node.freed:
+            if _is_freed(value.node):
                 raise AutogradError(
                     "the graph of this tensor has been freed by an earlier backward()",
                     hint="use backward(retain_graph=True) the first time",
