@@ -187,8 +187,10 @@ class _Decoder:
         """The steps of a view, and the numpy view that they lead to."""
         array = storage.array
         assert array is not None
-        steps = []
-        for node in item.get("path", ()):
+        nodes, steps = item.get("path", []), []
+        if not isinstance(nodes, list):
+            self.source.fail(f"tensor {name!r}: its path is no list of steps")
+        for node in nodes:
             step = self._step(node, name, array)
             view = step.array(array)
             if view.size and not np.may_share_memory(view, array):
