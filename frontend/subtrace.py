@@ -37,6 +37,7 @@ from .symint import SymInt
 from .tape import EagerValue
 from .tensor import Tensor, make
 from .trace import Trace
+from .trace_builder import IndexCheck
 from .trees import flatten_tree
 
 
@@ -62,12 +63,14 @@ class Recorded:
         draws: those of `captures` that it changes, which are offsets of random generators: by how
             much each moves on; None where that depends on data.
         tracked: for each result that is a tensor, whether a gradient can be asked through it.
+        checks: indices that must be in range, values of the graph.
     """
 
     graph: Graph
     captures: tuple[Tensor, ...]
     draws: Mapping[Tensor, Dim | None]
     tracked: tuple[bool, ...]
+    checks: tuple[IndexCheck, ...]
     structure: optree.PyTreeSpec
     _leaves: tuple[Any, ...]  # of the result; _TENSOR where it is a tensor
 
@@ -131,6 +134,7 @@ def record(
         captures,
         dict(trace.draws),
         tuple(v in trace.tracked for v in results),
+        tuple(trace.builder.checks),
         structure,
         tuple(_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves),
     )
@@ -198,7 +202,7 @@ def _outside(leaf: Any) -> Any:
 def has_history(tensor: Tensor) -> bool:
     """Whether a tensor of any mode requires grad."""
     root = tensor.root()
-    return tensor._requires or ((root._tracked or root._requires) and tensor.type.dtype.is_float)
+    return tensor._requires or ((root._tracked or root._requires) and tensor.type.dtype.is_inexact)
 
 
 class SubTrace(Trace):
@@ -238,7 +242,7 @@ class SubTrace(Trace):
     def argument(self, param: Param) -> Tensor:
         """A tensor that the function is called with."""
         value = self.builder.param(param.type)
-        shadow = self._stand_for(value, param.tracked and param.type.dtype.is_float)
+        shadow = self._stand_for(value, param.tracked and param.type.dtype.is_inexact)
         self._fixed[shadow.storage] = "an argument"
         return shadow
 

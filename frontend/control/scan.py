@@ -21,6 +21,7 @@ from ..functions.joining import stack
 from ..subtrace import Param, Recorded, emit_regions, has_history, record, set_state
 from ..symint import dim_or_none
 from ..tensor import Tensor
+from .checks import check_turns
 from .trees import Structure, check_equal, named, tensors_of, types_of, unwritten
 
 _HINT = (
@@ -193,6 +194,10 @@ def _emit(loop: _Loop, carry: list[Tensor], xs: list[Tensor]) -> tuple[Any, Any]
     region = _keeping(
         region, attrs, tracked, [has_history(t) for t in (*consts, *carry, *states, *xs)]
     )
+    first = len(region.params) - len(xs)
+    known = dict(zip(region.params[: len(consts)], operands, strict=False))
+    turned = dict(zip(region.params[first:], operands[first:], strict=True))
+    check_turns(recorded.checks, known, turned, loop.length)
     kept = len(region.yields) - len(tracked)
     found = emit_regions(SCAN, operands, attrs, (region,), [*tracked, *[True] * kept])
     results = found[: len(tracked)]

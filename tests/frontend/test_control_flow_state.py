@@ -254,3 +254,25 @@ def test_numpy_arrays_and_numbers() -> None:
     )
     assert last.dtype is sley.float32
     assert float(last) == 3.5 and ys.tolist() == [0.5, 0.5, 1.5]
+
+
+def test_an_index_out_of_range_raises_as_it_does_eager() -> None:
+    table = sley.nn.Embedding(5, 3)
+
+    def program(ids):
+        def body(h, i):
+            def inner(h, j):
+                return h * 0.5 + table(j).sum(0), None
+
+            return sley.scan(inner, h, i)[0], None
+
+        return sley.scan(body, sley.zeros(3), ids)[0]
+
+    compiled = sley.compile(program)
+    ids = sley.tensor([[[0, 4], [1, 2]], [[3, 3], [0, 1]]])
+    expected = program(ids).detach().numpy()
+    np.testing.assert_allclose(compiled(ids).detach().numpy(), expected, rtol=1e-6)
+    ids[1, 0, 1] = 5
+    for run in (program, compiled):
+        with pytest.raises(sley.IndexingError, match="index 5 is "):
+            run(ids)
