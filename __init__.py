@@ -21,6 +21,7 @@ from .frontend import (
     optim,
     random,
     utils,
+    xp,
 )
 from .frontend.amp import (
     autocast,
@@ -472,6 +473,7 @@ for _name, _module in {
     "nn": nn,
     "random": random,
     "optim": optim,
+    "xp": xp,
     "utils": utils,
     "utils.data": data,
 }.items():
@@ -884,6 +886,7 @@ __all__ = [
     "where",
     "while_loop",
     "xlogy",
+    "xp",
     "zeros",
     "zeros_like",
 ]

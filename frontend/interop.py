@@ -9,6 +9,7 @@ from ..ir.dtypes import bf16
 from .construct import constant, from_numpy
 from .context import ambient
 from .dlpack import CPU, DLPackError, capsule, take
+from .errors import ArgumentError
 from .tensor import Tensor
 
 
@@ -106,7 +107,37 @@ def buffer(self: Tensor, flags: int, /) -> memoryview:
         raise BufferError(str(error)) from None
 
 
+def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    """The namespace of the Python array API standard: `sley.xp`.
+
+    Raises:
+        ArgumentError: another version of the standard is asked for.
+    """
+    from . import xp
+
+    known = ("2021.12", "2022.12", "2023.12", "2024.12", xp.__array_api_version__)
+    if api_version not in (None, *known):
+        raise ArgumentError(f"the array API standard {api_version!r} is not known")
+    return xp
+
+
+def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device: itself.
+
+    Raises:
+        ArgumentError: there is no such device, or a stream is given.
+    """
+    from .functions.arguments import device_checked
+
+    device_checked(device)
+    if stream is not None:
+        raise ArgumentError("the processor has no streams")
+    return self
+
+
 METHODS: dict[str, Callable[..., Any]] = {
+    "__array_namespace__": array_namespace,
+    "to_device": to_device,
     "__dlpack__": to_dlpack,
     "__dlpack_device__": dlpack_device,
     "__buffer__": buffer,

@@ -124,15 +124,9 @@ def test_a_description_that_was_changed_with_care_is_still_checked():
     def places(node, path=()):
         if path:
             yield path
-        items = (
-            node.items()
-            if isinstance(node, dict)
-            else enumerate(node)
-            if isinstance(node, list)
-            else ()
-        )  # noqa: E501
-        for key, value in items:
-            yield from places(value, (*path, key))
+        if isinstance(node, (dict, list)):
+            for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+                yield from places(value, (*path, key))
 
     tried = 0
     for path in list(places(description)):
@@ -300,8 +294,8 @@ def test_the_messages_are_those_of_pytorch():
     assert 'Missing key(s) in state_dict: "bias". ' in text
     assert 'Unexpected key(s) in state_dict: "x", "y". ' in text
     assert (
-        "size mismatch for weight: copying a param with shape sley.Size([2, 2]) from checkpoint, the "
-        "shape in current model is sley.Size([3, 2])."
+        "size mismatch for weight: copying a param with shape sley.Size([2, 2]) from checkpoint, "
+        "the shape in current model is sley.Size([3, 2])."
     ) in text
     assert text.index("Missing") < text.index("Unexpected") < text.index("mismatch")
     keys = layer.load_state_dict({"weight": sley.ones(3, 2), "x": sley.ones(1)}, strict=False)
