@@ -196,6 +196,25 @@ def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
     return tensor
 
 
+def over(value: Value) -> Tensor:
+    """A tensor over the memory of a value of the current mode, with its history; for handing it to
+    functions, not for writing to it."""
+    trace = ambient.trace
+    if isinstance(value, EagerValue):
+        storage = value.storage
+        if storage is None or storage.array is not value.array:
+            storage = Storage(value.type, value.array)
+        tensor = make(storage, (), value.type, value.array)
+        tensor._tracked = value.tracked
+    else:
+        assert trace is not None
+        storage = Storage(value.type, trace=trace, value=value)
+        tensor = make(storage, (), value.type)
+        tensor._tracked = value in trace.tracked
+    tensor._value, tensor._version = value, storage.version
+    return tensor
+
+
 def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:
     """Whether `array` is dense, writable, and no part of an operand's memory."""
     flags = array.flags

@@ -14,12 +14,11 @@ from typing import Any
 from ...ir.graph import Node, Region, Value
 from ...ir.ops import OPS
 from ...ir.ops.custom import CUSTOM_GRADIENT
-from ..apply import builder, expanded, is_tracked, value_of, wrap
+from ..apply import builder, expanded, is_tracked, over, value_of, wrap
 from ..context import ambient, setting
 from ..errors import AutogradError, ShapeError, TraceError, user_location
-from ..storage import Storage
 from ..tape import EagerValue, TapeNode
-from ..tensor import Tensor, here, make
+from ..tensor import Tensor, here
 
 
 class FunctionCtx:
@@ -345,17 +344,6 @@ def _gradient(cotangent: Value | None, type: Any, materialize: bool) -> Tensor |
     if type is None or not materialize:
         return None
     return wrap(expanded(0, type))
-
-
-def over(value: Value) -> Tensor:
-    """A tensor over the memory of an eager value, with its history."""
-    assert isinstance(value, EagerValue)
-    storage, path = value.storage, ()
-    if storage is None or storage.array is not value.array:
-        storage = Storage(value.type, value.array)
-    tensor = make(storage, path, value.type, value.array)
-    tensor._value, tensor._version, tensor._tracked = value, storage.version, value.tracked
-    return tensor
 
 
 # In a trace ------------------------------------------------------------------------------------

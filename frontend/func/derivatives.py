@@ -17,7 +17,8 @@ from ...passes.autodiff.forward import forward
 from ...passes.autodiff.rule import GradientError, zeros
 from ...passes.batching.rule import Arrived, Lanes, batched
 from ...passes.batching.walk import batched_values
-from ..apply import is_tracked, value_of, wrap
+from ...passes.inline import inline
+from ..apply import builder, is_tracked, over, value_of, wrap
 from ..autograd.engine import grad, own_tensor
 from ..context import ambient, setting
 from ..errors import AutogradError
@@ -91,6 +92,36 @@ def _checked(walk: Callable[[], Any]) -> Any:
             f"  overwritten at {where}",
             hint="write to a clone(), or use the form of the function that is not in place",
         ) from None
+
+
+class PullProgram:
+    """The way back from tensors of one mode as a program, for use in recordings inside of it: what
+    it reads of that mode is captured there like any tensor, with its history where `has_history`.
+
+    Raises (from the constructor):
+        AutogradError: an op on the way has no gradient.
+    """
+
+    def __init__(
+        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], has_history: bool
+    ) -> None:
+        targets, values = [value_of(t) for t in outputs], [value_of(t) for t in inputs]
+        params = [Value(v.type) for v in targets]
+        recording = Recording()
+        with recording:
+            found = _checked(lambda: backward(targets, params, values, is_tracked))
+            yields = [zeros(v.type) if g is None else g for v, g in zip(values, found, strict=True)]
+        outside = _outside(recording, yields, params)
+        self._region = Region((*params, *outside), tuple(recording.nodes), tuple(yields))
+        read = [over(value) for value in outside]
+        self._outside = read if has_history else [t.detach() for t in read]
+
+    def __call__(self, cotangents: Sequence[Tensor]) -> Found:
+        """The cotangents of the inputs, in the mode at hand."""
+        operands = [value_of(t) for t in (*cotangents, *self._outside)]
+        with builder():
+            found = inline(self._region, operands)
+        return [own_tensor(value, is_tracked(value)) for value in found]
 
 
 # Many directions at once -----------------------------------------------------------------------

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..context import ambient
 from ..errors import ArgumentError, ShapeError, TraceError
 from ..functions.creation import ones_like
 from ..tensor import Tensor
-from .derivatives import pulled
-from .history import check_unwritten, closed_again, differentiating, fresh, goes_on
+from .derivatives import PullProgram, pulled
+from .history import check_unwritten, closed_again, differentiating, fresh, goes_on, is_recordable
 from .trees import Chosen, map_tensors, matching, tensors_of, unflatten, with_aux
+
+if TYPE_CHECKING:
+    from ..trace import Trace
 
 Function = Callable[..., Any]
 
@@ -108,15 +111,15 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     outputs, structure = tensors_of(result, "the result of a function that vjp differentiates")
     has_history = ambient.context.grad_enabled and goes_on(outputs, inputs)
     home = ambient.trace
+    programs: list[PullProgram] = []
 
     def pull(*cotangents: Any) -> Any:
-        if ambient.trace is not home:
-            raise TraceError(
-                "the function that vjp() returned is called inside of another recorded function",
-                hint="call vjp() there, too; jacrev() gives the derivative for many cotangents",
-            )
         tree = cotangents[0] if len(cotangents) == 1 else cotangents
         given = matching(tree, structure, outputs, "the cotangents of vjp")
+        if ambient.trace is not home:  # in a function that is recorded, by vmap() say
+            if not programs:
+                programs.append(_pull_program(home, outputs, inputs, has_history))
+            return chosen.tree(programs[0](given))
         again = has_history or any(t.requires_grad for t in given)
         return chosen.tree(pulled(outputs, inputs, given, again))
 
@@ -124,6 +127,27 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
         result = unflatten(structure, [closed_again(t) for t in outputs])
         aux = map_tensors(closed_again, aux) if has_aux else None
     return (result, pull, aux) if has_aux else (result, pull)
+
+
+def _pull_program(
+    home: Trace | None, outputs: Sequence[Tensor], inputs: Sequence[Tensor], has_history: bool
+) -> PullProgram:
+    """The way back as a program, seen from the mode in which the tensors were made.
+
+    Raises:
+        TraceError: it cannot be written down as one.
+    """
+    here, ambient.trace = ambient.trace, home
+    try:
+        if not is_recordable(outputs):
+            raise TraceError(
+                "the function that vjp() returned is recorded, but it leads through hooks or "
+                "through something that was computed elsewhere",
+                hint="call vjp() inside of the recorded function, too",
+            )
+        return PullProgram(outputs, inputs, has_history)
+    finally:
+        ambient.trace = here
 
 
 def _named(func: Function, what: str) -> Callable[[Function], Function]:

@@ -9,9 +9,8 @@ from typing import Any
 from ...ir.graph import Node, Region, Value
 from ...ir.ops import OPS
 from ...ir.ops.control_flow import CALL
-from ..apply import value_of
+from ..apply import over, value_of
 from ..autograd.engine import grad
-from ..autograd.function import over
 from ..context import ambient, setting
 from ..errors import ArgumentError, AutogradError, user_location
 from ..func.history import beginnings, check_unwritten, fresh

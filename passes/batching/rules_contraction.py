@@ -55,6 +55,10 @@ def _conv_by_outputs(node: Node, x: Value, w: Value) -> Value:
     """One image for all: the examples are more outputs of each group."""
     groups = node.attrs["groups"]
     size, outputs, *rest = w.type.shape
+    if groups == 1:
+        made = CONV(x, to_shape(w, (size * outputs, *rest)), **node.attrs)
+        images, _, *places = made.type.shape
+        return moved_axis(to_shape(made, (images, size, outputs, *places)), 1, 0)
     each = outputs // groups
     grouped = moved_axis(to_shape(w, (size, groups, each, *rest)), 0, 1)
     made = CONV(x, to_shape(grouped, (groups * size * each, *rest)), **node.attrs)
