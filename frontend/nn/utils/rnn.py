@@ -32,13 +32,13 @@ class PackedSequence:
         padded: [T, N, ...], in the order in which the sequences were given.
         lengths: int64[N].
         data: all elements, those of the first step of each sequence first; the longest sequence
-            leads. Eager only.
-        batch_sizes: int64[T], how many sequences have each step. Eager only.
+            leads.
+        batch_sizes: int64[T], how many sequences have each step.
         sorted_indices, unsorted_indices: how the sequences were sorted by length; None where they
-            were given so. Eager only.
+            were given so. A trace knows these four only where the lengths were given as a list.
     """
 
-    __slots__ = ("_given_sorted", "lengths", "padded")
+    __slots__ = ("_given_sorted", "_known", "lengths", "padded")
 
     padded: Tensor
     lengths: Tensor
@@ -61,16 +61,20 @@ class PackedSequence:
             )
         lengths = np.zeros(count, np.int64)
         lengths[order] = (sizes[:, None] > np.arange(count)).sum(0)
-        self._fill(_unpacked(data, sizes, order), of_array(lengths), sorted_indices is None)
+        padded = _unpacked(data, sizes, order)
+        self._fill(padded, of_array(lengths), sorted_indices is None, lengths)
 
-    def _fill(self, padded: Tensor, lengths: Tensor, given_sorted: bool) -> None:
+    def _fill(
+        self, padded: Tensor, lengths: Tensor, given_sorted: bool, known: np.ndarray | None
+    ) -> None:
         self.padded = padded
         self.lengths = lengths
         self._given_sorted = given_sorted
+        self._known = known
 
     def replaced(self, padded: Tensor) -> PackedSequence:
         """The same sequences with other elements [T, N, ...]."""
-        return _packed(padded, self.lengths, self._given_sorted)
+        return _packed(padded, self.lengths, self._given_sorted, self._known)
 
     @property
     def data(self) -> Tensor:
@@ -99,7 +103,9 @@ class PackedSequence:
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
         """The lengths, and the sequences' numbers from the longest to the shortest."""
-        lengths = _integers(self.lengths, "the lengths of a PackedSequence")
+        lengths = self._known
+        if lengths is None:
+            lengths = _integers(self.lengths, "the lengths of a PackedSequence")
         return lengths, np.argsort(-lengths, kind="stable")
 
     def __iter__(self) -> Iterator[Any]:
@@ -134,9 +140,11 @@ class PackedSequence:
         return f"PackedSequence({', '.join(f'{n}={v}' for n, v in zip(names, self, strict=True))})"
 
 
-def _packed(padded: Tensor, lengths: Tensor, given_sorted: bool) -> PackedSequence:
+def _packed(
+    padded: Tensor, lengths: Tensor, given_sorted: bool, known: np.ndarray | None = None
+) -> PackedSequence:
     made = PackedSequence.__new__(PackedSequence)
-    made._fill(padded, lengths, given_sorted)
+    made._fill(padded, lengths, given_sorted, known)
     return made
 
 
@@ -205,7 +213,7 @@ def pack_padded_sequence(
             f"pack_padded_sequence: the lengths {numbers.tolist()} do not decrease",
             hint="give enforce_sorted=False",
         )
-    return _packed(padded[: int(numbers.max(initial=0))], given, enforce_sorted)
+    return _packed(padded[: int(numbers.max(initial=0))], given, enforce_sorted, numbers.copy())
 
 
 def pad_packed_sequence(
