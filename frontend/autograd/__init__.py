@@ -4,6 +4,7 @@
 """
 
 from ..context import enable_grad, inference_mode, no_grad, set_grad_enabled
+from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .engine import (
     GradFn,
     Handle,
@@ -24,16 +25,19 @@ __all__ = [
     "GradcheckError",
     "Handle",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "grad_fn",
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
+    "is_anomaly_enabled",
     "no_grad",
     "once_differentiable",
     "register_hook",
     "retain_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
     "tensor_backward",
 ]

@@ -21,6 +21,7 @@ from ..inplace import write
 from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
 from ..views import RESHAPE
+from .anomaly import observer
 
 _ADD = OPS["add"]
 
@@ -380,11 +381,11 @@ def _pull(
 
     outputs, cotangents = [v for v, _ in pairs], [c for _, c in pairs]
     try:
-        gradients = autodiff.backward(outputs, cotangents, wanted, follow)
+        gradients = autodiff.backward(outputs, cotangents, wanted, follow, observer())
     except GradientError as error:
         raise AutogradError(str(error)) from None
     except Overwritten as error:
-        raise _overwritten(error.value, reached) from None
+        raise error.error("backward()") from None
     return list(zip(wanted, gradients, strict=True))
 
 
@@ -407,18 +408,6 @@ def _run_hooks(value: Value, cotangent: Value) -> Value:
                 raise ShapeError(f"a hook returned {result.type} for a gradient {value.type}")
             cotangent = value_of(result)
     return cotangent
-
-
-def _overwritten(value: EagerValue, reached: Reached) -> AutogradError:
-    storage = value.storage
-    users = [str(n.line) for n in reached.nodes if value in n.operands and n.line is not None]
-    written = None if storage is None else storage.written
-    return AutogradError(
-        f"a value {value.type} that backward() needs was overwritten in place\n"
-        f"  used at {users[0] if users else 'an unknown line'}\n"
-        f"  overwritten at {written}",
-        hint="write to a clone(), or use the form of the function that is not in place",
-    )
 
 
 def own_tensor(gradient: Value, tracked: bool) -> Tensor:

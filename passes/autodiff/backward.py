@@ -17,12 +17,15 @@ from ...ir.ops.elementwise import ADD
 from .rule import GradientError, NotDifferentiable, RegionRule
 from .table import GRADIENTS
 
+Observer = Callable[[Node, Sequence["Value | None"]], None]
+
 
 def backward(
     outputs: Sequence[Value],
     cotangents: Sequence[Value | None],
     wrt: Sequence[Value],
     follow: Callable[[Value], bool] = lambda value: True,
+    observe: Observer | None = None,
 ) -> list[Value | None]:
     """The cotangents of `wrt`: for each, the sum over `outputs` of cotangent times derivative.
 
@@ -34,6 +37,7 @@ def backward(
         cotangents: one for each output, of its type; None for an output that does not count.
         wrt: values whose cotangents are wanted.
         follow: whether the walk goes on to the node that made a value.
+        observe: is shown each node with the cotangents that its rule gave for its operands.
 
     Returns:
         For each of `wrt` a value of its type, or None where no path of floats leads to it.
@@ -59,7 +63,7 @@ def backward(
                     arrived.pop(result, None)
             if any(cotangent is not None for cotangent in incoming):
                 set_line(node.line)
-                _apply_rule(node, incoming, arrived, live)
+                _apply_rule(node, incoming, arrived, live, observe)
     return [arrived.get(value) for value in wrt]
 
 
@@ -106,10 +110,14 @@ def _apply_rule(
     incoming: Sequence[Value | None],
     arrived: dict[Value, Value],
     live: set[Value],
+    observe: Observer | None,
 ) -> None:
     """Adds what `node` sends to those of its operands that are live."""
     wanted = [operand in live for operand in node.operands]
-    for operand, value in zip(node.operands, pulled(node, incoming, wanted), strict=True):
+    found = pulled(node, incoming, wanted)
+    if observe is not None:
+        observe(node, found)
+    for operand, value in zip(node.operands, found, strict=True):
         if value is not None:
             _arrive(arrived, operand, value)
 
