@@ -13,7 +13,7 @@ from ..ir.evaluate import with_regions
 from ..ir.graph import Location, Node, Region, Value
 from ..ir.ops.base import Kind, Op, TypeRuleError
 from ..ir.types import TensorType
-from .errors import user_location
+from .errors import AutogradError, user_location
 
 if TYPE_CHECKING:
     from .storage import Storage
@@ -52,10 +52,21 @@ _Memory = tuple[np.ndarray, "Storage | None", int]
 class Overwritten(Exception):
     """A rule reads a value whose memory was written since; `autograd` makes the user's error."""
 
-    def __init__(self, value: EagerValue, op: Op) -> None:
+    def __init__(self, value: EagerValue, op: Op, line: Location | None) -> None:
         super().__init__(f"{value} was overwritten before {op.name} read it")
         self.value = value
-        self.op = op
+        self.line = line  # of the op whose rule reads it
+
+    def error(self, reader: str) -> AutogradError:
+        """What the user is told, who called `reader`: where it is needed, and who wrote it."""
+        storage = self.value.storage
+        written = None if storage is None else storage.written
+        return AutogradError(
+            f"a value {self.value.type} that {reader} needs was overwritten in place\n"
+            f"  used at {self.line or 'an unknown line'}\n"
+            f"  overwritten at {written or 'an unknown line'}",
+            hint="write to a clone(), or use the form of the function that is not in place",
+        )
 
 
 class TapeNode(Node):
@@ -173,7 +184,7 @@ class Tape(Evaluating):
         for value in operands:
             assert isinstance(value, EagerValue)
             if value.storage is not None and value.storage.version != value.version:
-                raise Overwritten(value, op)
+                raise Overwritten(value, op, None if self.locate is None else self.locate())
             arrays.append(value.array)
             tracked = tracked or value.tracked
         with np.errstate(all="ignore"):

@@ -360,7 +360,7 @@ def _differentiate(
     # `backward` sets the line of the builder: a tape of this call's own, since threads share ours.
     build = Tape(create_graph) if ambient.trace is None else ambient.trace.builder
     with setting(grad_enabled=create_graph), build:
-        _add_all(found, _pull(pairs, wanted, set(hooked), reached))
+        _add_all(found, _pull(pairs, wanted, set(hooked)))
         for value in hooked:
             cotangent = found.get(value)
             if cotangent is None:
@@ -369,12 +369,12 @@ def _differentiate(
             if value.node is None:
                 continue
             later = [v for v in wanted if v is not value]
-            _add_all(found, _pull([(value, cotangent)], later, set(hooked) - {value}, reached))
+            _add_all(found, _pull([(value, cotangent)], later, set(hooked) - {value}))
     return found
 
 
 def _pull(
-    pairs: list[tuple[Value, Value]], wanted: list[Value], cut: set[Value], reached: Reached
+    pairs: list[tuple[Value, Value]], wanted: list[Value], cut: set[Value]
 ) -> list[tuple[Value, Value | None]]:
     def follow(value: Value) -> bool:
         return is_tracked(value) and value not in cut

@@ -85,13 +85,7 @@ def _checked(walk: Callable[[], Any]) -> Any:
     except GradientError as error:
         raise AutogradError(str(error)) from None
     except Overwritten as error:
-        storage = error.value.storage
-        where = None if storage is None else storage.written
-        raise AutogradError(
-            f"a value {error.value.type} that a derivative needs was overwritten in place\n"
-            f"  overwritten at {where}",
-            hint="write to a clone(), or use the form of the function that is not in place",
-        ) from None
+        raise error.error("a derivative") from None
 
 
 class PullProgram:
