@@ -12,7 +12,7 @@ from ..ir.types import tensor_type
 from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
 from .context import ambient
 from .device import on_cpu
-from .errors import DTypeError
+from .errors import DTypeError, ShapeError
 from .promotion import as_dtype, default_complex_dtype, result_type
 from .symint import SymInt
 from .tensor import Tensor, here, of_array
@@ -91,7 +91,9 @@ def _cast(source: Tensor, dtype: DType) -> Tensor:
 def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
     try:
         array = np.asarray(data)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:  # sequences of different lengths
+        raise ShapeError(f"no tensor can be made of this {type(data).__name__}: {error}") from None
+    except TypeError as error:
         raise DTypeError(f"no tensor can be made of this {type(data).__name__}: {error}") from None
     if dtype is None and isinstance(data, (np.ndarray, np.generic)):
         dtype = of_numpy(array.dtype.newbyteorder("="))

@@ -11,7 +11,7 @@ from ...ir.dtypes import DType
 from ..apply import apply
 from ..context import ambient
 from ..device import on_cpu
-from ..errors import ArgumentError, AutogradError, DTypeError
+from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..inplace import update
 from ..promotion import as_dtype
 from ..symint import SymInt
@@ -157,6 +157,18 @@ def sizes_of(sizes: Sequence[Any]) -> tuple[Any, ...]:
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         return tuple(sizes[0])
     return tuple(sizes)
+
+
+def new_dims(sizes: Sequence[Any]) -> tuple[Dim, ...]:
+    """The sizes of a tensor that is to be made.
+
+    Raises:
+        ShapeError: one is negative.
+    """
+    dims = dims_of(sizes)
+    if any(isinstance(d, int) and d < 0 for d in dims):
+        raise ShapeError(f"a size is negative: {list(dims)}", hint="sizes are 0 or more")
+    return dims
 
 
 def cast(tensor: Tensor, dtype: DType | None) -> Tensor:

@@ -23,6 +23,7 @@ from .arguments import (
     as_input,
     cast,
     device_checked,
+    new_dims,
     reshaped,
     shape_of,
     sizes_of,
@@ -39,12 +40,7 @@ def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
 
 
 def _filled(shape: Sequence[Any], value: Any, dtype: DType) -> Tensor:
-    dims, dtype = dims_of(shape), as_dtype(dtype)
-    if any(isinstance(d, int) and d < 0 for d in dims):
-        raise ShapeError(
-            f"a size is negative: {list(dims)}",
-            hint="sizes are 0 or more",
-        )
+    dims, dtype = new_dims(shape), as_dtype(dtype)
     made = as_type(value, tensor_type(dtype, dims))
     if made is value:
         made = made.clone()

@@ -4,8 +4,10 @@ primitive ops: the same numbers eager and compiled."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ...ir.dtypes import DType, bf16, f16, f32, f64, i64, u32, u64
 from ...ir.types import tensor_type
@@ -15,8 +17,17 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..inplace import write
 from ..promotion import as_dtype
 from ..random_state import Generator, next_draw
-from ..tensor import Tensor, dims_of, here
-from .arguments import as_input, cast, device_checked, plain_size, shape_of, sizes_of, spelled
+from ..tensor import Tensor, here
+from .arguments import (
+    as_input,
+    cast,
+    device_checked,
+    new_dims,
+    plain_size,
+    shape_of,
+    sizes_of,
+    spelled,
+)
 from .math import cos, log, sqrt, where
 from .reduction import argmin, cumsum, sum
 
@@ -25,8 +36,21 @@ _BITS = {f16: 11, bf16: 8, f32: 24, f64: 53}
 
 
 def _bits(shape: Sequence[Any], width: int, generator: Generator | None) -> Tensor:
+    dims = new_dims(shape)
     draw = next_draw(generator)
-    return apply("rng_bits", [draw.seed, draw.offset], shape=dims_of(shape), bits=width)
+    return apply("rng_bits", [draw.seed, draw.offset], shape=dims, bits=width)
+
+
+def _check(tensor: Any, holds: Callable[[np.ndarray], Any], message: str) -> None:
+    """Raise where the elements are known and do not satisfy `holds` (a NaN satisfies nothing).
+
+    In a trace they are not known: machine code draws what the formula gives.
+    """
+    if ambient.trace is not None and isinstance(tensor, Tensor):
+        return
+    elements = tensor.detach().array if isinstance(tensor, Tensor) else np.asarray(tensor)
+    if not np.all(holds(elements)):
+        raise ArgumentError(message)
 
 
 def _unit(bits: Tensor, dtype: DType, *, from_one: bool = False) -> Tensor:
@@ -163,10 +187,19 @@ def randperm(
     return cast(order, dtype)
 
 
+def _is_probability(p: np.ndarray) -> Any:
+    return (p >= 0) & (p <= 1)
+
+
 def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that stands in `input` (or with `p`), else 0; of its dtype."""
+    """1 with the probability that stands in `input` (or with `p`), else 0; of its dtype.
+
+    Raises:
+        ArgumentError: a probability is not in [0, 1] (eager).
+    """
     like = as_input(input)
     dtype = here(like).type.dtype
+    _check(like if p is None else p, _is_probability, "bernoulli: a probability is not in [0, 1]")
     draws = uniform([spelled(n) for n in shape_of(like)], f32, generator)
     return cast(elementwise("lt", draws, like if p is None else p), dtype)
 
@@ -176,7 +209,12 @@ def normal(
     dtype: DType | None = None,
 ) -> Tensor:  # fmt: skip
     """mean + std * (standard normal), of the shape that `mean` and `std` broadcast to, or of `size`
-    where both are numbers."""
+    where both are numbers.
+
+    Raises:
+        ArgumentError: a deviation is negative (of tensors only eager).
+    """
+    _check(std, lambda s: s >= 0, "normal: a standard deviation is negative")
     given = [x for x in (mean, std) if isinstance(x, Tensor)]
     if size is None:
         base = given[0] if len(given) == 1 else elementwise("add", mean, std)
@@ -193,8 +231,22 @@ def multinomial(
     """int64[..., num_samples]: class numbers drawn with the weights in the last axis of `input`.
 
     Raises:
-        ArgumentError: more samples than classes without replacement.
+        ArgumentError: more samples than classes (of weight above 0) without replacement; a weight
+            is negative, infinite or NaN, or all are 0 (weights only eager).
+        ShapeError: `input` has more than two axes, or none.
     """
+    if input.ndim not in (1, 2):
+        raise ShapeError(
+            f"multinomial takes weights [classes] or [rows, classes], got {input.ndim} axes"
+        )
+    if num_samples < 1:
+        raise ArgumentError(f"multinomial: num_samples={num_samples} is less than 1")
+    least = 1 if replacement else num_samples
+    _check(
+        input,
+        lambda w: np.isfinite(w).all() and (w >= 0).all() and ((w > 0).sum(-1) >= least).all(),
+        f"multinomial: weights are finite, 0 or more, and at least {least} of them above 0",
+    )
     sizes = [spelled(n) for n in shape_of(input)]
     if replacement:
         upper = cumsum(cast(input, f64), -1)
@@ -247,7 +299,12 @@ def normal_(
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Write 1 with probability `p` (a number or tensor), else 0."""
+    """Write 1 with probability `p` (a number or tensor), else 0.
+
+    Raises:
+        ArgumentError: a probability is not in [0, 1] (eager).
+    """
+    _check(p, _is_probability, "bernoulli_: a probability is not in [0, 1]")
     draws = uniform([spelled(n) for n in shape_of(self)], f32, generator)
     return _write(self, elementwise("lt", draws, p))
 

@@ -57,10 +57,15 @@ def test_lists_may_hold_tensors():
     assert made.dtype is f32 and made.tolist() == [[1.0, 2.0], [3.0, 4.5]]
 
 
-@pytest.mark.parametrize("data", ["text", [[1], [2, 3]], [None], {"a": 1}, [tensor([1, 2])]])
+@pytest.mark.parametrize("data", ["text", [None], {"a": 1}, [tensor([1, 2])]])
 def test_what_is_no_array_of_numbers_is_refused(data):
     with pytest.raises(DTypeError):
         tensor(data)
+
+
+def test_rows_of_different_lengths_are_refused():
+    with pytest.raises(ShapeError):
+        tensor([[1], [2, 3]])
 
 
 def test_tensor_copies_and_from_numpy_shares():
