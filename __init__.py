@@ -61,6 +61,9 @@ from .frontend.errors import (
     TraceError,
     UnsupportedError,
 )
+from .frontend.formatting import (
+    set_printoptions,
+)
 from .frontend.func import grad, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap
 from .frontend.functions.assembling import (
     broadcast_shapes,
@@ -820,6 +823,7 @@ __all__ = [
     "set_default_dtype",
     "set_float32_matmul_precision",
     "set_grad_enabled",
+    "set_printoptions",
     "set_rng_state",
     "sgn",
     "sigmoid",

@@ -2,98 +2,192 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..ir import dtypes
 from .context import ambient
+from .errors import ArgumentError
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 _IMPLIED = (dtypes.i64, dtypes.bool_)
+_BEGIN = "tensor("
+
+
+@dataclass(frozen=True)
+class PrintOptions:
+    """What `set_printoptions` sets."""
+
+    precision: int = 4
+    threshold: int = 1000
+    edgeitems: int = 3
+    linewidth: int = 80
+    sci_mode: bool | None = None
+
+
+_PROFILES = {
+    "default": PrintOptions(),
+    "short": PrintOptions(precision=2, edgeitems=2),
+    "full": PrintOptions(threshold=2**63),
+}
+_options = PrintOptions()
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: int | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """How tensors are printed from now on.
+
+    Args:
+        precision: digits behind the point (4).
+        threshold: tensors with more elements (1000) are printed in part.
+        edgeitems: elements at each end of an axis printed in part (3).
+        linewidth: characters of a line (80).
+        profile: "default", "short" or "full": all of these at once.
+        sci_mode: always (True) or never (False) with an exponent; None: where needed.
+
+    Raises:
+        ArgumentError: there is no such profile.
+    """
+    global _options
+    if profile is not None and profile not in _PROFILES:
+        raise ArgumentError(f"profile {profile!r} is none of {', '.join(_PROFILES)}")
+    base = _options if profile is None else _PROFILES[profile]
+    given = {
+        "precision": precision, "threshold": threshold, "edgeitems": edgeitems,
+        "linewidth": linewidth,
+    }  # fmt: skip
+    changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    _options = replace(base, **changes, sci_mode=sci_mode)
 
 
 def tensor_text(tensor: Tensor) -> str:
     """`tensor([1., 2.])`, with the dtype where it is not implied, and what made it."""
+    type, trace = tensor.type, ambient.trace
     notes = []
-    type = tensor.type
-    trace = ambient.trace
     traced = tensor._array is None or (trace is not None and trace.written(tensor.storage))
     if traced:
         body = f"<traced {type}>"
     else:
         assert tensor._array is not None
-        body = _elements(tensor._array, type.dtype)
         default = ambient.context.default_dtype
-        if type.dtype not in (*_IMPLIED, default, default.to_complex()):
+        implied = [default, default.to_complex()]
+        if 0 in type.shape:
+            body = "[]"
+            if len(type.shape) > 1:
+                notes.append(f"size={type.shape}")
+        else:
+            body = _elements(tensor._array, type.dtype)
+            implied += _IMPLIED
+        if type.dtype not in implied:
             notes.append(f"dtype={type.dtype!r}")
-        if 0 in type.shape and len(type.shape) > 1:
-            notes.append(f"size={type.shape}")
     if tensor.requires_grad:
         name = getattr(tensor, "grad_fn", None)
         notes.append("requires_grad=True" if name is None else f"grad_fn={name!r}")
-    return f"tensor({', '.join([body, *notes])})"
+    return _with_notes(_BEGIN + body, notes)
+
+
+def _with_notes(text: str, notes: list[str]) -> str:
+    """The text with its notes, on a new line where they do not fit into the last one."""
+    room = _options.linewidth - len(text.rpartition("\n")[2])
+    for note in notes:
+        if len(note) + 2 > room:
+            text += ",\n" + " " * len(_BEGIN) + note
+            room = _options.linewidth - len(_BEGIN) - len(note)
+        else:
+            text += f", {note}"
+            room -= len(note) + 2
+    return text + ")"
 
 
 def _elements(array: np.ndarray, dtype: dtypes.DType) -> str:
     if dtype.is_float:
         array = array.astype(np.float64)
-    if dtype.is_complex:
-        return _complex_elements(array.astype(np.complex128))
+    elif dtype.is_complex:
+        array = array.astype(np.complex128)
+    in_part = array.size > _options.threshold
+    write, width = _writer(_ends(array) if in_part else array)
     if array.ndim == 0:
-        return _number(array[()])
-    text = np.array2string(
-        array,
-        separator=", ",
-        prefix="tensor(",
-        threshold=1000,
-        formatter=_formatter(array),
-    )
-    return text
+        return write(array[()]).lstrip()
+    return _nested(array, len(_BEGIN), write, width, in_part)
 
 
-def _complex_elements(array: np.ndarray) -> str:
-    """Real and imaginary parts each with the digits that their own kind needs."""
-    if array.ndim == 0:
-        return _joined(_number(array.real[()]), _number(array.imag[()]))
-    formats = [_formatter(part).get("float_kind", _number) for part in (array.real, array.imag)]
-
-    def both(value: Any) -> str:
-        real, imaginary = (f(np.float64(v)) for f, v in zip(formats, (value.real, value.imag)))
-        return _joined(real, imaginary)
-
-    return np.array2string(
-        array, separator=", ", prefix="tensor(", threshold=1000, formatter={"complex_kind": both}
-    )
+def _ends(array: np.ndarray) -> np.ndarray:
+    """The elements of an array printed in part."""
+    edge = _options.edgeitems
+    for axis, size in enumerate(array.shape):
+        if size > 2 * edge:
+            places = [*range(edge), *range(size - edge, size)]
+            array = np.take(array, places, axis)
+    return array
 
 
-def _joined(real: str, imaginary: str) -> str:
-    text = imaginary.strip()
-    return f"{real}{text if text[0] == '-' else '+' + text}j"
+def _nested(
+    array: np.ndarray, indent: int, write: Callable[[Any], str], width: int, in_part: bool
+) -> str:
+    """The elements in brackets, from column `indent` on."""
+    edge, size = _options.edgeitems, array.shape[0]
+    cut = in_part and size > 2 * edge
+    shown = [*range(edge), *range(size - edge, size)] if cut else range(size)
+    if array.ndim == 1:
+        parts = [write(array[k]) for k in shown]
+        if cut:
+            parts.insert(edge, " ...")
+        each = max(1, (_options.linewidth - indent) // (width + 2))
+        lines = [", ".join(parts[k : k + each]) for k in range(0, len(parts), each)]
+        return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+    parts = [_nested(array[k], indent + 1, write, width, in_part) for k in shown]
+    if cut:
+        parts.insert(edge, "...")
+    return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
-def _formatter(array: np.ndarray) -> Any:
-    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array[:0]
-    if not finite.size:
-        return {}
-    if np.all(finite == np.trunc(finite)) and np.abs(finite).max() < 1e5:
-        width = max(len(_number(v)) for v in finite.flat[:1000])
-        return {"float_kind": lambda v: _number(v).rjust(width)}
-    largest = np.abs(finite).max()
-    smallest = np.abs(finite[finite != 0]).min() if np.any(finite) else 0
-    if largest >= 1e8 or (smallest and (largest / smallest > 1e3 or smallest < 1e-4)):
-        return {"float_kind": lambda v: f"{v: .4e}" if (finite < 0).any() else f"{v:.4e}"}
-    width = max(len(f"{v:.4f}") for v in finite.flat[:1000])
-    return {"float_kind": lambda v: f"{v:.4f}".rjust(width)}
+def _writer(shown: np.ndarray) -> tuple[Callable[[Any], str], int]:
+    """How one of the elements is written, and how wide."""
+    if shown.dtype.kind == "c":
+        real, real_width = _float_writer(shown.real)
+        imaginary, width = _float_writer(shown.imag)
+
+        def both(value: Any) -> str:
+            text = imaginary(value.imag).strip()
+            return f"{real(value.real)}{text if text[0] == '-' else '+' + text}j"
+
+        return both, real_width + width + 1
+    if shown.dtype.kind == "f":
+        return _float_writer(shown)
+    width = max(len(str(v)) for v in shown.reshape(-1).tolist())
+    return lambda value: str(value).rjust(width), width
 
 
-def _number(value: Any) -> str:
-    if value.dtype.kind != "f":
-        return str(value)
-    if np.isfinite(value) and value == np.trunc(value) and abs(value) < 1e5:
-        return f"{value:.0f}."
-    if np.isfinite(value) and (abs(value) >= 1e8 or abs(value) < 1e-4):
-        return f"{value:.4e}"
-    return f"{value:.4f}" if np.isfinite(value) else str(value)
+def _float_writer(shown: np.ndarray) -> tuple[Callable[[Any], str], int]:
+    """Whole numbers as "3.", others with digits, with an exponent where these would be many."""
+    finite = shown[np.isfinite(shown) & (shown != 0)]
+    sizes = np.abs(finite)
+    whole = bool(np.all(finite == np.trunc(finite)))
+    digits, with_exponent = _options.precision, _options.sci_mode
+    if with_exponent is None:
+        with_exponent = bool(finite.size) and bool(
+            sizes.max() / sizes.min() > 1000
+            or sizes.max() > 1e8
+            or (not whole and sizes.min() < 1e-4)
+        )
+
+    def plain(value: Any) -> str:
+        if not np.isfinite(value):
+            return str(float(value))
+        if with_exponent:
+            return f"{value:.{digits}e}"
+        return f"{value:.0f}." if whole else f"{value:.{digits}f}"
+
+    width = max((len(plain(v)) for v in finite.reshape(-1)), default=1)
+    return lambda value: plain(value).rjust(width), width

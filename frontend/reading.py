@@ -127,10 +127,18 @@ def text(self: Tensor) -> str:
 
 
 def formatted(self: Tensor, spec: str) -> str:
-    """A 0-d tensor formats like its number."""
-    if spec and self._array is not None and not self.type.shape:
+    """A 0-d tensor formats like its number.
+
+    Raises:
+        DTypeError: another tensor with a format.
+    """
+    if self._array is not None and not self.type.shape and ambient.trace is None:
         return format(item(self), spec)
-    return format(repr(self), spec)
+    if spec:
+        raise DTypeError(
+            f"format {spec!r} of a tensor {self.type}", hint="format one element: x[0].item()"
+        )
+    return repr(self)
 
 
 def reverse(self: Tensor) -> Tensor:
