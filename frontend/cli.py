@@ -319,7 +319,7 @@ def _execute(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:
         return evaluate_kernel(graph, arrays)
     if graph.level == "kernel":
         graph = _launching(graph)
-    if any(node.op.name == "launch" for node in graph.nodes):
+    if any(node.op.name == "launch" for node in graph.walk()):
         return compile_launches(graph)(arrays)
     return compile_graph(graph)(arrays)
 
