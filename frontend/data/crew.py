@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -25,6 +25,7 @@ from .worker import (
     work,
 )
 
+_LOOK_SECONDS = 1.0  # how often the loader looks whether a worker that is silent still lives
 _STOP_SECONDS = 5.0  # for a worker to finish what it is doing; then it is terminated
 
 
@@ -73,14 +74,15 @@ class Worker:
             WorkerError: the process has died, or did not answer within `timeout` seconds (0: there
                 is no limit).
         """
-        watched: list[Any] = [self.connection, self.process.sentinel]
-        ready = wait(watched, timeout or None)
-        if not ready:
-            raise WorkerError(
-                f"DataLoader: worker process {self.id} gave no batch within {timeout} seconds"
-            )
-        if self.connection not in ready and not self.connection.poll():
-            raise self._death()
+        deadline = time.monotonic() + (timeout or math.inf)
+        # The pipe tells of a death at once, unless a process that the worker started holds it, too.
+        while not self.connection.poll(min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))):
+            if self.process.exitcode is not None and not self.connection.poll():
+                raise self._death()
+            if time.monotonic() >= deadline:
+                raise WorkerError(
+                    f"DataLoader: worker process {self.id} gave no batch within {timeout} seconds"
+                )
         try:
             message = receive(self.connection)
         except (EOFError, ConnectionError):

@@ -17,6 +17,7 @@ import pytest
 from source_files import ROOT
 
 import sley
+from sley.runtime.threads import get_num_threads
 from sley.utils import data
 
 Pair = collections.namedtuple("Pair", "image label")
@@ -192,6 +193,22 @@ def test_a_worker_that_exits_is_an_error() -> None:
         list(loader)
 
 
+def test_a_death_is_seen_though_others_hold_the_pipe(tmp_path) -> None:
+    def die() -> None:
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        (tmp_path / "child").write_text(str(child))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(data.WorkerError, match="SIGKILL"):
+        list(data.DataLoader(Failing(die), 2, num_workers=1))
+    child = int((tmp_path / "child").read_text())
+    assert runs(child), "the error does not wait for it"
+    os.kill(child, signal.SIGKILL)
+
+
 def test_a_late_worker_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr("sley.frontend.data.crew._STOP_SECONDS", 0.1)
     loader = data.DataLoader(
@@ -265,7 +282,7 @@ class Draws(data.Dataset):
 
     def __getitem__(self, i: int) -> tuple:
         info = data.get_worker_info()
-        assert info is not None
+        assert info is not None and get_num_threads() == 1
         return info.id, info.seed, sley.rand(1).item(), np.random.rand(), random.random()
 
 
