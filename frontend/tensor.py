@@ -357,39 +357,6 @@ def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
     return view
 
 
-def become_view(tensor: Tensor, view: Tensor) -> None:
-    """Make `tensor` what `view`, a view of it, is. Views of it stay views of what it was.
-
-    Raises:
-        AutogradError: it is a leaf that requires grad, or has a history and gradients are off.
-        TraceError: it comes from outside of the function that is recorded.
-    """
-    trace = ambient.trace
-    if trace is not None and (tensor.storage.trace is not trace or tensor in trace.concrete):
-        raise TraceError(
-            "the shape of a tensor from outside cannot change in a compiled function",
-            hint="use the form without the underscore",
-        )
-    if tensor._requires or (tensor.requires_grad and view.base is None):
-        raise AutogradError(
-            "the shape of a leaf that requires grad cannot change in place",
-            hint="use the form without the underscore",
-        )
-    epoch.count += 1
-    before = make(tensor.storage, tensor.path, tensor.type, tensor._array)
-    before.base, before.step, before._strides = tensor.base, tensor.step, tensor._strides
-    before._value, before._version = tensor._value, tensor._version
-    before._tracked = tensor._tracked
-    last = view
-    while last.base is not None and last.base is not tensor:
-        last = last.base
-    if last.base is tensor:
-        last.base = before
-    tensor.path, tensor.type, tensor._array = view.path, view.type, view._array
-    tensor.base, tensor.step, tensor._strides = view.base, view.step, view._strides
-    tensor._value, tensor._version, tensor._tracked = None, -1, False
-
-
 def here(tensor: Tensor) -> Tensor:
     """`tensor` as the current mode sees it: in a trace, what stands for a concrete one."""
     trace = ambient.trace

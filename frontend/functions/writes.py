@@ -12,9 +12,9 @@ from ...ir.dtypes import f32, f64
 from ..apply import elementwise, value_of
 from ..context import ambient
 from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
-from ..inplace import copy_, write
+from ..inplace import become_view, copy_, write
 from ..random_state import Generator
-from ..tensor import Tensor, become_view, here
+from ..tensor import Tensor, here
 from .arguments import array_names, as_input, shape_of, spelled
 from .math import exp, log, tan
 from .random import normal_, uniform

@@ -100,7 +100,7 @@ def test_formats() -> None:
     assert "%d" % sley.tensor(3) == "3"  # noqa: UP031
     with pytest.raises(TypeError):
         f"{sley.ones(2):.2f}"
-    assert repr(sley.compile(lambda x: sley.tensor(len(repr(x))))(sley.ones(2))) == "tensor(18)"
+    assert sley.compile(lambda x: x * ("traced" in repr(x)))(sley.ones(1)).tolist() == [1]
 
 
 def test_narrow_floats() -> None:
