@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from random_control import random_arrays, random_control
 
 from sley.ir.evaluate import evaluate
 from sley.ir.evaluate_plan import evaluate_plan
+from sley.ir.parser import parse
 from sley.ir.verifier import verify
 from sley.runtime.compile import Options, compile_graph
 from sley.runtime.threads import get_num_threads, set_num_threads
@@ -63,3 +66,65 @@ def test_random_programs(seed):
 def test_random_programs_on_threads(seed, threads):
     graph = random_control(seed)
     check(graph, donations(graph, seed), seed)
+
+
+LARGE = """
+graph @large(%x: f32[T, N], %h: f32[N]) -> (f32[N], f32[T, N]) {
+  %y, %z = scan(%h, %x) {length=T, consts=0, carries=1, reverse=false} (%a: f32[N], %b: f32[N]) {
+    %c = tanh(add(%a, %b))
+    %r = slice(%c) {starts=[N - 1], sizes=[N], steps=[-1]}
+    yield %r, exp(%c)
+  }
+  yield %y, %z
+}
+"""
+
+
+def test_kernels_inside_loops_run_on_the_pool(threads):
+    """Each turn has work for several threads: the results are those of one, bit for bit."""
+    executable = compile_graph(parse(LARGE))
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in ((6, 100_003), (100_003,))]
+    assert "call void @launch(" in executable.entry_text
+    found = executable(arrays)
+    for made, wanted in zip(found, evaluate(parse(LARGE), arrays), strict=True):
+        np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-6)
+    set_num_threads(1)
+    for made, alone in zip(found, executable(arrays), strict=True):
+        assert np.array_equal(made, alone)
+
+
+def test_a_thousand_turns_are_one_foreign_call():
+    """The entry is called once, and its text does not grow with the number of turns."""
+    text = LARGE.replace("T", "1000").replace("N", "4")
+    executable = compile_graph(parse(text))
+    calls, entry = [], executable._entry
+
+    def counted(address):
+        calls.append(address)
+        entry(address)
+
+    executable._entry = counted
+    arrays = [np.ones((1000, 4), np.float32), np.zeros(4, np.float32)]
+    found = executable(arrays)
+    assert len(calls) == 1
+    for made, wanted in zip(found, evaluate(parse(text), arrays), strict=True):
+        np.testing.assert_allclose(made, wanted, rtol=1e-4)
+    short = compile_graph(parse(text.replace("1000", "10"))).entry_text
+    assert executable.entry_text.count("\n") == short.count("\n")
+
+
+def test_calls_of_a_loop_from_several_threads():
+    executable = compile_graph(parse(LARGE))
+    cases = []
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        size = 50 + number
+        arrays = [rng.standard_normal(s).astype(np.float32) for s in ((40 + number, size), (size,))]
+        cases.append((arrays, evaluate(parse(LARGE), arrays)))
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(5):
+            results = list(pool.map(lambda case: executable(case[0]), cases))
+            for made, (_, wanted) in zip(results, cases, strict=True):
+                for a, b in zip(made, wanted, strict=True):
+                    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
