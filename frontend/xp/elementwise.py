@@ -113,7 +113,7 @@ def nextafter(x1: Any, x2: Any, /) -> Tensor:
     Raises:
         DTypeError: another dtype.
     """
-    joined = math.add(x1, x2)  # for the dtype and shape, and NaN where one is
+    joined = math.maximum(x1, x2)  # of the dtype and shape; NaN where one is
     x = math.where(True, x1, joined).detach()
     y = math.where(True, x2, joined).detach()
     word = i64 if joined.dtype is f64 else i32
@@ -125,4 +125,4 @@ def nextafter(x1: Any, x2: Any, /) -> Tensor:
     least = apply("bitcast", [cast(up, word) * 0 + 1], dtype=x.dtype)
     moved = math.where(math.eq(x, 0), math.where(up, least, -least), moved)
     found = math.where(math.eq(x, y), y, moved)
-    return math.where(logic.isnan(joined), math.add(x, y), found)
+    return math.where(logic.isnan(joined), joined.detach(), found)
