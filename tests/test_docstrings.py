@@ -27,6 +27,7 @@ FEW_LINES = 450
 LONG = {
     "__init__.py": "the list of public names",
     "backends/llvm/pool.py": "one machine, written in LLVM: every part names the states of others",
+    "frontend/method_types.py": "made by methods.declarations()",
     "ir/dims.py": "one algebra: each operation needs the canonical form and the bounds",
 }
 
