@@ -254,18 +254,9 @@ def test_copies_and_views():
 
 
 OF_A_MATRIX = [
-    "cholesky",
-    "det",
-    "inv",
-    "eigvalsh",
-    "svdvals",
-    "matrix_rank",
-    "pinv",
-    "slogdet",
-    "diagonal",
-    "matrix_norm",
-    "vector_norm",
-]
+    "cholesky", "det", "inv", "eigvalsh", "svdvals", "matrix_rank", "pinv", "slogdet", "diagonal",
+    "matrix_norm", "vector_norm",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OF_A_MATRIX)
