@@ -10,9 +10,11 @@ from random_control import random_arrays, random_control
 
 from sley.ir.evaluate import evaluate
 from sley.ir.evaluate_plan import evaluate_plan
+from sley.ir.ops import OPS
 from sley.ir.parser import parse
 from sley.ir.verifier import verify
 from sley.runtime.compile import Options, compile_graph
+from sley.runtime.host_calls import HostError
 from sley.runtime.threads import get_num_threads, set_num_threads
 
 SIZES = ({"N": 3, "T": 7}, {"N": 1, "T": 1}, {"N": 0, "T": 2}, {"N": 2, "T": 0})
@@ -66,6 +68,35 @@ def test_random_programs(seed):
 def test_random_programs_on_threads(seed, threads):
     graph = random_control(seed)
     check(graph, donations(graph, seed), seed)
+
+
+@pytest.mark.parametrize("seed", range(60, 80))
+def test_whichever_step_fails_the_inputs_stay(seed):
+    """Each call of the host fails once, at any depth of loops and branches."""
+    graph = random_control(seed)
+    executable = compile_graph(graph, Options(donated=donations(graph, seed)))
+    arrays = random_arrays(graph, SIZES[0], seed)
+    before = [a.copy() for a in arrays]
+    sort, counts = OPS["sort"].evaluate, [0, -1]
+
+    def counted(operands, attrs):
+        counts[0] += 1
+        if counts[0] == counts[1]:
+            raise ValueError("now")
+        return sort(operands, attrs)
+
+    object.__setattr__(OPS["sort"], "evaluate", counted)
+    try:
+        executable([a.copy() for a in arrays])
+        total = counts[0]
+        for failing in range(1, min(total, 12) + 1):
+            counts[:] = [0, failing]
+            with pytest.raises(HostError, match="now"):
+                executable(arrays)
+            assert counts[0] == failing
+            assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays, before, strict=True))
+    finally:
+        object.__setattr__(OPS["sort"], "evaluate", sort)
 
 
 LARGE = """

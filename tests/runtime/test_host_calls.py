@@ -3,6 +3,7 @@ leaves behind."""
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -17,7 +18,7 @@ from sley.ir.parser import parse
 from sley.ir.plan import HostCall, Place
 from sley.ir.verifier import verify
 from sley.runtime.compile import Options, compile_graph
-from sley.runtime.host_calls import HostError
+from sley.runtime.host_calls import HostCalls, HostError
 from sley.runtime.threads import get_num_threads, set_num_threads
 
 
@@ -187,6 +188,25 @@ def test_ctrl_c_ends_the_call(steep):
     steep.before = interrupt
     with pytest.raises(KeyboardInterrupt):
         executable(arrays)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays, before, strict=True))
+
+
+def test_a_signal_before_a_step_can_begin_is_not_lost(steep, monkeypatch):
+    """Its handler raises where nothing can keep the error; the program ends all the same."""
+    lost = []
+
+    def interrupted(self, address, number):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(HostCalls, "_call", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    graph = parse(STEP)
+    executable = compile_graph(graph, Options(donated={0: 1, 1: 0}))
+    arrays = arrays_of(graph, 5)
+    before = [a.copy() for a in arrays]
+    with pytest.raises(KeyboardInterrupt):
+        executable(arrays)
+    assert len(lost) == 1, "no later step began"
     assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays, before, strict=True))
 
 
