@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class EagerValue(Concrete):
         tracked: whether a gradient may be asked through it.
         storage, version: the memory that `array` lies in, and its version when the value was
             made; None where nobody else writes to `array`.
-        leaf: a weak reference to the tensor whose `.grad` takes the gradient.
+        leaf: finds the tensor whose `.grad` or hooks take the gradient, if it is alive.
     """
 
     __slots__ = ("leaf", "storage", "tracked", "version")
@@ -42,7 +42,7 @@ class EagerValue(Concrete):
         self.tracked = tracked
         self.storage: Storage | None = None
         self.version = 0
-        self.leaf: weakref.ref[Tensor] | None = None
+        self.leaf: Callable[[], Tensor | None] | None = None
 
 
 # Array, the storage that it lies in, and the version of that when the value was made.

@@ -3,7 +3,6 @@ user's graph is: which values are leaves, what accumulates where, what is freed.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,105 +14,15 @@ from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.backward import GradientError
 from ..apply import builder, detached_value, expanded, is_tracked, value_of, wrap
 from ..context import ambient, setting
-from ..epoch import epoch
 from ..errors import ArgumentError, AutogradError, ShapeError
 from ..inplace import write
 from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
 from ..views import RESHAPE
 from .anomaly import observer
+from .history import owner_of
 
 _ADD = OPS["add"]
-
-
-class GradFn:
-    """What made a tensor; its repr names the op."""
-
-    __slots__ = ("node",)
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    def name(self) -> str:
-        """The op's name in PyTorch's manner, e.g. "MulBackward"."""
-        name: str = self.node.attrs.get("name", self.node.op.name.title().replace("_", ""))
-        return name + "Backward"
-
-    def __repr__(self) -> str:
-        return f"<{self.name()}>"
-
-
-def grad_fn(tensor: Tensor) -> GradFn | None:
-    """What made the tensor, or None for a leaf."""
-    if tensor.is_leaf:
-        return None
-    node = value_of(tensor).node
-    return None if node is None else GradFn(node)
-
-
-class Handle:
-    """Of a registered hook; `remove()` takes it away again."""
-
-    def __init__(self, hooks: dict[int, Hook], key: int) -> None:
-        self._hooks = hooks
-        self._key = key
-
-    def remove(self) -> None:
-        """The hook is called no more; a second call does nothing."""
-        self._hooks.pop(self._key, None)
-        epoch.count += 1
-
-
-def register_hook(self: Tensor, hook: Hook) -> Handle:
-    """Call `hook(grad)` when the gradient of this tensor is known; what it returns, if not None,
-    takes its place.
-
-    Raises:
-        AutogradError: the tensor does not require grad.
-    """
-    tensor = here(self)
-    if not tensor.requires_grad:
-        raise AutogradError("a hook on a tensor that does not require grad")
-    if tensor._hooks is None:
-        tensor._hooks = {}
-    key = max(tensor._hooks, default=-1) + 1
-    tensor._hooks[key] = hook
-    epoch.count += 1
-    if not tensor._requires:
-        _watch(value_of(tensor), tensor)
-    return Handle(tensor._hooks, key)
-
-
-def retain_grad(self: Tensor) -> None:
-    """Have `backward()` set `.grad` also of this tensor that is not a leaf.
-
-    Raises:
-        AutogradError: the tensor does not require grad.
-    """
-    tensor = here(self)
-    if not tensor.requires_grad:
-        raise AutogradError("retain_grad() on a tensor that does not require grad")
-    if tensor.is_leaf:
-        return
-    tensor._retains = True
-    _watch(value_of(tensor), tensor)
-
-
-def _watch(value: Value, tensor: Tensor) -> None:
-    """Note that the gradient of a computed value is wanted."""
-    if isinstance(value, EagerValue):
-        value.leaf = weakref.ref(tensor)
-    else:
-        assert ambient.trace is not None
-        ambient.trace.leaves[value] = tensor
-
-
-def _owner(value: Value) -> Tensor | None:
-    """The tensor that takes the gradient of `value`: a leaf, or a watched one."""
-    if isinstance(value, EagerValue):
-        return None if value.leaf is None else value.leaf()
-    assert ambient.trace is not None
-    return ambient.trace.leaves.get(value)
 
 
 class Reached(NamedTuple):
@@ -160,7 +69,7 @@ def _reach(outputs: Sequence[Value]) -> Reached:
                 nodes.append(value.node)
             stack.extend((operand, False) for operand in value.node.operands)
     order.reverse()
-    return Reached([v for v in order if _owner(v) is not None], nodes)
+    return Reached([v for v in order if owner_of(v) is not None], nodes)
 
 
 def tensor_backward(
@@ -199,7 +108,7 @@ def backward(
         targets = [v for v in targets if v in set(wanted)]
     found = _differentiate(pairs, targets, reached, create_graph)
     for value in targets:
-        owner, gradient = _owner(value), found.get(value)
+        owner, gradient = owner_of(value), found.get(value)
         if owner is not None and gradient is not None and (owner._requires or owner._retains):
             _accumulate(owner, gradient, create_graph)
     _release(reached, create_graph if retain_graph is None else retain_graph)
@@ -396,7 +305,7 @@ def _add_all(found: dict[Value, Value], more: list[tuple[Value, Value | None]]) 
 
 
 def _hooks(value: Value) -> list[Hook]:
-    owner = _owner(value)
+    owner = owner_of(value)
     return [] if owner is None or not owner._hooks else list(owner._hooks.values())
 
 
@@ -460,4 +369,4 @@ def _release(reached: Reached, retain: bool) -> None:
             node.free()
 
 
-__all__ = ["GradFn", "Handle", "backward", "grad", "register_hook", "retain_grad"]
+__all__ = ["backward", "grad", "own_tensor", "tensor_backward"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..autograd.function import Function
-from ..tensor import Tensor
+from ..functions.arguments import cast, reshaped, shape_of, spelled
+from ..functions.joining import cat
+from ..tensor import Tensor, here
 from .attributes import Hook
 
 if TYPE_CHECKING:
@@ -51,17 +53,27 @@ def _after(
     return hook.function(module, args, result)
 
 
-class _Border(Function):
-    """Tensors as they are, whose gradients, all together, go through `passed`."""
+def _bordered(tensors: Sequence[Tensor], passed: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
+    """The tensors, whose gradients, all together, go through `passed`. Several are one tensor at
+    the border, so that one hook sees them all at once."""
+    if len(tensors) == 1:
+        made = tensors[0].clone()
+        made.register_hook(lambda grad: passed((grad,))[0])
+        return [made]
+    joined = cat([reshaped(t, (-1,)) for t in tensors])
+    shapes = [[spelled(n) for n in shape_of(t)] for t in tensors]
+    dtypes = [here(t).type.dtype for t in tensors]
 
-    @staticmethod
-    def forward(ctx: Any, passed: Callable[..., Any], *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.passed = passed
-        return tuple(t.clone() for t in tensors)
+    def parts(flat: Tensor) -> list[Tensor]:
+        found, begin = [], 0
+        for shape, dtype in zip(shapes, dtypes, strict=True):
+            count = math.prod(shape)
+            found.append(cast(reshaped(flat[begin : begin + count], shape), dtype))
+            begin = begin + count
+        return found
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        return (None, *ctx.passed(grads))
+    joined.register_hook(lambda grad: cat([reshaped(g, (-1,)) for g in passed(tuple(parts(grad)))]))
+    return parts(joined)
 
 
 class _WayBack:
@@ -96,7 +108,7 @@ class _WayBack:
     def _through(
         self, parts: tuple[Any, ...], places: list[int], passed: Callable[..., Any]
     ) -> tuple[Any, ...]:
-        found = _Border.apply(passed, *(parts[k] for k in places))
+        found = _bordered([parts[k] for k in places], passed)
         changed = list(parts)
         for place, tensor in zip(places, found, strict=True):
             changed[place] = tensor

@@ -13,6 +13,7 @@ from ..errors import DTypeError
 from ..functions.arguments import device_checked
 from ..tensor import Tensor
 from .attributes import Attributes, Handle
+from .hooks import call
 from .loading import IncompatibleKeys, load_state_dict
 from .parameter import Parameter
 
@@ -37,8 +38,6 @@ class Module(Attributes):
             or self._backward_pre_hooks
         ):
             return self.forward(*args, **kwargs)
-        from .hooks import call  # which knows `autograd`, and that knows modules
-
         return call(self, args, kwargs)
 
     # Walking
