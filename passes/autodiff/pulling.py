@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...ir.builder import Recording
+from ...ir.dims import add_all, nonnegative
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import Kind
 from ..inline import repeat
@@ -97,8 +98,14 @@ class Kept:
             # A number is kept rather than what follows from it: an offset for its random bits.
             if param not in at_hand and (param in needed or not param.type.shape):
                 at_hand.add(param)
+        params = set(pull.params)
         for node in pull.forward:
-            cheap = node.op.kind in _CHEAP and all(v in at_hand for v in node.operands)
+            cheap = node.op.kind in _CHEAP
+            missing = {v for v in node.operands if v not in at_hand}
+            if cheap and missing <= params and _no_larger(missing, needed & {*node.results}):
+                at_hand |= missing
+            elif missing:
+                cheap = False
             at_hand.update(v for v in node.results if cheap or v in needed)
             if not cheap:
                 self.values += [v for v in node.results if v in needed and v not in known]
@@ -111,6 +118,11 @@ class Kept:
         self.again = again[::-1]
         self.values = [v for v in pull.defined() if v in needed and (v in kept or v in pull.params)]
         self.values = [v for v in self.values if v not in free]
+
+
+def _no_larger(values: set[Value], others: set[Value]) -> bool:
+    """Whether `values` have not more elements than `others`, whatever the sizes."""
+    return nonnegative(add_all(v.type.size for v in others) - add_all(v.type.size for v in values))
 
 
 def results_of(found: Any) -> tuple[Value, ...]:
