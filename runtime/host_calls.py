@@ -110,8 +110,9 @@ class HostCalls:
             operand.flags.writeable = False
         with np.errstate(all="ignore"):
             found = node.op.evaluate(operands, bound.attrs)
-        for value, array in zip(node.results, found, strict=True):
-            check_array(value, array, bound.sizes, node)
+        for value, target, array in zip(node.results, results, found, strict=True):
+            if array.shape != target.shape or array.dtype != target.dtype:
+                check_array(value, array, bound.sizes, node)  # tells what is wrong
         for target, array in zip(results, found, strict=True):
             target[...] = array
 
