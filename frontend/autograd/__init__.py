@@ -5,18 +5,11 @@
 
 from ..context import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
-from .engine import (
-    GradFn,
-    Handle,
-    backward,
-    grad,
-    grad_fn,
-    register_hook,
-    retain_grad,
-    tensor_backward,
-)
-from .function import Function, FunctionCtx, once_differentiable
+from .engine import backward, grad, tensor_backward
+from .function import Function, FunctionCtx
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .history import GradFn, Handle, grad_fn, register_hook, retain_grad
+from .once import once_differentiable
 
 __all__ = [
     "Function",

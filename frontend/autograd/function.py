@@ -318,7 +318,7 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
     nodes: list[Node] = []
     known = call.input_finders()
     for index, number in enumerate(moving):
-        known[id(outputs[number])] = lambda index=index: over(nodes[-1].results[index])
+        known[id(outputs[number])] = functools.partial(_result, nodes, index)
     for saved in ctx._saved:
         saved.replace(known)
     operands = tuple(call.values)
@@ -327,6 +327,11 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
     for tensor, value in zip(tensors, values, strict=True):
         tensor._value, tensor._version, tensor._tracked = value, value.version, True
     return tensors
+
+
+def _result(nodes: Sequence[Node], index: int) -> Tensor:
+    """A result of the last of `nodes`."""
+    return over(nodes[-1].results[index])
 
 
 def _plain_memory(output: Tensor, own: set[int]) -> Tensor:
@@ -394,42 +399,3 @@ def _attach_traced(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) -
     )
     results = found if isinstance(found, tuple) else (found,)
     return [wrap(value, operands) for value in results]
-
-
-# Once differentiable ---------------------------------------------------------------------------
-
-
-def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator of a `backward` whose result cannot be differentiated again: to try is an error."""
-
-    @functools.wraps(backward)
-    def once(ctx: FunctionCtx, *grads: Any) -> Any:
-        with setting(grad_enabled=False):
-            found = backward(ctx, *grads)
-        if not ambient.context.grad_enabled:
-            return found
-        sources = [value_of(t) for t in (*grads, *ctx.saved_tensors) if isinstance(t, Tensor)]
-        sources = [v for v in sources if is_tracked(v)]
-        if not sources:
-            return found
-        is_single = not isinstance(found, (tuple, list))
-        parts = [_refused(g, sources) for g in ([found] if is_single else found)]
-        return parts[0] if is_single else tuple(parts)
-
-    return once
-
-
-def _refused(gradient: Any, sources: Sequence[Value]) -> Any:
-    """`gradient`, of which a derivative with respect to `sources` is refused."""
-    if not isinstance(gradient, Tensor):
-        return gradient
-    value = value_of(gradient)
-    params = (Value(value.type), Value(value.type))
-    attrs = {
-        "wanted": (False,) * len(sources),
-        "saved": 0,
-        "refuses": "a backward() that is marked @once_differentiable is differentiated again",
-    }
-    operands = [*sources, value]
-    made = builder().emit(CUSTOM_GRADIENT, operands, attrs, (Region(params, (), ()),))
-    return wrap(made, operands)

@@ -113,8 +113,10 @@ def gradgradcheck(
     if grad_outputs is None:
         rng = np.random.default_rng(0)
         seeds = [_random_like(t, rng, gen_non_contig_grad_outputs) for t in outputs]
+    elif isinstance(grad_outputs, Tensor):
+        seeds = [grad_outputs]
     else:
-        seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
+        seeds = list(grad_outputs)
     seeds = [t.detach().requires_grad_() for t in seeds]
     count = len(given)
 

@@ -150,7 +150,7 @@ def stack_module_state(models: Sequence[Module]) -> tuple[Tensors, Tensors]:
         raise ArgumentError("stack_module_state: the models are of different classes")
     if len({m.training for m in models}) > 1:
         raise ArgumentError("stack_module_state: some models are in training mode, some are not")
-    params = [dict(m.named_parameters()) for m in models]
+    params: list[Tensors] = [dict(m.named_parameters()) for m in models]
     buffers = [dict(m.named_buffers()) for m in models]
     return _stacked(params), _stacked(buffers)
 

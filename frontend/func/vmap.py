@@ -113,7 +113,7 @@ def _axes_of(
         if not isinstance(in_dims, tuple) or len(in_dims) != len(args):
             raise ArgumentError(f"vmap: in_dims={in_dims!r} for {len(args)} positional arguments")
         axes = _spread("in_dims", in_dims, args)
-    found = []
+    found: list[int | None] = []
     for leaf, axis in zip(leaves, axes, strict=True):
         if axis is None:
             found.append(None)

@@ -64,7 +64,8 @@ def checkpoint(
     def call(tensors: Sequence[Tensor]) -> Any:
         given = iter(tensors)
         filled = [next(given) if isinstance(x, Tensor) else x for x in leaves]
-        new_args, new_kwargs = unflatten(structure, filled)
+        tree: Any = unflatten(structure, filled)
+        new_args, new_kwargs = tree
         return function(*new_args, **new_kwargs)
 
     tensors = [x for x in leaves if isinstance(x, Tensor)]
