@@ -18,7 +18,8 @@ from sley.frontend.methods import METHODS
 MODULES = (
     "sley", "sley.autograd", "sley.data", "sley.data.transforms", "sley.metrics",
     "sley.model_selection", "sley.nn", "sley.nn.functional", "sley.nn.init",
-    "sley.nn.utils", "sley.optim", "sley.optim.lr_scheduler",
+    "sley.nn.utils", "sley.nn.utils.parametrizations", "sley.nn.utils.parametrize",
+    "sley.nn.utils.rnn", "sley.optim", "sley.optim.lr_scheduler", "sley.optim.swa_utils",
 )  # fmt: skip
 SHORTEST = 6  # "-input."
 LINES = {"tests": 600}  # lists of cases; elsewhere:

@@ -188,6 +188,9 @@ class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):
 
 
 class _LazyNorm(_Lazy, _BatchNorm):
+    running_mean: Tensor | None
+    running_var: Tensor | None
+
     def __init__(
         self, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
         track_running_stats: bool = True, device: Any = None, dtype: DType | None = None, *,

@@ -23,9 +23,9 @@ class Loss(Module):
 
     def _set(self, given: dict[str, Any]) -> None:
         super().__init__()
-        former = [given.pop(name, None) for name in _FORMER]
+        average, each = (given.pop(name, None) for name in _FORMER)
         if "reduction" in given:
-            given["reduction"] = legacy_reduction(*former, given["reduction"])
+            given["reduction"] = legacy_reduction(average, each, given["reduction"])
         for name, value in given.items():
             if isinstance(value, Tensor) or name in ("weight", "pos_weight"):
                 self.register_buffer(name, value)

@@ -75,7 +75,9 @@ class RNNBase(Module):
         for layer in range(num_layers):
             columns = input_size if layer == 0 else width * self._directions
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, width)}
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (rows, columns), "weight_hh": (rows, width),
+                }  # fmt: skip
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 if proj_size:

@@ -286,7 +286,11 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return written
 
 
-relu_, elu_, celu_, selu_ = map(_in_place, (relu, elu, celu, selu))
-hardtanh_, leaky_relu_, rrelu_, threshold_ = map(
-    _in_place, (hardtanh, leaky_relu, rrelu, threshold)
-)
+relu_ = _in_place(relu)
+elu_ = _in_place(elu)
+celu_ = _in_place(celu)
+selu_ = _in_place(selu)
+hardtanh_ = _in_place(hardtanh)
+leaky_relu_ = _in_place(leaky_relu)
+rrelu_ = _in_place(rrelu)
+threshold_ = _in_place(threshold)

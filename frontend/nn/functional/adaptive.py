@@ -97,8 +97,9 @@ def _adaptive_max(input: Tensor, output_size: Any, return_indices: bool, axes: i
     name = f"adaptive_max_pool{axes}d"
     targets = [(a, int(size), int(wanted))
                for a, size, wanted in _wanted(input, output_size, axes, name)]  # fmt: skip
-    taken, place, first = input, np.zeros((), np.int64), input.ndim - axes
-    there = np.ones((), bool)
+    taken, first = input, input.ndim - axes
+    place: np.ndarray = np.zeros((), np.int64)
+    there: np.ndarray = np.ones((), bool)
     for k, (_, size, wanted) in enumerate(targets):
         parts = _Parts(size, wanted)
         taken = _taken(taken, first + 2 * k, parts)

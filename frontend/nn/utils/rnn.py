@@ -78,6 +78,7 @@ class PackedSequence:
 
     @property
     def data(self) -> Tensor:
+        """All elements, packed."""
         lengths, order = self._sorted()
         steps = [
             (t, n) for t in range(int(lengths.max(initial=0))) for n in order if lengths[n] > t
@@ -87,16 +88,19 @@ class PackedSequence:
 
     @property
     def batch_sizes(self) -> Tensor:
+        """How many sequences have each step."""
         lengths, _ = self._sorted()
         steps = np.arange(int(lengths.max(initial=0)))
         return of_array((lengths > steps[:, None]).sum(1).astype(np.int64))
 
     @property
     def sorted_indices(self) -> Tensor | None:
+        """The sequences' numbers, from the longest to the shortest."""
         return None if self._given_sorted else of_array(self._sorted()[1])
 
     @property
     def unsorted_indices(self) -> Tensor | None:
+        """Where each sequence is among the sorted ones."""
         return (
             None if self._given_sorted else of_array(np.argsort(self._sorted()[1], kind="stable"))
         )
@@ -119,6 +123,7 @@ class PackedSequence:
 
     @property
     def is_cuda(self) -> bool:
+        """Whether the elements are in a GPU's memory: never."""
         return False
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
