@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from public.samples import Table
 
-from . import control, creating, mathematics, matrices, ordering, reductions, shapes
+from . import assembling, control, creating, mathematics, matrices, ordering, reductions, shapes
 
 TABLES: list[Table] = [
     creating.TABLE,
@@ -13,5 +13,6 @@ TABLES: list[Table] = [
     shapes.TABLE,
     matrices.TABLE,
     ordering.TABLE,
+    assembling.TABLE,
     control.TABLE,
 ]
