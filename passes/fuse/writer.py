@@ -163,8 +163,8 @@ class Writer(Scopes):
         inside = self.inside(position, where.size, None)
         place = where.source[1](position)
         if node.attrs["combine"] != "set":
-            operands = (self.fresh_load(out, place, inside), element)
-            element = self.emit(node.attrs["combine"], operands)
+            joined = (self.fresh_load(out, place, inside), element)
+            element = self.emit(node.attrs["combine"], joined)
         operands, slotted = self.slots(place, 2)
         attrs = {"index": slotted, "guarded": True}
         self.emit("store", [out, element, *operands, inside], attrs)
