@@ -178,7 +178,7 @@ class Diagonal(Step):
         row, column = self.attrs["at"]
         first = base[..., row:, column:]
         strides = (*base.strides[:-2], base.strides[-2] + base.strides[-1])
-        return as_strided(first, self.result, strides)  # type: ignore[arg-type]
+        return as_strided(first, _numbers(self.result), strides)
 
     def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
         assert base is not None
@@ -205,8 +205,9 @@ class Strided(Step):
 
     def _places(self, emit: Emit) -> Value:
         """The place of each element of the view in the flattened base."""
-        places = np.full(self.result, self.attrs["start"], np.int64)  # type: ignore[arg-type]
-        for index, stride in zip(np.indices(places.shape), self.attrs["strides"], strict=True):
+        shape = _numbers(self.result)
+        places = np.full(shape, self.attrs["start"], np.int64)
+        for index, stride in zip(np.indices(shape), self.attrs["strides"], strict=True):
             places += stride * index
         return emit(CONSTANT, (), {"value": Literal(places.reshape(-1))})
 
@@ -218,7 +219,8 @@ class Strided(Step):
     def array(self, base: np.ndarray) -> np.ndarray:
         size = base.itemsize
         first = base.reshape(-1)[self.attrs["start"] :]
-        return as_strided(first, self.result, [s * size for s in self.attrs["strides"]])
+        strides = [s * size for s in self.attrs["strides"]]
+        return as_strided(first, _numbers(self.result), strides)
 
     def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
         assert base is not None
@@ -227,6 +229,11 @@ class Strided(Step):
         attrs = {"axis": 0, "combine": "set"}
         written = emit(SCATTER, (flat, self._places(emit), updates), attrs)
         return emit(RESHAPE, (written,), {"shape": self.source})
+
+
+def _numbers(shape: Shape) -> tuple[int, ...]:
+    """A shape without symbols: of arrays, or part of the program."""
+    return tuple(map(int, shape))  # type: ignore[arg-type]
 
 
 def paired(value: Value, emit: Emit) -> Value:
