@@ -68,6 +68,11 @@ def full(
     return _finished(_filled(sizes_of((size,)), fill_value, dtype), device, requires_grad)
 
 
+def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """A number as a 0-d tensor, of the default dtype unless given."""
+    return full((), s, dtype=dtype or ambient.context.default_dtype, device=device)
+
+
 def zeros(
     *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:

@@ -28,6 +28,7 @@ from .arguments import (
     sizes_of,
     spelled,
 )
+from .complex import view_as_real
 from .math import cos, log, sqrt, where
 from .reduction import argmin, cumsum, sum
 
@@ -171,6 +172,15 @@ def randint(
     return _finished(cast(elementwise("add", found, low), dtype or i64), device, requires_grad)
 
 
+def randint_like(
+    input: Tensor, low: Any, high: Any = None, *, dtype: DType | None = None
+) -> Tensor:
+    """`randint` of the shape (and dtype) of `input`."""
+    first, last = (0, low) if high is None else (low, high)
+    shape = [spelled(n) for n in shape_of(input)]
+    return randint(first, last, shape, dtype=dtype or here(input).type.dtype)
+
+
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: DType = i64, device: Any = None
 ) -> Tensor:
@@ -282,7 +292,10 @@ def _write(self: Tensor, made: Tensor) -> Tensor:
 def uniform_(
     self: Tensor, low: Any = 0.0, high: Any = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
-    """Write uniform numbers in [low, high)."""
+    """Write uniform numbers in [low, high); into both parts of complex ones."""
+    if here(self).type.dtype.is_complex:
+        uniform_(view_as_real(self), low, high, generator=generator)
+        return self
     dtype = _float_dtype(here(self).type.dtype, "uniform_")
     drawn = uniform([spelled(n) for n in shape_of(self)], dtype, generator)
     scaled = drawn if (low, high) == (0, 1) else elementwise("mul", drawn, high - low)
@@ -292,7 +305,12 @@ def uniform_(
 def normal_(
     self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
-    """Write numbers of the normal distribution."""
+    """Write numbers of the normal distribution; each part of complex ones has the mean `mean` and
+    half of the variance."""
+    if here(self).type.dtype.is_complex:
+        half = elementwise("mul", as_input(std), math.sqrt(0.5))
+        normal_(view_as_real(self), mean, half, generator=generator)
+        return self
     dtype = _float_dtype(here(self).type.dtype, "normal_")
     drawn = _normal([spelled(n) for n in shape_of(self)], dtype, generator)
     return _write(self, elementwise("add", elementwise("mul", drawn, std), mean))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ...ir.dtypes import DType, bool_, f32, i64
+from ...ir.dtypes import DType, bool_, f32, i64, u8
 from ..apply import apply, elementwise
 from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError
@@ -244,20 +244,26 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 @array_names
 def cummax(input: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the largest of each prefix along `dim`, and where its last copy stands."""
-    axis = normal_axis(dim, input.ndim)
-    values = apply("cummax", [input], axis=axis, reverse=False)
-    return ValuesIndices(values, _last_places(input, values, axis))
+    return _running(input, dim, None)
 
 
 @array_names
 def cummin(input: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the smallest of each prefix along `dim`; else as `cummax`."""
-    axis = normal_axis(dim, input.ndim)
     # The op that turns the order around: of integers -x would overflow at the smallest.
-    turn = "neg" if here(input).type.dtype.is_float else "bit_not"
-    turned = apply("cummax", [elementwise(turn, input)], axis=axis, reverse=False)
-    values = elementwise(turn, turned)
-    return ValuesIndices(values, _last_places(input, values, axis))
+    return _running(input, dim, "neg" if here(input).type.dtype.is_float else "bit_not")
+
+
+def _running(input: Tensor, dim: int, turn: str | None) -> ValuesIndices:
+    """The prefixes' extremes: largest, or smallest where `turn` reverses the order."""
+    axis, own = normal_axis(dim, input.ndim), here(input).type.dtype
+    if input.ndim == 0:
+        return ValuesIndices(input.clone(), iota((1,), 0)[0])
+    operand = cast(input, u8) if own is bool_ else input
+    turned = operand if turn is None else elementwise(turn, operand)
+    values = apply("cummax", [turned], axis=axis, reverse=False)
+    values = values if turn is None else elementwise(turn, values)
+    return ValuesIndices(cast(values, own), _last_places(operand, values, axis))
 
 
 def _last_places(input: Tensor, values: Tensor, axis: int) -> Tensor:
