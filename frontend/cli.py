@@ -229,6 +229,9 @@ def _random(type: TensorType, sizes: dict[str, int], seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if type.dtype.is_float:
         return rng.standard_normal(shape).astype(type.dtype.numpy)
+    if type.dtype.is_complex:
+        parts = rng.standard_normal((2, *shape))
+        return np.asarray(parts[0] + 1j * parts[1]).astype(type.dtype.numpy)
     return np.asarray(rng.integers(0, 2, shape)).astype(type.dtype.numpy)
 
 

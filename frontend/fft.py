@@ -278,6 +278,34 @@ def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = No
     return irfftn(input, s, dim, norm)
 
 
+@array_names
+def hfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+    """`hfft` along the last of the axes, the plain transform along the others."""
+    return irfftn(conj(_complex("hfftn", input)), s, dim, _SWAPPED[_norm("hfftn", norm)])
+
+
+@array_names
+def ihfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+    """The inverse of `hfftn`.
+
+    Raises:
+        DTypeError: the input is complex.
+    """
+    return conj(rfftn(_real("ihfftn", input), s, dim, _SWAPPED[_norm("ihfftn", norm)]))
+
+
+@array_names
+def hfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+    """`hfftn` along the last two axes."""
+    return hfftn(input, s, dim, norm)
+
+
+@array_names
+def ihfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+    """`ihfftn` along the last two axes."""
+    return ihfftn(input, s, dim, norm)
+
+
 # Frequencies and their order
 
 
@@ -337,11 +365,15 @@ __all__ = [
     "fftn",
     "fftshift",
     "hfft",
+    "hfft2",
+    "hfftn",
     "ifft",
     "ifft2",
     "ifftn",
     "ifftshift",
     "ihfft",
+    "ihfft2",
+    "ihfftn",
     "irfft",
     "irfft2",
     "irfftn",

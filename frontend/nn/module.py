@@ -197,8 +197,10 @@ class Module(Attributes):
                 device = arg
         device_checked(device)
         if dtype is not None:
-            if not dtype.is_float:
-                raise DTypeError(f"a module's dtype is floating point, not {dtype.public}")
+            if not dtype.is_inexact:
+                raise DTypeError(
+                    f"a module's dtype is floating point or complex, not {dtype.public}"
+                )
             self._convert(dtype)
         return self
 
@@ -207,8 +209,10 @@ class Module(Attributes):
             for module in self.modules():
                 for table in (module._parameters, module._buffers):
                     for tensor in table.values():
-                        if tensor is None or not tensor.dtype.is_float or tensor.dtype is dtype:
+                        if tensor is None or not tensor.dtype.is_inexact or tensor.dtype is dtype:
                             continue
+                        if tensor.dtype.is_complex and not dtype.is_complex:
+                            continue  # its imaginary part would be lost
                         tensor.data = tensor.detach().to(dtype)
                         if tensor.grad is not None:
                             tensor.grad = tensor.grad.to(dtype)

@@ -35,11 +35,12 @@ class Optimizer:
 
     Raises:
         ArgumentError: no parameters, one twice, or a number out of its range.
-        DTypeError: a parameter is no tensor.
+        DTypeError: a parameter is no tensor, or complex where the formula is one of real numbers.
     """
 
     reports_reads = True  # to the trace: attributes need no other guard
     _counts = False  # whether each parameter has a "step"
+    _complex = False  # whether its formula is right for complex numbers: linear in the gradient
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -66,6 +67,11 @@ class Optimizer:
                 raise ArgumentError(
                     "an optimizer got a parameter whose shape is not known yet",
                     hint="call the model with lazy layers once before",
+                )
+            if here(parameter).type.dtype.is_complex and not self._complex:
+                raise DTypeError(
+                    f"{type(self).__name__} does not take complex parameters",
+                    hint="keep a real parameter and use sley.view_as_complex() of it",
                 )
             if not parameter.is_leaf:
                 raise ArgumentError("an optimizer takes leaves, not computed tensors")

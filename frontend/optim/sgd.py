@@ -23,6 +23,8 @@ class SGD(Optimizer):
         ArgumentError: a negative number, or nesterov without momentum or with dampening.
     """
 
+    _complex = True
+
     def __init__(
         self,
         params: Any,

@@ -426,6 +426,53 @@ def test_python_numbers_are_part_of_the_call() -> None:
     same(scale(tensor(), 1 - 1j), PARTS * (1 - 1j))
 
 
+def test_control_flow() -> None:
+    z, xs = sley.tensor(1 + 2j), tensor().reshape(-1)
+
+    def run(z: sley.Tensor, xs: sley.Tensor) -> tuple[Any, ...]:
+        last, kept = sley.scan(lambda c, x: (c * x * 0.5 + 1j, c * c), z, xs)
+        (kept.abs().sum() + last.real).backward()
+        turned = sley.cond(last.real > 0, lambda v: v * 1j, lambda v: v.conj(), kept.detach())
+        far = sley.while_loop(lambda c: c.abs() < 100, lambda c: c * c + 1j, z.detach())
+        return last.detach(), turned, far, z.grad, xs.grad
+
+    def leaves() -> list[sley.Tensor]:
+        return [t.clone().requires_grad_() for t in (z, xs)]
+
+    far = 1 + 2j
+    while abs(far) < 100:
+        far = far * far + 1j
+    carry, kept = leaves()[0], []
+    inputs = leaves()[1]
+    start = carry
+    for k in range(6):
+        kept.append(carry * carry)
+        carry = carry * inputs[k] * 0.5 + 1j
+    (sley.stack(kept).abs().sum() + carry.real).backward()
+    for found in (run(*leaves()), sley.compile(run)(*leaves())):
+        same(found[0], carry.detach().numpy())
+        same(found[3], start.grad.numpy())
+        same(found[4], inputs.grad.numpy())
+        assert cmath.isclose(found[2].item(), far, rel_tol=1e-5)
+        factor = kept[-1].detach().numpy()
+        turned = factor * 1j if carry.real.item() > 0 else factor.conj()
+        same(found[1][-1], turned)
+
+
+def test_modules_and_optimizers() -> None:
+    layer = sley.nn.Linear(3, 2).to(complex64)
+    assert layer.weight.dtype is complex64 and layer.float().weight.dtype is complex64
+    z = sley.randn(4, 3, dtype=complex64)
+    same(layer(z), (z @ layer.weight.T + layer.bias).detach().numpy())
+    with pytest.raises(sley.DTypeError, match="Adam does not take complex parameters"):
+        sley.optim.Adam(layer.parameters())
+    w = sley.zeros(4000, dtype=complex64)
+    w.uniform_(-1, 3)
+    assert w.real.min().item() < -0.9 and w.imag.max().item() > 2.9
+    w.normal_(1, 2)
+    assert abs(w.mean().item() - (1 + 1j)) < 0.2 and abs(w.var().item() - 4) < 0.4
+
+
 def test_training_with_complex_parameters() -> None:
     sley.manual_seed(0)
     w = sley.nn.Parameter(sley.randn(3, dtype=complex64))

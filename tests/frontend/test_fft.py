@@ -12,7 +12,7 @@ import sley
 import sley.fft
 
 SHAPE = (3, 4, 5)
-REAL = ("rfft", "ihfft", "rfft2", "rfftn")  # of real numbers
+REAL = ("rfft", "ihfft", "rfft2", "rfftn", "ihfft2", "ihfftn")  # of real numbers
 ONE = ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
 SEVERAL = ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn")
 
@@ -58,6 +58,19 @@ def test_several_axes(name: str, norm: str | None) -> None:
     if name.endswith("n"):
         near(function(sley.tensor(x), (6, 3)), reference(x, (6, 3), (1, 2)))
         near(function(sley.tensor(x), dim=(1,)), reference(x, None, (1,)))
+
+
+@pytest.mark.parametrize("norm", [None, "ortho", "forward"])
+def test_several_axes_of_hermitian_signals(norm: str | None) -> None:
+    """By their definition: `hfft` along the last axis, plain transforms along the others."""
+    z, x = (drawn(name) for name in ("hfft2", "ihfft2"))
+    for name, axes in (("hfft2", (1, 2)), ("hfftn", (0, 1, 2))):
+        expected = np.fft.hfft(np.fft.fftn(z, axes=axes[:-1], norm=norm), norm=norm)
+        near(getattr(sley.fft, name)(sley.tensor(z), norm=norm), expected)
+        expected = np.fft.ifftn(np.fft.ihfft(x, norm=norm), axes=axes[:-1], norm=norm)
+        near(getattr(sley.fft, f"i{name}")(sley.tensor(x), norm=norm), expected)
+    near(sley.fft.hfftn(sley.tensor(z), (2, 6), (1, 0)),
+         np.fft.hfft(np.fft.fft(z[:, :2], axis=1), 6, axis=0))  # fmt: skip
 
 
 @pytest.mark.parametrize(
