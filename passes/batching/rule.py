@@ -1,7 +1,7 @@
 """What a batching rule is, and the few values that most rules need.
 
 A value is batched if it has one more axis than in the program for one example, in front. A rule
-runs where at least one operand of a node is batched; all results are batched then.
+runs where at least one operand of a node is batched; its results are then, or it says so of each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class NotBatched:
     reason: str
 
 
-# (node of the program for one example, operands, lanes) -> batched results, one value or a tuple.
+# (node of the program for one example, operands, lanes) -> results, one or a tuple: batched values,
+# or `Arrived`s that say whether they are.
 Rule = Callable[[Node, Sequence[Arrived], Lanes], Any]
 
 

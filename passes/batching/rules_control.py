@@ -34,14 +34,6 @@ def _closed(params: Sequence[Arrived], builder: Recording, yields: Sequence[Valu
     return Region(tuple(p.value for p in params), tuple(builder.nodes), tuple(yields))
 
 
-def _for_many(region: Region, flags: Sequence[bool], lanes: Lanes) -> Region:
-    """The region for many examples; all of its yields are batched."""
-    builder, params = Recording(), _params(region, flags, lanes)
-    with builder:
-        yields = all_batched(batched_values(region, params, lanes), lanes)
-    return _closed(params, builder, yields)
-
-
 def _reached(region: Region, flags: Sequence[bool], lanes: Lanes) -> list[bool]:
     """Which yields of a region depend on the example."""
     with Recording():
@@ -86,11 +78,12 @@ def _scan(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
         if flags[k]:
             given[k] = moved_axis(given[k], 0, 1)
     made = results_of(SCAN(*given, regions=(region,), **attrs))
-    ends = [
-        batched(Arrived(value, is_batched), lanes)
-        for value, is_batched in zip(made, carried, strict=False)
-    ]
+    ends = _arrived(made[: attrs["carries"]], carried)
     return (*ends, *(moved_axis(y, 1, 0) for y in made[attrs["carries"] :]))
+
+
+def _arrived(values: Sequence[Value], flags: Sequence[bool]) -> tuple[Arrived, ...]:
+    return tuple(Arrived(value, flag) for value, flag in zip(values, flags, strict=True))
 
 
 def _while(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
@@ -108,10 +101,7 @@ def _while(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
         _as_carried(body, flags, flags[consts:], lanes),
     )  # fmt: skip
     made = results_of(WHILE(*_as_flagged(operands, flags, lanes), regions=regions, consts=consts))
-    return tuple(
-        batched(Arrived(value, is_batched), lanes)
-        for value, is_batched in zip(made, flags[consts:], strict=True)
-    )
+    return _arrived(made, flags[consts:])
 
 
 def _as_one(region: Region, flags: Sequence[bool], lanes: Lanes) -> Region:
@@ -160,8 +150,11 @@ def _cond(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
     decides, *given = operands
     flags = [operand.is_batched for operand in given]
     if not decides.is_batched:
-        regions = tuple(_for_many(region, flags, lanes) for region in node.regions)
-        return COND(decides.value, *(operand.value for operand in given), regions=regions)
+        reached = (_reached(region, flags, lanes) for region in node.regions)
+        yields = [a or b for a, b in zip(*reached, strict=True)]
+        regions = tuple(_as_carried(region, flags, yields, lanes) for region in node.regions)
+        made = COND(decides.value, *(operand.value for operand in given), regions=regions)
+        return _arrived(results_of(made), yields)
     then, otherwise = (
         all_batched(batched_values(region, given, lanes), lanes) for region in node.regions
     )
@@ -169,12 +162,16 @@ def _cond(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
 
 
 def _call(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
-    region = _for_many(node.regions[0], [operand.is_batched for operand in operands], lanes)
-    return CALL(*(operand.value for operand in operands), regions=(region,), **node.attrs)
+    flags = [operand.is_batched for operand in operands]
+    yields = _reached(node.regions[0], flags, lanes)
+    region = _as_carried(node.regions[0], flags, yields, lanes)
+    made = CALL(*(operand.value for operand in operands), regions=(region,), **node.attrs)
+    return _arrived(results_of(made), yields)
 
 
 def _barrier(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
-    return BARRIER(*all_batched(operands, lanes))
+    made = results_of(BARRIER(*(operand.value for operand in operands)))
+    return _arrived(made, [operand.is_batched for operand in operands])
 
 
 def _custom_gradient(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
@@ -186,7 +183,7 @@ def _custom_gradient(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> A
         *all_batched(operands[:first], lanes),
         *(operand.value for operand in kept),
         *all_batched(operands[first + saved :], lanes),
-        regions=(_for_many(node.regions[0], flags, lanes),),
+        regions=(_as_carried(node.regions[0], flags, [True] * sum(node.attrs["wanted"]), lanes),),
         **node.attrs,
     )
 

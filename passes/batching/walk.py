@@ -52,7 +52,8 @@ def _batched_node(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> list
         raise BatchingError(
             f"{node.op.name} has no form for many examples: {rule.reason}{_place(node)}"
         )
-    return [Arrived(value, True) for value in results_of(rule(node, operands, lanes))]
+    found = results_of(rule(node, operands, lanes))
+    return [value if isinstance(value, Arrived) else Arrived(value, True) for value in found]
 
 
 def _draws(node: Node) -> bool:
