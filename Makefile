@@ -23,13 +23,18 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/pytest $(PYTEST_FLAGS) $(TESTS)
 
-# mypy wants a folder named as the package, and the root has whatever name it has.
+# mypy wants a folder named as the package, and the root has whatever name it has. The examples are
+# checked as the user's code is: against the package with its stubs beside it, as in a wheel.
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p $(VENV)/typecheck && ln -sfn ../.. $(VENV)/typecheck/sley
 	cd $(VENV)/typecheck && ../bin/mypy --config-file sley/pyproject.toml \
 	    --cache-dir ../../.mypy_cache -p sley
+	@rm -rf $(VENV)/installed-as/sley && mkdir -p $(VENV)/installed-as/sley
+	@ln -s $(CURDIR)/* $(CURDIR)/stubs/* $(VENV)/installed-as/sley
+	cd $(VENV)/installed-as && ../bin/mypy --config-file sley/pyproject.toml \
+	    --cache-dir ../../.mypy_cache/examples sley/examples/tutorials/*.py
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 
+import public_stubs
 import pytest
 from source_files import ROOT, module_name, package_files, package_folders
 
@@ -51,9 +52,22 @@ print(json.dumps({file: sorted(names.values()) for file, names in loaded.items()
 def test_the_listed_packages_are_the_folders_with_an_init():
     listed = SETUPTOOLS["packages"]
     assert len(listed) == len(set(listed)), "a package is listed twice"
+    listed = [package for package in listed if package not in public_stubs.packages()]
     missing, gone = package_folders() - set(listed), set(listed) - package_folders()
     assert not missing, f"list in pyproject.toml under [tool.setuptools]: {sorted(missing)}"
     assert not gone, f"listed in pyproject.toml, but no folder: {sorted(gone)}"
+
+
+def test_type_checkers_find_every_public_module():
+    written = {
+        path.relative_to(public_stubs.FOLDER): path.read_text(encoding="utf-8")
+        for path in public_stubs.FOLDER.rglob("*.pyi")
+    }
+    assert written == public_stubs.stubs(), "run: python tests/public_stubs.py"
+    missing = public_stubs.packages() - set(SETUPTOOLS["packages"])
+    assert not missing, f"list in pyproject.toml under [tool.setuptools]: {sorted(missing)}"
+    places = {name: f"stubs/{name[5:]}" for name in public_stubs.packages() if name.count(".") == 1}
+    assert SETUPTOOLS["package-dir"] == {"sley": ".", **places}
 
 
 def test_every_folder_with_modules_is_a_package():
@@ -63,6 +77,8 @@ def test_every_folder_with_modules_is_a_package():
 
 def test_package_data_names_files_that_exist():
     for package, patterns in SETUPTOOLS["package-data"].items():
+        if package == "*":
+            continue  # the stubs of every package
         folder = ROOT.joinpath(*package.split(".")[1:])
         for pattern in patterns:
             assert list(folder.glob(pattern)), f"{package}: nothing matches {pattern}"
@@ -70,7 +86,7 @@ def test_package_data_names_files_that_exist():
 
 def test_every_data_file_is_package_data():
     missing = []
-    for package in SETUPTOOLS["packages"]:
+    for package in set(SETUPTOOLS["packages"]) - public_stubs.packages():
         folder = ROOT.joinpath(*package.split(".")[1:])
         patterns = SETUPTOOLS["package-data"].get(package, [])
         listed = {path for pattern in patterns for path in folder.glob(pattern)}

@@ -48,7 +48,7 @@ def second_derivatives():
     x = sley.tensor(2.0, requires_grad=True)
     (first,) = sley.autograd.grad(x**3, x, create_graph=True)
     (second,) = sley.autograd.grad(first, x)
-    assert second is not None  # it would be None if nothing led from `first` to x
+    assert first is not None and second is not None  # as where nothing leads to x
     assert first.item() == 12.0 and second.item() == 12.0  # 3 x^2 and 6 x
 
 

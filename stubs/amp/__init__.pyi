@@ -1,0 +1,3 @@
+"""`sley.amp`."""
+
+from sley.frontend.amp import *

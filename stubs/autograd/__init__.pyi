@@ -1,0 +1,3 @@
+"""`sley.autograd`."""
+
+from sley.frontend.autograd import *

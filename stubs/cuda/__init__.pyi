@@ -1,0 +1,3 @@
+"""`sley.cuda`."""
+
+from sley.frontend.cuda import *

@@ -1,0 +1,3 @@
+"""`sley.data`."""
+
+from sley.frontend.data import *

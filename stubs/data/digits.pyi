@@ -1,0 +1,3 @@
+"""`sley.data.digits`."""
+
+from sley.frontend.data.digits import *

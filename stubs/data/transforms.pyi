@@ -1,0 +1,3 @@
+"""`sley.data.transforms`."""
+
+from sley.frontend.data.transforms import *

@@ -1,0 +1,3 @@
+"""`sley.fft`."""
+
+from sley.frontend.fft import *

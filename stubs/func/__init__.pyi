@@ -1,0 +1,3 @@
+"""`sley.func`."""
+
+from sley.frontend.func import *

@@ -1,0 +1,3 @@
+"""`sley.linalg`."""
+
+from sley.frontend.linalg import *

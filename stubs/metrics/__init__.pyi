@@ -1,0 +1,3 @@
+"""`sley.metrics`."""
+
+from sley.frontend.metrics import *

@@ -1,0 +1,3 @@
+"""`sley.model_selection`."""
+
+from sley.frontend.model_selection import *

@@ -1,0 +1,3 @@
+"""`sley.nn`."""
+
+from sley.frontend.nn import *

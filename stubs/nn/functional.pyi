@@ -1,0 +1,3 @@
+"""`sley.nn.functional`."""
+
+from sley.frontend.nn.functional import *

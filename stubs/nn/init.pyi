@@ -1,0 +1,3 @@
+"""`sley.nn.init`."""
+
+from sley.frontend.nn.init import *

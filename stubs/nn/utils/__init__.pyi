@@ -1,0 +1,3 @@
+"""`sley.nn.utils`."""
+
+from sley.frontend.nn.utils import *

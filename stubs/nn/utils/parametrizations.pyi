@@ -1,0 +1,3 @@
+"""`sley.nn.utils.parametrizations`."""
+
+from sley.frontend.nn.utils.parametrizations import *

@@ -1,0 +1,3 @@
+"""`sley.nn.utils.parametrize`."""
+
+from sley.frontend.nn.utils.parametrize import *

@@ -1,0 +1,3 @@
+"""`sley.nn.utils.rnn`."""
+
+from sley.frontend.nn.utils.rnn import *

@@ -1,0 +1,3 @@
+"""`sley.optim`."""
+
+from sley.frontend.optim import *

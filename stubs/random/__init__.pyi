@@ -1,0 +1,3 @@
+"""`sley.random`."""
+
+from sley.frontend.random import *

@@ -1,0 +1,3 @@
+"""`sley.utils`."""
+
+from sley.frontend.utils import *

@@ -1,0 +1,3 @@
+"""`sley.utils.checkpoint`."""
+
+from sley.frontend.utils.checkpoint import *

@@ -1,0 +1,3 @@
+"""`sley.utils.data`."""
+
+from sley.frontend.data import *

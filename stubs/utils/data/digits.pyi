@@ -1,0 +1,3 @@
+"""`sley.utils.data.digits`."""
+
+from sley.frontend.data.digits import *

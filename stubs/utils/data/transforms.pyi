@@ -1,0 +1,3 @@
+"""`sley.utils.data.transforms`."""
+
+from sley.frontend.data.transforms import *

@@ -1,0 +1,3 @@
+"""`sley.xp`."""
+
+from sley.frontend.xp import *

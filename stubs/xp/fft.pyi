@@ -1,0 +1,3 @@
+"""`sley.xp.fft`."""
+
+from sley.frontend.xp.fft import *

@@ -1,0 +1,3 @@
+"""`sley.xp.linalg`."""
+
+from sley.frontend.xp.linalg import *
