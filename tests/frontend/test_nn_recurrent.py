@@ -246,6 +246,17 @@ def test_lengths_may_be_an_argument_of_a_compiled_function():
             np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), atol=1e-6)
 
 
+def test_packed_sequences_are_arguments_and_results_of_compiled_functions():
+    net = nn.GRU(3, 4)
+    compiled = sley.compile(net)
+    for lengths in ([4, 2, 1], [1, 4, 3]):
+        x = rnn.pack_padded_sequence(sley.tensor(_draw(4, 3, 3)), lengths, enforce_sorted=False)
+        found, expected = compiled(x), net(x)
+        assert isinstance(found[0], rnn.PackedSequence)
+        for one, other in ((found[0].data, expected[0].data), (found[1], expected[1])):
+            np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), atol=1e-6)
+
+
 def test_dropout_between_layers():
     net = nn.LSTM(3, 4, num_layers=2, dropout=0.5)
     x = sley.tensor(_draw(6, 5, 3))

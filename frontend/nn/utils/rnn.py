@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import optree
 
 from ....ir.dtypes import i64
 from ...construct import as_tensor
@@ -17,6 +18,7 @@ from ...functions.joining import stack
 from ...functions.math import lt, where
 from ...functions.shape import constant_pad, transpose
 from ...tensor import Tensor, here, of_array
+from ...trees import NAMESPACE
 
 
 class PackedSequence:
@@ -151,6 +153,15 @@ def _packed(
     made = PackedSequence.__new__(PackedSequence)
     made._fill(padded, lengths, given_sorted, known)
     return made
+
+
+# Compiled functions take and return packed sequences; within them the lengths are data.
+optree.register_pytree_node(
+    PackedSequence,
+    lambda packed: ((packed.padded, packed.lengths), packed._given_sorted, ("padded", "lengths")),
+    lambda given_sorted, children: _packed(*children, given_sorted),
+    namespace=NAMESPACE,
+)
 
 
 def _unpacked(data: Tensor, sizes: np.ndarray, order: np.ndarray) -> Tensor:
