@@ -33,8 +33,6 @@ class IncompatibleKeys(NamedTuple):
             f"unexpected_keys={self.unexpected_keys})"
         )
 
-    __str__ = __repr__
-
 
 def load_state_dict(
     module: Module, state_dict: Any, strict: bool, assign: bool

@@ -7,6 +7,8 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
+from typing import cast
 
 import numpy as np
 
@@ -116,9 +118,10 @@ class Archive:
         if info is None or info.file_size != wanted:
             found = "is missing" if info is None else f"has {info.file_size} bytes"
             self.source.fail(f"the zip's member {name!r} {found}; {wanted} bytes are expected")
-        with self._damage_named(f"the zip's member {name!r}"), self._zip.open(info) as file:
+        with self._damage_named(f"the zip's member {name!r}"), self._zip.open(info) as member:
+            file = cast(BufferedIOBase, member)
             for part in parts:
-                target = memoryview(part.reshape(-1).view(np.uint8))
+                target = part.reshape(-1).view(np.uint8).data
                 while target:
                     count = file.readinto(target[:_BLOCK])
                     if not count:

@@ -13,6 +13,7 @@ from ...ir.dtypes import ALL
 from ...ir.literal import array_type
 from ...ir.ops import OPS
 from ...ir.ops.base import TypeRuleError
+from ..device import Device
 from ..errors import AutogradError
 from ..nn.parameter import Parameter
 from ..random_state import Generator
@@ -72,6 +73,7 @@ class _Decoder:
             "float": self._float,
             "int": self._int,
             "dtype": self._dtype,
+            "device": self._device,
             "tensor": self._tensor,
             "array": self._array,
             "generator": self._generator,
@@ -129,6 +131,12 @@ class _Decoder:
         if not isinstance(node, str) or node not in _DTYPES:
             self._wrong("dtype of sley", node)
         return _DTYPES[node]
+
+    def _device(self, node: Any, depth: int) -> Device:
+        try:
+            return Device(node)
+        except ValueError:
+            return self._wrong("device", node)
 
     def _generator(self, node: Any, depth: int) -> Generator:
         words = isinstance(node, list) and all(type(n) is int for n in node)

@@ -4,7 +4,8 @@ JSON null, booleans, numbers, strings and lists stand for themselves. Everything
 with one key that says what it is:
 
     {"dict": [[key, value], ...]}   also "ordered" (OrderedDict) and "counter" (Counter)
-    {"tuple": [...]}  {"size": [...]}  {"complex": [re, im]}  {"dtype": "float32"}
+    {"tuple": [...]}  {"size": [...]}  {"complex": [re, im]}
+    {"dtype": "float32"}  {"device": "cpu"}
     {"float": "nan"}, "inf", "-inf"     {"int": "0x..."}, beyond 64 bits
     {"tensor": k}  {"array": k}         the k-th of the list "tensors"
     {"generator": [seed, draws]}
@@ -26,6 +27,7 @@ import numpy as np
 
 from ...ir.dtypes import DType, of_numpy
 from ..context import ambient
+from ..device import Device
 from ..errors import ArgumentError
 from ..nn.module import Module
 from ..nn.parameter import Parameter
@@ -81,6 +83,8 @@ class _Encoder:
             return _number(value)
         if isinstance(value, DType):
             return {"dtype": value.public}
+        if kind is Device:
+            return {"device": str(value)}
         if kind is Generator:
             return {"generator": value.get_state().tolist()}
         if depth == DEPTH:

@@ -101,20 +101,23 @@ def _named_arrays(obj: Any, suffix: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load(f: Any, map_location: Any = None) -> Any:
+def load(f: Any, map_location: Any = None, *, weights_only: bool | None = None) -> Any:
     """What a file holds: one of `save`, a .safetensors or .npz file (a dict of tensors), or a zip
     file of `torch.save` with tensors and plain containers.
 
     The contents decide, not the name. Nothing in a file is executed, whatever it says.
 
     Args:
-        map_location: the device; there is the processor only.
+        map_location: the device, a dict of such or a function that gives one; there is the
+            processor only.
+        weights_only: accepted without effect: there is no other way to read a file.
 
     Raises:
         LoadError: the file is damaged, or of a kind that is not read; the message says what.
         OSError: the path cannot be opened.
     """
-    device_checked(map_location)
+    if not callable(map_location) and not isinstance(map_location, Mapping):
+        device_checked(map_location)
     with opened(f) as source:
         head = source.at(0, 9)
         if head[:2] == b"PK":

@@ -76,7 +76,7 @@ def write(file: Any, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, st
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _header_checksum(header: Mapping[str, Any], metadata: Mapping[str, str]) -> int:

@@ -47,7 +47,7 @@ class Source:
             LoadError: the file ends before.
         """
         self.file.seek(self.start + offset)
-        target = memoryview(array.reshape(-1).view(np.uint8))
+        target = array.reshape(-1).view(np.uint8).data
         checksum = 0
         while target:
             count = self.file.readinto(target[: 1 << 22])

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...ir.dtypes import ALL, DType
 from ...ir.types import tensor_type
+from ..device import Device
 from ..nn.parameter import Parameter
 from ..storage import Storage
 from ..tensor import Size, Tensor, init
@@ -120,7 +121,7 @@ class _Reader:
             ("collections", "OrderedDict"): (lambda *a: OrderedDict(_pairs(*a)), (0, 1)),
             ("collections", "Counter"): (lambda *a: Counter(dict(_pairs(*a))), (0, 1)),
             ("torch", "Size"): (lambda sizes: Size(_are(tuple, sizes)), (1,)),
-            ("torch", "device"): (lambda *a: ":".join(map(str, a)), (1, 2)),
+            ("torch", "device"): (_device, (1, 2)),
             ("_codecs", "encode"): (_encoded, (2,)),
         }
         for module in ("builtins", "__builtin__"):
@@ -278,6 +279,13 @@ def _dtype(name: str) -> DType:
     if name not in _DTYPES:
         raise Refused(f"a tensor of {name}: sley has no such dtype")
     return _DTYPES[name]
+
+
+def _device(kind: Any, index: Any = None) -> Device:
+    try:
+        return Device(_are(str, kind), index)
+    except ValueError:
+        raise Refused(f"a device {kind!r}") from None
 
 
 def _is_size(value: Any) -> bool:

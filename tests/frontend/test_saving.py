@@ -29,7 +29,8 @@ def back(value: Any) -> Any:
 PLAIN = [
     None, True, 0, -7, 2**63, -(2**80), 0.1, -0.0, float("inf"), 1 + 2j, "x\u00e9\ud800", [], (),
     {}, [1, [2.0, (None, "a")]], {"a": 1, 3: {(1, "k"): [True]}, None: 0, 2.5: 1},
-    OrderedDict(b=1, a=2), Counter([3, 3, 1]), sley.bfloat16, sley.Size([2, 3]),
+    OrderedDict(b=1, a=2), Counter([3, 3, 1]), sley.bfloat16,
+    sley.Size([2, 3]), sley.device("cuda:1"),
 ]  # fmt: skip
 
 
@@ -361,6 +362,8 @@ def test_the_file_like_objects(tmp_path):
     file = io.BytesIO()
     sley.save([1, sley.ones(2)], file)
     assert sley.load(Pipe(file.getvalue()))[1].tolist() == [1, 1]
+    for where in ("cpu", sley.device("cpu"), {"cuda:0": "cpu"}, lambda storage, where: storage):
+        assert sley.load(Pipe(file.getvalue()), where, weights_only=True)[0] == 1
     with pytest.raises(sley.LoadError, match="seek"):
         sley.load(file)
     with pytest.raises(sley.LoadError, match="text"):
