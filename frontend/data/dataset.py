@@ -6,32 +6,34 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import ArgumentError, ShapeError
 from ..functions.random import randperm
 from ..random_state import Generator
 from ..tensor import Tensor
 
+Example = TypeVar("Example", covariant=True)
 
-class Dataset:
+
+class Dataset(Generic[Example]):
     """Examples by number: subclasses define `__getitem__` and `__len__`."""
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Example:
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__()")
 
     def __add__(self, other: Dataset) -> ConcatDataset:
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset):
+class IterableDataset(Dataset[Example]):
     """Examples one after the other: subclasses define `__iter__`.
 
     With worker processes each iterates over a copy of its own: `get_worker_info()` tells which
     part it should give.
     """
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Example]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
 
     def __add__(self, other: Dataset) -> Any:

@@ -7,20 +7,20 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, Generic
 
 from ..errors import ArgumentError
 from ..functions.random import randint
 from ..random_state import Generator
 from .collate import default_collate, default_convert
 from .crew import Crew, Worker
-from .dataset import IterableDataset
+from .dataset import Example, IterableDataset
 from .fetch import EndOfStream, Fetch
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .worker import BATCH, END, Failure, WorkerError
 
 
-class DataLoader:
+class DataLoader(Generic[Example]):
     """The examples of a dataset in batches, made by this process or by `num_workers` others.
 
     `batch_size=None` gives single examples, arrays as tensors. Batch k comes from worker k modulo

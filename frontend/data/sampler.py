@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..construct import as_tensor
 from ..errors import ArgumentError
 from ..functions.random import multinomial, randint, randperm
 from ..random_state import Generator
 
+Key = TypeVar("Key", covariant=True)
 
-class Sampler:
+
+class Sampler(Generic[Key]):
     """Numbers of examples, one after the other: subclasses define `__iter__`."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Key]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
 
 
-class SequentialSampler(Sampler):
+class SequentialSampler(Sampler[int]):
     """0, 1, 2, ..."""
 
     def __init__(self, data_source: Any) -> None:
@@ -31,7 +33,7 @@ class SequentialSampler(Sampler):
         return len(self.data_source)
 
 
-class RandomSampler(Sampler):
+class RandomSampler(Sampler[int]):
     """All numbers in random order; with `replacement` so many drawn independently."""
 
     def __init__(
@@ -62,7 +64,7 @@ class RandomSampler(Sampler):
         return self.num_samples
 
 
-class SubsetRandomSampler(Sampler):
+class SubsetRandomSampler(Sampler[int]):
     """The given numbers in random order."""
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
@@ -77,7 +79,7 @@ class SubsetRandomSampler(Sampler):
         return len(self.indices)
 
 
-class WeightedRandomSampler(Sampler):
+class WeightedRandomSampler(Sampler[int]):
     """So many numbers drawn with the given weights."""
 
     def __init__(
@@ -104,7 +106,7 @@ class WeightedRandomSampler(Sampler):
         return self.num_samples
 
 
-class BatchSampler(Sampler):
+class BatchSampler(Sampler[list[int]]):
     """The numbers of another sampler in lists of `batch_size`; a smaller last one is left out with
     `drop_last`."""
 

@@ -125,3 +125,26 @@ def test_rows_of_subsets_are_gathered():
 
     (batch,) = data.DataLoader(data.Subset(Many(), [3, 1]), 2)
     assert batch.tolist() == [30, 10]
+
+
+def test_types_of_examples_may_be_named():
+    class Ones(data.Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            return 1
+
+        def __len__(self) -> int:
+            return 3
+
+    class Backwards(data.Sampler[int]):
+        def __iter__(self):
+            return iter([2, 1, 0])
+
+    loader: data.DataLoader[int] = data.DataLoader(Ones(), 2, sampler=Backwards())
+    assert [b.tolist() for b in loader] == [[1, 1], [1]]
+
+
+def test_no_examples():
+    empty = data.TensorDataset(sley.zeros(0, 2))
+    for shuffle in (False, True):
+        assert list(data.DataLoader(empty, 2, shuffle=shuffle)) == []
+        assert list(data.DataLoader(empty, 2, shuffle=shuffle, num_workers=2)) == []
