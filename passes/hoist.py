@@ -8,17 +8,25 @@ After:
 
 Views and numbers stay inside, where kernels read through them; so do ops that may fail, since a
 loop may have no turns, and other control flow.
+
+A weight [n, k] of a product whose rows fill no more than a register tile is transposed before the
+loop: each turn reads it in place, where it would have to pack it first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..ir.builder import Recording
+from ..ir.dims import product
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.base import Kind
+from ..ir.ops.contraction import DOT_GENERAL
+from ..ir.ops.view import TRANSPOSE
+from ..ir.target import Target
 from .narrow import narrow
 from .regions import emit, inserted, with_consts
+from .schedule_contract import DOT_ROWS
 
 _STAYS = (Kind.HOST, Kind.CONTROL)
 _FREE = (Kind.VIEW, Kind.SOURCE)
@@ -26,11 +34,14 @@ _CHEAP = (*_FREE, Kind.ELEMENTWISE)
 LOOPS = ("scan", "while")
 
 
-def hoist(graph: Graph) -> Graph:
+def hoist(graph: Graph, target: Target) -> Graph:
     """`graph` itself where no loop computes what it need not, else a program with the same
     parameters and results."""
-    hoister = _Hoister()
-    if not any(_invariant(node)[1] for node in graph.walk() if node.op.name in LOOPS):
+    # Fewer rows are summed along k in place, more are worth the packing (see schedule_contract).
+    rows = range(DOT_ROWS + 1, (target.registers - 4) // 2 + 1)
+    hoister = _Hoister(rows)
+    loops = [node for node in graph.walk() if node.op.name in LOOPS]
+    if not any(_invariant(loop, ())[1] or _weights(loop, rows) for loop in loops):
         return graph
     for param in graph.params:
         hoister.new[param] = hoister.builder.param(param.type, param.name)
@@ -39,9 +50,26 @@ def hoist(graph: Graph) -> Graph:
     return narrow(hoister.builder.finish(graph.name, yields))
 
 
-def _invariant(loop: Node) -> tuple[set[Value], list[Value]]:
+def _weights(loop: Node, few: range) -> set[Node]:
+    """The products of the body that sum along the rows of a const, for `few` rows of the other."""
+    body = loop.regions[-1]
+    consts = set(body.params[: loop.attrs["consts"]])
+    found = set()
+    for node in body.nodes:
+        if node.op is not DOT_GENERAL or node.operands[1] not in consts:
+            continue
+        x, w = (v.type for v in node.operands)
+        attrs = node.attrs
+        rows = product(n for a, n in enumerate(x.shape) if a not in attrs["lhs_contract"])
+        plain = w.ndim == 2 and tuple(attrs["rhs_contract"]) == (1,) and not attrs["rhs_batch"]
+        if plain and isinstance(rows, int) and rows in few:
+            found.add(node)
+    return found
+
+
+def _invariant(loop: Node, laid: Collection[Value]) -> tuple[set[Value], list[Value]]:
     """What of the body is the same in each turn: all such values, and those that the rest of the
-    body reads (through views) and that are not there already, in order."""
+    body reads (through views, but for `laid`) and that are not there already, in order."""
     body = loop.regions[-1]
     same = set(body.params[: loop.attrs["consts"]])
     numbers: set[Value] = set()  # that follow from the text of the program, for little
@@ -55,29 +83,34 @@ def _invariant(loop: Node) -> tuple[set[Value], list[Value]]:
     for node in body.nodes:
         if same.isdisjoint(node.results):
             for operand in node.operands:
-                _reach(operand, candidates, wanted)
+                _reach(operand, candidates, wanted, laid)
     for value in body.yields:
-        _reach(value, candidates, wanted)
+        _reach(value, candidates, wanted, laid)
     return same, list(wanted)
 
 
-def _reach(value: Value, same: set[Value], wanted: dict[Value, None]) -> None:
+def _reach(
+    value: Value, same: set[Value], wanted: dict[Value, None], laid: Collection[Value]
+) -> None:
     """Enters what `value` is a view of, where that is computed and the same in each turn."""
     pending = [value]
     while pending:
         value = pending.pop()
         if value.node is None or value not in same:
             continue
-        if value.node.op.kind in _FREE:
+        if value.node.op.kind in _FREE and value not in laid:
             pending.extend(value.node.operands)
         else:
             wanted[value] = None
 
 
 class _Hoister:
-    def __init__(self) -> None:
+    def __init__(self, rows: range) -> None:
         self.builder = Recording()
         self.new: dict[Value, Value] = {}
+        self.rows = rows
+        self.weights: set[Node] = set()  # products of the regions at hand whose weight is turned
+        self.laid: set[Value] = set()
 
     def nodes(self, region: Region) -> None:
         for node in region.nodes:
@@ -88,12 +121,16 @@ class _Hoister:
                 value.name = value.name or old.name
 
     def node(self, node: Node, operands: Sequence[Value]) -> Sequence[Value]:
+        if node in self.weights:
+            return (self.turned(node, operands),)
+        if node.op.name in LOOPS:
+            self.weights |= _weights(node, self.rows)
         # Inner loops first: what leaves them may leave this one, too.
         regions = tuple(self.region(r, (), 0) for r in node.regions)
         if node.op.name not in LOOPS:
             return emit(self.builder, node, operands, node.attrs, regions)
         inner = Node(node.op, tuple(operands), node.attrs, (), regions, node.line)
-        same, wanted = _invariant(inner)
+        same, wanted = _invariant(inner, self.laid)
         if not wanted:
             return emit(self.builder, node, operands, node.attrs, regions)
         consts, body = node.attrs["consts"], regions[-1]
@@ -102,6 +139,16 @@ class _Hoister:
         given = inserted(operands, consts, [outside[v] for v in wanted])
         closed = tuple(self.region(r, wanted, consts) for r in regions)
         return emit(self.builder, node, given, with_consts(node, len(wanted)), closed)
+
+    def turned(self, node: Node, operands: Sequence[Value]) -> Value:
+        """A product whose weight is transposed first."""
+        x, w = operands
+        self.builder.line = node.line
+        weight: Value = self.builder.emit(TRANSPOSE, (w,), {"perm": (1, 0)})
+        self.laid.add(weight)
+        attrs = {**node.attrs, "rhs_contract": (0,)}
+        result: Value = self.builder.emit(DOT_GENERAL, (x, weight), attrs)
+        return result
 
     def compute(
         self, body: Region, same: set[Value], wanted: Sequence[Value], outside: dict[Value, Value]
@@ -117,6 +164,7 @@ class _Hoister:
                 operands = [outside[v] for v in node.operands]
                 found = emit(self.builder, node, operands, node.attrs, node.regions)
                 outside.update(zip(node.results, found, strict=True))
+                self.laid.update(outside[v] for v in node.results if v in self.laid)
 
     def region(self, region: Region, more: Sequence[Value], position: int) -> Region:
         """`region` built anew, with further parameters for the values `more` at `position`."""

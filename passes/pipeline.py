@@ -75,7 +75,7 @@ def run_passes(
     graph = stage("simplify", simplify(graph))
     if (trimmed := trim(graph)) is not graph:
         graph = stage("trim", trimmed)
-    if (hoisted := hoist(graph)) is not graph:
+    if (hoisted := hoist(graph, target)) is not graph:
         graph = stage("hoist", hoisted)
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from random_control import random_arrays, random_control
 
+from sley.backends.llvm.target import host_target
 from sley.ir.evaluate import evaluate
 from sley.ir.parser import parse
 from sley.ir.verifier import verify
 from sley.passes.hoist import hoist
 from sley.passes.simplify import simplify
 
+TARGET = host_target("x86-64-v4")
+
 
 def hoisted(text):
     before = parse(text)
-    after = hoist(before)
+    after = hoist(before, TARGET)
     verify(after)
     return before, after
 
@@ -76,11 +79,43 @@ graph @f(%w: f32[2], %x: f32[2], %n: i64) -> (f32[2]) {
     np.testing.assert_allclose(evaluate(graph, arrays)[0], 12 * np.exp(np.ones(2)), rtol=1e-6)
 
 
+PRODUCT = """
+graph @f(%w: f32[6, 6], %x: f32[ROWS, 6]) -> (f32[ROWS, 6]) {
+  %y = scan(%w, %x) {length=9, consts=1, carries=1, reverse=false}
+      (%u: f32[6, 6], %v: f32[ROWS, 6]) {
+    %z = scan(%u, %v) {length=9, consts=1, carries=1, reverse=false}
+        (%s: f32[6, 6], %t: f32[ROWS, 6]) {
+      yield dot_general(%t, %s) {lhs_contract=[1], rhs_contract=[1], lhs_batch=[], rhs_batch=[]}
+    }
+    yield %z
+  }
+  yield %y
+}
+"""
+
+
+def test_a_weight_is_laid_out_before_all_loops():
+    before, graph = hoisted(PRODUCT.replace("ROWS", "8"))
+    assert [n.op.name for n in graph.nodes] == ["transpose", "scan"]
+    (inner,) = graph.nodes[1].regions[0].nodes
+    (product,) = inner.regions[0].nodes
+    assert product.attrs["rhs_contract"] == (0,)
+    arrays = [np.eye(6, k=1, dtype=np.float32), np.ones((8, 6), np.float32)]
+    for made, wanted in zip(evaluate(graph, arrays), evaluate(before, arrays), strict=True):
+        assert np.array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("rows", ["1", "100", "N"])
+def test_of_other_numbers_of_rows_it_stays(rows):
+    before, graph = hoisted(PRODUCT.replace("ROWS", rows))
+    assert graph is before
+
+
 @pytest.mark.parametrize("seed", range(200, 240))
 def test_random_programs(seed):
     graph = random_control(seed)
     before = simplify(graph)
-    after = hoist(before)
+    after = hoist(before, TARGET)
     verify(after)
     for sizes in ({"N": 2, "T": 3}, {"N": 2, "T": 0}):
         arrays = random_arrays(graph, sizes, seed)
