@@ -115,7 +115,7 @@ def test_averaged_models(name, compiled):
     expected = model[0].weight.detach().numpy().copy()
     for count in range(4):
         with sley.no_grad():
-            model[0].weight.add_(0.5 * count)
+            model[0].weight.add_(0.5 * (count + 1))
             model[1].running_mean.add_(1.0)
         expected = average(expected, model[0].weight.detach().numpy().copy(), count)
         update(model)
