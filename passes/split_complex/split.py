@@ -9,13 +9,13 @@ operands and results of control flow are two real values each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ...ir.builder import Rewriting
 from ...ir.graph import Graph, Node, Region, Value
 from ...ir.ops.base import Kind, Op
-from ...ir.ops.paired import PAIRED, pairs_type
+from ...ir.ops.paired import PAIRED, PARTS, pairs_type
 from ...ir.ops.view import CONCAT, RESHAPE, SLICE
 from ...ir.types import TensorType
 from ..dead import prune
@@ -25,6 +25,20 @@ from .rules import RULES, Operand
 _HOST = (Kind.HOST, Kind.SORT)
 # Products have no real form that keeps their order of operations: numpy computes them.
 _PRODUCTS = ("reduce_prod", "cumprod")
+# Attributes of a view of a complex buffer as a view of it seen as pairs, which stay together.
+_WITH_PAIRS: dict[str, Callable[[Node], dict[str, Any]]] = {
+    "reshape": lambda node: {"shape": (*node.attrs["shape"], PARTS)},
+    "transpose": lambda node: {"perm": (*node.attrs["perm"], len(node.attrs["perm"]))},
+    "slice": lambda node: {
+        "starts": (*node.attrs["starts"], 0),
+        "sizes": (*node.attrs["sizes"], PARTS),
+        "steps": (*node.attrs["steps"], 1),
+    },
+    "broadcast": lambda node: {
+        "shape": (*node.attrs["shape"], PARTS),
+        "dims": (*node.attrs["dims"], len(node.attrs["shape"])),
+    },
+}
 
 
 class SplitError(TypeError):
@@ -58,7 +72,7 @@ class _Splitter:
 
     Attributes:
         new: what stands for each value.
-        whole: of pairs that were taken from a buffer, that buffer.
+        whole: of pairs that were taken from a buffer, or are a view of such, that buffer.
     """
 
     def __init__(self) -> None:
@@ -125,7 +139,12 @@ class _Splitter:
         if rule is None:
             place = f" ({node.line})" if node.line is not None else ""
             raise SplitError(f"{node.op.name} of complex numbers cannot be compiled{place}")
-        return [rule(node, operands)]
+        found = rule(node, operands)
+        if node.op.name in _WITH_PAIRS and operands[0] in self.whole:
+            assert isinstance(found, Pair)
+            buffer = self.whole[operands[0]]  # type: ignore[index]
+            self.whole[found] = node.op(buffer, **_WITH_PAIRS[node.op.name](node))
+        return [found]
 
     def on_host(self, node: Node, operands: Sequence[Operand]) -> Sequence[Operand]:
         names = tuple(node.attrs)

@@ -128,6 +128,25 @@ def test_parameters_that_are_results_are_not_taken_apart() -> None:
     assert split.yields == split.params
 
 
+VIEWS = {
+    "reshape": "{shape=[12]} : c64[12]",
+    "transpose": "{perm=[1, 0]} : c64[4, 3]",
+    "slice": "{starts=[2, 3], sizes=[2, 2], steps=[-1, -2]} : c64[2, 2]",
+    "broadcast": "{shape=[3, 5, 4], dims=[0, 2]} : c64[3, 5, 4]",
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_of_parameters_stay_whole(name: str) -> None:
+    type = VIEWS[name].split(" : ")[1]
+    graph = parse(
+        f"graph @f(%z: c64[3, 4]) -> ({type}) {{ %a = {name}(%z) {VIEWS[name]} yield %a }}"
+    )
+    assert [node.op.name for node in split_complex(graph).nodes] == [name]
+    z = drawn(12, dt.c64).reshape(3, 4)
+    np.testing.assert_array_equal(split_results(graph, [z])[0], evaluate(graph, [z])[0])
+
+
 # Numbers
 
 
