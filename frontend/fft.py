@@ -15,6 +15,7 @@ from ..ir.dims import Dim
 from ..ir.dtypes import DType, f64
 from ..ir.ops.fourier import NORMS, half
 from .apply import apply, elementwise
+from .autocast import autocasts
 from .context import ambient
 from .errors import ArgumentError, DTypeError, IndexingError
 from .functions.arguments import array_names, as_input, cast, shape_of, spelled
@@ -173,18 +174,21 @@ def _to_real(
     return apply("irfft", [tensor], axis=last, size=size, norm=wanted)
 
 
+@autocasts
 @array_names
 def fft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The transform along one axis: sum over j of x[j] exp(-2 pi i j k / n), complex."""
     return _transform("fft", input, [n], [_axis("fft", dim, as_input(input).ndim)], False, norm)
 
 
+@autocasts
 @array_names
 def ifft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `fft`."""
     return _transform("ifft", input, [n], [_axis("ifft", dim, as_input(input).ndim)], True, norm)
 
 
+@autocasts
 @array_names
 def rfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The first n // 2 + 1 elements of the transform of real numbers along one axis; the others are
@@ -196,12 +200,14 @@ def rfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> T
     return _from_real("rfft", input, [n], [_axis("rfft", dim, as_input(input).ndim)], norm)
 
 
+@autocasts
 @array_names
 def irfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`: n real numbers (2 * (m - 1) of m frequencies, unless given)."""
     return _to_real("irfft", input, [n], [_axis("irfft", dim, as_input(input).ndim)], norm)
 
 
+@autocasts
 @array_names
 def hfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The (real) transform of a signal whose second half is the conjugate of its first, of which n
@@ -210,6 +216,7 @@ def hfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> T
     return _to_real("hfft", tensor, [n], [_axis("hfft", dim, tensor.ndim)], wanted)
 
 
+@autocasts
 @array_names
 def ihfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`.
@@ -226,18 +233,21 @@ def ihfft(input: Any, n: Any = None, dim: int = -1, norm: str | None = None) -> 
 # Several axes
 
 
+@autocasts
 @array_names
 def fftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The transform along `dim`: all axes, or the last len(s) ones, unless given."""
     return _transform("fftn", input, *_axes("fftn", as_input(input), s, dim), False, norm)
 
 
+@autocasts
 @array_names
 def ifftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The inverse of `fftn`."""
     return _transform("ifftn", input, *_axes("ifftn", as_input(input), s, dim), True, norm)
 
 
+@autocasts
 @array_names
 def rfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """`fftn` of real numbers, half of it along the last of the axes.
@@ -248,30 +258,35 @@ def rfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -
     return _from_real("rfftn", input, *_axes("rfftn", as_input(input), s, dim), norm)
 
 
+@autocasts
 @array_names
 def irfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The inverse of `rfftn`."""
     return _to_real("irfftn", input, *_axes("irfftn", as_input(input), s, dim), norm)
 
 
+@autocasts
 @array_names
 def fft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`fftn` along the last two axes."""
     return fftn(input, s, dim, norm)
 
 
+@autocasts
 @array_names
 def ifft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`ifftn` along the last two axes."""
     return ifftn(input, s, dim, norm)
 
 
+@autocasts
 @array_names
 def rfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`rfftn` along the last two axes."""
     return rfftn(input, s, dim, norm)
 
 
+@autocasts
 @array_names
 def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`irfftn` along the last two axes."""

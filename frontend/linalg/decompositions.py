@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..apply import apply
+from ..autocast import autocasts
 from ..errors import ArgumentError
 from ..functions.creation import zeros_like
 from ..functions.math import abs as magnitude
@@ -36,6 +37,7 @@ class Eigh(NamedTuple):
     eigenvectors: Tensor
 
 
+@autocasts
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L L^H = A, or the upper triangular L^H, of symmetric (Hermitian)
     positive definite matrices (..., n, n). Only the lower triangle of A is read (with `upper` the
@@ -50,6 +52,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return apply("linalg_cholesky", [A])
 
 
+@autocasts
 def qr(A: Tensor, mode: str = "reduced") -> QR:
     """Q R = A of matrices (..., m, n). mode "reduced": Q (..., m, k), R (..., k, n) with
     k = min(m, n); "complete": Q (..., m, m); "r": R alone, Q is empty.
@@ -64,6 +67,7 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
     return QR(A.new_zeros((0,)) if mode == "r" else q, r)
 
 
+@autocasts
 def svd(A: Tensor, full_matrices: bool = True) -> SVD:
     """U diag(S) Vh = A of matrices (..., m, n): U (..., m, m), S (..., k), Vh (..., n, n), or
     without `full_matrices` U (..., m, k) and Vh (..., k, n); k = min(m, n).
@@ -74,12 +78,14 @@ def svd(A: Tensor, full_matrices: bool = True) -> SVD:
     return SVD(*apply("linalg_svd", [A], full_matrices=bool(full_matrices)))
 
 
+@autocasts
 def svdvals(A: Tensor) -> Tensor:
     """The singular values of each matrix, descending; repeated ones have gradients, too."""
     matrices("svdvals", A)
     return apply("linalg_svd", [A], full_matrices=False)[1]
 
 
+@autocasts
 def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     """Eigenvalues (..., n) and eigenvectors (..., n, n) of symmetric or Hermitian matrices, read
     from the lower ("L") or upper ("U") triangle.
@@ -92,11 +98,13 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     return Eigh(*apply("linalg_eigh", [A], uplo=UPLO))
 
 
+@autocasts
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric or Hermitian matrices, ascending."""
     return eigh(A, UPLO).eigenvalues
 
 
+@autocasts
 def pinv(
     A: Tensor,
     *,

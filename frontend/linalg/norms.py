@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...ir.dtypes import DType
+from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..functions.arguments import array_names, cast, shape_of
 from ..functions.reduction import amax, amin, sum
@@ -18,6 +19,7 @@ from .systems import inv
 _OF_SINGULAR_VALUES = ("nuc", 2, -2)
 
 
+@autocasts
 @array_names
 def vector_norm(
     x: Tensor,
@@ -36,6 +38,7 @@ def vector_norm(
     return _norm(x, ord, dim, keepdim, dtype=dtype)
 
 
+@autocasts
 @array_names
 def matrix_norm(
     A: Tensor,
@@ -87,6 +90,7 @@ def _kept(result: Tensor, axes: tuple[int, int]) -> Tensor:
     return result
 
 
+@autocasts
 @array_names
 def norm(
     A: Tensor,
@@ -115,6 +119,7 @@ def norm(
     return vector_norm(A, ord, dim, keepdim, dtype=dtype)
 
 
+@autocasts
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number |A| |A^-1| in the matrix norm `p`; None is 2, by singular values."""
     if p in (None, 2, -2):
@@ -126,6 +131,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     return matrix_norm(A, p) * matrix_norm(inv(A), p)
 
 
+@autocasts
 def matrix_rank(
     A: Tensor,
     *,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..apply import broadcast_shapes, equal_dims
+from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..functions.arguments import array_names, shape_of, spelled
 from ..functions.creation import arange, eye
@@ -134,6 +135,7 @@ def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
     return split
 
 
+@autocasts
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of `A` as a map from its axes from `ind` on to those before."""
     if ind <= 0 or ind >= A.ndim:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..apply import apply, equal_dims
+from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..functions.creation import eye, tril, triu
 from ..functions.math import where
@@ -32,6 +33,7 @@ class LeastSquares(NamedTuple):
     singular_values: Tensor
 
 
+@autocasts
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (or X A = B without `left`). A (..., n, n); B (..., n, k), or vectors
     (..., n) where B has one axis or A's batch shape and one axis more.
@@ -55,6 +57,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return result.squeeze(-1) if vectors else result
 
 
+@autocasts
 def inv(A: Tensor) -> Tensor:
     """The inverse of each matrix (..., n, n).
 
@@ -65,18 +68,21 @@ def inv(A: Tensor) -> Tensor:
     return apply("linalg_inv", [A])
 
 
+@autocasts
 def det(A: Tensor) -> Tensor:
     """The determinant (...) of each matrix (..., n, n); differentiable at singular ones, too."""
     square("det", A)
     return apply("linalg_det", [A])
 
 
+@autocasts
 def slogdet(A: Tensor) -> SlogDet:
     """Sign and logarithm of the absolute value of the determinant of each matrix."""
     square("slogdet", A)
     return SlogDet(*apply("linalg_slogdet", [A]))
 
 
+@autocasts
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -95,6 +101,7 @@ def _triangle(A: Tensor, upper: bool, unitriangular: bool) -> Tensor:
     return where(ones != 0, ones, kept)
 
 
+@autocasts
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with A X = B, from the factor of A: L L^H, or with `upper` L^H L."""
     factor = adjoint(L) if upper else L
@@ -102,6 +109,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     return solve_triangular(adjoint(factor), inner, upper=True)
 
 
+@autocasts
 def lstsq(
     A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> LeastSquares:
@@ -130,6 +138,7 @@ def lstsq(
     )
 
 
+@autocasts
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """X with tensordot(A, X, X.ndim) == B; `dims` of A are moved to its end first."""
     if dims is not None:

@@ -38,15 +38,16 @@ def x(*shape, dtype=sley.float32, seed=0):
 
 def test_every_name_of_the_table_is_a_function_that_follows_it():
     found = set()
-    for package in (functions, F):
-        for info in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{info.name}")
-            for name, value in vars(module).items():
-                while hasattr(value, "__wrapped__"):
-                    code = getattr(value, "__code__", None)
-                    if code is not None and code.co_filename == table.__file__:
-                        found |= {name, value.__name__}
-                    value = value.__wrapped__
+    packages = [(p, info.name) for p in (functions, F, sley.linalg)
+                for info in pkgutil.iter_modules(p.__path__)]  # fmt: skip
+    modules = [importlib.import_module(f"{p.__name__}.{name}") for p, name in packages]
+    for module in (sley.fft, *modules):
+        for name, value in vars(module).items():
+            while hasattr(value, "__wrapped__"):
+                code = getattr(value, "__code__", None)
+                if code is not None and code.co_filename == table.__file__:
+                    found |= {name, value.__name__}
+                value = value.__wrapped__
     assert set(table.POLICIES) <= found, set(table.POLICIES) - found
 
 
@@ -71,7 +72,8 @@ WIDE = {
     "mse": lambda a: F.mse_loss(a, a), "l1": lambda a: F.l1_loss(a, a.float()),
     "cross_entropy": lambda a: F.cross_entropy(a, sley.tensor([0, 1, 2, 3])),
     "bce": lambda a: F.binary_cross_entropy(a, a), "cosine": lambda a: F.cosine_similarity(a, a),
-    "cdist": lambda a: sley.cdist(a, a),
+    "cdist": lambda a: sley.cdist(a, a), "solve": lambda a: sley.linalg.solve(a, a[0]),
+    "linalg.norm": lambda a: sley.linalg.norm(a), "rfft": lambda a: sley.fft.rfft(a).real,
 }  # fmt: skip
 
 AS_IT_COMES = {
