@@ -187,7 +187,7 @@ def _steps(start: Any, end: Any, step: Any) -> Any:
 
 def _counted(count: Any, start: Any, step: Any, dtype: DType) -> Tensor:
     plain = all(isinstance(n, int) for n in (start, step)) and (start, step) == (0, 1)
-    if plain and dtype.kind != "bool":
+    if plain and dtype.kind not in ("bool", "complex"):
         return iota((count,), 0, dtype)
     # In float64, and rounded once: exact eager and compiled.
     wide = f64 if dtype.is_float or isinstance(start, float) or isinstance(step, float) else i64

@@ -47,6 +47,11 @@ def _infer_scatter(types: Types, attrs: Attrs) -> Types:
     need(0 <= axis < base.ndim, f"axis {axis} of {base}")
     need(indices.dtype.kind in ("int", "uint"), f"indices are {indices}, not integers")
     need(attrs["combine"] in COMBINES, f"combine={attrs['combine']!r} is not of {list(COMBINES)}")
+    ordered = attrs["combine"] in ("maximum", "minimum")
+    need(
+        not (ordered and base.dtype.is_complex),
+        f"scatter by {attrs['combine']} does not take {base.dtype.public}",
+    )
     expected = base.with_shape(base.shape[:axis] + indices.shape + base.shape[axis + 1 :])
     need(updates == expected, f"updates are {updates}, expected {expected}")
     return (base,)

@@ -12,7 +12,7 @@ from ...ir.ops.indexed import GATHER, SCATTER
 from ...ir.ops.source import IOTA
 from ...ir.ops.view import BROADCAST
 from ...ir.types import tensor_type
-from .rule import Cotangent, NotDifferentiable, Rule, reshaped, sole, zeros
+from .rule import Cotangent, NotDifferentiable, Rule, conj, reshaped, sole, zeros
 
 Cotangents = Sequence[Value | None]
 
@@ -90,9 +90,9 @@ def _scatter_product(node: Node, g: Value) -> Sequence[Cotangent]:
 
     def of_updates() -> Value:
         at = [GATHER(v, indices, axis=axis) for v in (g, rest, nought)]
-        return at[0] * others(updates, at[1], at[2])
+        return at[0] * conj(others(updates, at[1], at[2]))
 
-    return (lambda: g * others(base, rest, nought), None, of_updates)
+    return (lambda: g * conj(others(base, rest, nought)), None, of_updates)
 
 
 def _last_writers(indices: Value, base: Value, axis: int) -> Value:

@@ -80,6 +80,11 @@ REFUSED = [
     ("argmin", [Z], {"axes": (0,)}),
     ("cummax", [Z], {"axis": 0, "reverse": False}),
     ("sort", [Z], {"axis": 0, "descending": False}),
+    (
+        "scatter",
+        [Z, tensor_type(dt.i64, (2,)), Z.with_shape((2,))],
+        {"axis": 0, "combine": "maximum"},
+    ),
     ("bitcast", [Z], {"dtype": dt.u64}),
     ("real", [X], {}),
     ("complex", [tensor_type(dt.bf16, (3,))] * 2, {}),

@@ -24,7 +24,7 @@ Arrays = Sequence[np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """An op on operands of these shapes: "z" complex, "x" real, "b" bool."""
+    """An op on operands of these shapes: "z" complex, "x" real, "b" bool, "i" 0 or 1."""
 
     op: str
     kinds: str
@@ -38,6 +38,8 @@ class Case:
     def drawn(self, rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
         if kind == "b":
             return rng.random(shape) > 0.5
+        if kind == "i":
+            return rng.integers(0, 2, shape)
         x = np.asarray(rng.uniform(0.2, 0.8, shape))
         if kind == "x":
             return x
@@ -69,6 +71,11 @@ CASES = [
     Case("cumprod", "z", (S,), {"axis": 1, "reverse": True}),
     Case("dot_general", "zz", ((2, 3, 4), (5, 4, 2)), DOT),
     Case("conv", "zz", ((2, 3, 6), (4, 3, 3)), CONV),
+    Case("gather", "zi", (S, (4,)), {"axis": 0}),
+    Case("scatter", "ziz", (S, (4,), (4, 3)), {"axis": 0, "combine": "add"}),
+    Case("scatter", "ziz", (S, (4,), (4, 3)), {"axis": 0, "combine": "mul"}),
+    Case("update_slice", "zz", (S, (1, 2)), {"starts": (1, 0), "steps": (1, 2)}),
+    Case("pad", "zz", (S, ()), {"low": (1, 0), "high": (0, 2), "interior": (0, 1)}),
     Case("fft", "z", (S,), {"axes": (1,), "inverse": False, "norm": "backward"}),
     Case("fft", "z", ((2, 3, 4),), {"axes": (0, 2), "inverse": True, "norm": "backward"}),
     Case("rfft", "x", ((2, 4),), {"axis": 1, "norm": "backward"}),
