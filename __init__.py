@@ -306,6 +306,9 @@ from .frontend.functions.matrix import (
     trace,
     vdot,
 )
+from .frontend.functions.matrix import (
+    outer as ger,
+)
 from .frontend.functions.ordering import (
     argsort,
     kthvalue,
@@ -422,6 +425,21 @@ from .frontend.functions.windows import (
     hann_window,
 )
 from .frontend.interop import from_dlpack
+from .frontend.linalg import (
+    det,
+    matrix_power,
+    slogdet,
+)
+from .frontend.linalg.root import (
+    addbmm,
+    chain_matmul,
+    cholesky,
+    cross,
+    inverse,
+    logdet,
+    pinverse,
+    vander,
+)
 from .frontend.methods import attach as _attach_methods
 from .frontend.nn.functional import log_softmax, relu, softmax
 from .frontend.promotion import can_cast, promote_types, result_type
@@ -503,6 +521,7 @@ __all__ = [
     "acos",
     "acosh",
     "add",
+    "addbmm",
     "addcdiv",
     "addcmul",
     "addmm",
@@ -568,6 +587,8 @@ __all__ = [
     "cdouble",
     "ceil",
     "cfloat",
+    "chain_matmul",
+    "cholesky",
     "chunk",
     "clamp",
     "clamp_max",
@@ -591,6 +612,7 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cov",
+    "cross",
     "cuda",
     "cummax",
     "cummin",
@@ -599,6 +621,7 @@ __all__ = [
     "cumulative_trapezoid",
     "data",
     "deg2rad",
+    "det",
     "detach",
     "device",
     "diag",
@@ -656,6 +679,7 @@ __all__ = [
     "gather",
     "gcd",
     "ge",
+    "ger",
     "get_autocast_dtype",
     "get_default_dtype",
     "get_float32_matmul_precision",
@@ -688,6 +712,7 @@ __all__ = [
     "int",
     "int32",
     "int64",
+    "inverse",
     "is_autocast_available",
     "is_autocast_enabled",
     "is_complex",
@@ -727,6 +752,7 @@ __all__ = [
     "logaddexp",
     "logaddexp2",
     "logcumsumexp",
+    "logdet",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -741,6 +767,7 @@ __all__ = [
     "masked_scatter",
     "masked_select",
     "matmul",
+    "matrix_power",
     "max",
     "maximum",
     "mean",
@@ -782,6 +809,7 @@ __all__ = [
     "outer",
     "pdist",
     "permute",
+    "pinverse",
     "polar",
     "polygamma",
     "positive",
@@ -837,6 +865,7 @@ __all__ = [
     "sinc",
     "sinh",
     "slice_scatter",
+    "slogdet",
     "softmax",
     "sort",
     "split",
@@ -882,6 +911,7 @@ __all__ = [
     "use_deterministic_algorithms",
     "utils",
     "value_and_grad",
+    "vander",
     "var",
     "var_mean",
     "vdot",

@@ -33,6 +33,8 @@ from .functions import (
     statistics,
     writes,
 )
+from .linalg import products as linear_products
+from .linalg import root, systems
 from .nn.functional import activation, structure
 from .operators import OPERATORS
 from .tensor import Tensor
@@ -85,6 +87,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "pad": structure.pad,
     "storage_offset": viewing.offset_of,
     "ndimension": Tensor.dim,
+    "ger": matrix.outer,
     "split_with_sizes": joining.split,
 }
 
@@ -96,8 +99,8 @@ FUNCTIONS: dict[ModuleType, str] = {
         divide true_divide floor_divide remainder fmod pow float_power square neg negative positive
         abs absolute sign sgn reciprocal round frac lerp ldexp addcmul addcdiv copysign heaviside
         clamp clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or
-        bitwise_xor bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less less_equal greater
-        greater_equal
+        bitwise_xor bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less
+        less_equal greater greater_equal
     """,
     logic: """
         isnan isinf isfinite isposinf isneginf isreal signbit isclose allclose equal
@@ -146,6 +149,9 @@ FUNCTIONS: dict[ModuleType, str] = {
         conj conj_physical resolve_conj is_conj angle view_as_real view_as_complex adjoint
     """,
     activation: "relu softmax log_softmax",
+    root: "inverse pinverse cholesky logdet cross addbmm",
+    systems: "det slogdet",
+    linear_products: "matrix_power",
     random: "bernoulli multinomial",
     conversion: "new_empty short char pin_memory is_pinned is_signed",
     writes: """
@@ -228,6 +234,8 @@ def declarations() -> str:
     for name in PROPERTIES:
         result = "Any" if name in ("grad_fn", "__array_interface__") else "Tensor"
         lines += ["    @property", f"    def {name}(self) -> {result}: ..."]
+        if name in SETTERS:
+            lines += [f"    @{name}.setter", f"    def {name}(self, value: Any) -> None: ..."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,55 @@
+"""What PyTorch also has outside of `linalg`, under older names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..apply import elementwise
+from ..functions.joining import flip
+from ..functions.math import where
+from ..functions.matrix import bmm
+from ..functions.reduction import sum
+from ..tensor import Tensor
+from . import decompositions, products, systems
+
+inverse = systems.inv
+
+
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """`linalg.pinv`, with singular values up to rcond times the largest taken as 0."""
+    return decompositions.pinv(input, rtol=rcond)
+
+
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """`linalg.cholesky`."""
+    return decompositions.cholesky(input, upper=upper)
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: -inf where it is 0, NaN where it is negative."""
+    sign, size = systems.slogdet(input)
+    return where(elementwise("lt", sign, 0), float("nan"), size)
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of matrices, in the order that takes the fewest multiplications."""
+    return products.multi_dot(list(matrices))
+
+
+def cross(input: Tensor, other: Tensor, dim: int = -1) -> Tensor:
+    """`linalg.cross`: the vector products along `dim`, of size 3."""
+    return products.cross(input, other, dim=dim)
+
+
+def vander(x: Tensor, N: Any = None, increasing: bool = False) -> Tensor:
+    """The powers of the elements of a 1-d tensor, from N - 1 down to 0, or from 0 up."""
+    made = products.vander(x, N=N)
+    return made if increasing else flip(made, 1)
+
+
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """beta * input + alpha * (the sum over the batch of the products of matrices)."""
+    total = elementwise("mul", sum(bmm(batch1, batch2), 0), alpha)
+    return elementwise("add", elementwise("mul", input, beta), total)
