@@ -140,9 +140,11 @@ class _Splitter:
             place = f" ({node.line})" if node.line is not None else ""
             raise SplitError(f"{node.op.name} of complex numbers cannot be compiled{place}")
         found = rule(node, operands)
-        if node.op.name in _WITH_PAIRS and operands[0] in self.whole:
-            assert isinstance(found, Pair)
-            buffer = self.whole[operands[0]]  # type: ignore[index]
+        if node.op.name not in _WITH_PAIRS:
+            return [found]
+        (operand,) = operands
+        if isinstance(operand, Pair) and isinstance(found, Pair) and operand in self.whole:
+            buffer = self.whole[operand]
             self.whole[found] = node.op(buffer, **_WITH_PAIRS[node.op.name](node))
         return [found]
 
