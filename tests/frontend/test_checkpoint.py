@@ -76,7 +76,7 @@ def test_memory_falls() -> None:
         )
 
     def peak(forward: Forward) -> int:
-        model = nn.Sequential(*(layer() for _ in range(12)))
+        model = nn.Sequential(*(layer() for _ in range(8)))
 
         def step(x: Tensor) -> Tensor:
             loss = (forward(model, x) ** 2).mean()
