@@ -254,7 +254,10 @@ class Optimizer:
     ) -> list[tuple[dict[str, Tensor], Mapping[str, Any]]]:
         """For each parameter its state here and there."""
         return [
-            (self.state[parameter], states.get(number, {}))
+            (
+                self.state[parameter],
+                {k: v for k, v in states.get(number, {}).items() if v is not None},
+            )
             for group, values in zip(self.param_groups, saved, strict=True)
             for parameter, number in zip(group.params, values["params"], strict=True)
         ]

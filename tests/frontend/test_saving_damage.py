@@ -328,3 +328,5 @@ def test_an_optimizer_takes_all_or_nothing():
         with pytest.raises(sley.LoadError):
             optimizer.load_state_dict(given)
     assert optimizer.param_groups[0]["lr"] == 0.1 and set(optimizer.state[p]) == set(entries)
+    none = {"param_groups": [group], "state": {0: {**entries, "max_exp_avg_sq": None}}}
+    optimizer.load_state_dict(none)  # as PyTorch writes what is not there
