@@ -243,6 +243,18 @@ class Module(Attributes):
         """The module itself: it is in the processor's memory."""
         return self
 
+    def cuda(self, device: Any = None) -> Module:
+        """The module in a GPU's memory.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        return self.to("cuda" if device is None else device)
+
+    def type(self, dst_type: Any) -> Module:
+        """All floating point parameters and buffers in another dtype, in place."""
+        return self.to(dst_type)
+
     # Saving
 
     def state_dict(

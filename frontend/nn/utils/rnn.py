@@ -155,13 +155,18 @@ def _packed(
     return made
 
 
+def _parts(packed: Any) -> tuple[Any, Any, Any]:
+    return (packed.padded, packed.lengths), packed._given_sorted, ("padded", "lengths")
+
+
+def _of_parts(given_sorted: Any, parts: Any) -> Any:
+    padded, lengths = parts
+    return _packed(padded, lengths, given_sorted)
+
+
 # Compiled functions take and return packed sequences; within them the lengths are data.
-optree.register_pytree_node(
-    PackedSequence,
-    lambda packed: ((packed.padded, packed.lengths), packed._given_sorted, ("padded", "lengths")),
-    lambda given_sorted, children: _packed(*children, given_sorted),
-    namespace=NAMESPACE,
-)
+_NODE: Any = PackedSequence
+optree.register_pytree_node(_NODE, _parts, _of_parts, namespace=NAMESPACE)
 
 
 def _unpacked(data: Tensor, sizes: np.ndarray, order: np.ndarray) -> Tensor:
