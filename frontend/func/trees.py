@@ -8,7 +8,9 @@ from typing import Any
 import optree
 
 from ..construct import as_tensor
+from ..context import ambient
 from ..errors import ArgumentError, DTypeError
+from ..functions.arguments import cast
 from ..tensor import Tensor
 from ..trees import flatten_tree
 
@@ -28,7 +30,9 @@ def tensors_of(tree: Any, what: str) -> tuple[list[Tensor], Structure]:
 
 def _as_tensor(leaf: Any, what: str) -> Tensor:
     if isinstance(leaf, Tensor):
-        return leaf
+        # A Python number that is an input of a compiled function: as it would be eager.
+        weak = leaf._weak and leaf.type.dtype.is_float
+        return cast(leaf, ambient.context.default_dtype) if weak else leaf
     if isinstance(leaf, (float, complex)):
         return as_tensor(leaf)
     raise DTypeError(f"{what} holds a {type(leaf).__name__}, which is no tensor")

@@ -295,8 +295,8 @@ def test_aux() -> None:
 
 
 def test_python_floats_as_arguments() -> None:
-    assert float(sley.grad(lambda x: x * x)(3.0)) == 6.0
-    assert sley.grad(lambda x: x * x)(3.0).dtype is sley.float32
+    for f in both(sley.grad(lambda x: x * x)):
+        assert float(f(3.0)) == 6.0 and f(3.0).dtype is sley.float32
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex128"])
@@ -396,6 +396,28 @@ def test_functional_call() -> None:
     with pytest.raises(ZeroDivisionError):
         sley.func.functional_call(model, given, (sley.ones(3),), {"scale": 1 / 0})
     assert model.inner.weight is before
+
+
+def test_functional_call_in_a_compiled_step() -> None:
+    """Gradients of a module as a function; batch norm writes to the buffers that are given."""
+    model = sley.nn.Sequential(sley.nn.Linear(3, 4), sley.nn.BatchNorm1d(4), sley.nn.Linear(4, 2))
+    params = {name: p.detach().clone() for name, p in model.named_parameters()}
+    x = sley.randn(5, 3)
+
+    def loss(params: dict, buffers: dict, x: Tensor) -> Tensor:
+        return (sley.func.functional_call(model, (params, buffers), x) ** 2).mean()
+
+    step = sley.compile(sley.grad(loss))
+    written = {name: b.clone() for name, b in model.named_buffers()}
+    again = {name: b.clone() for name, b in model.named_buffers()}
+    for _ in range(2):
+        found, expected = step(params, written, x), sley.grad(loss)(params, again, x)
+        for name, gradient in expected.items():
+            np.testing.assert_allclose(found[name].numpy(), gradient.numpy(), 1e-4, 1e-5)
+        for name, buffer in again.items():
+            np.testing.assert_allclose(written[name].numpy(), buffer.numpy(), rtol=1e-5)
+    assert len(step.programs) == 1
+    assert int(model[1].num_batches_tracked) == 0 and int(written["1.num_batches_tracked"]) == 2
 
 
 def test_tied_weights_are_replaced_together() -> None:
