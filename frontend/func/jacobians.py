@@ -14,7 +14,7 @@ from ..tensor import Tensor, here
 from ..viewing import narrow_view
 from .derivatives import basis, pulled_for_many, pushed_for_many
 from .history import check_unwritten, closed_again, differentiating, fresh, goes_on
-from .reverse import Function, _named
+from .reverse import Function, named_after
 from .trees import Chosen, map_tensors, tensors_of, unflatten, with_aux
 
 Rows = Callable[[Tensor, Dim], list[Tensor]]
@@ -46,7 +46,7 @@ def jacrev(
     """
     _check_chunk(chunk_size)
 
-    @_named(func, "jacrev")
+    @named_after(func, "jacrev")
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         call = _Call(func, args, kwargs, argnums, has_aux, "jacrev")
         rows = []
@@ -85,7 +85,7 @@ def jacfwd(
     """
     _check_chunk(chunk_size)
 
-    @_named(func, "jacfwd")
+    @named_after(func, "jacfwd")
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         call = _Call(func, args, kwargs, argnums, has_aux, "jacfwd")
         columns: list[list[Tensor]] = []

@@ -43,7 +43,7 @@ def grad(func: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
     """
     inner = value_and_grad(func, argnums, has_aux)
 
-    @_named(func, "grad")
+    @named_after(func, "grad")
     def gradient(*args: Any, **kwargs: Any) -> Any:
         found, value = inner(*args, **kwargs)[::-1]
         return (found, value[1]) if has_aux else found
@@ -62,7 +62,7 @@ def value_and_grad(
         (tensor(9.), tensor(6.))
     """
 
-    @_named(func, "value_and_grad")
+    @named_after(func, "value_and_grad")
     def both(*args: Any, **kwargs: Any) -> Any:
         chosen = Chosen(args, argnums, "grad")
         inputs = [fresh(t) for t in chosen.tensors]
@@ -82,6 +82,26 @@ def value_and_grad(
             result = closed_again(result)
             aux = map_tensors(closed_again, aux) if has_aux else None
         return ((result, aux) if has_aux else result), gradient
+
+    return both
+
+
+def grad_and_value(
+    func: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Function:
+    """As `value_and_grad`, in PyTorch's order: (gradient, value), or (gradient, (value, aux)).
+
+    Example:
+        >>> import sley
+        >>> sley.func.grad_and_value(lambda x: x * x)(sley.tensor(3.0))
+        (tensor(6.), tensor(9.))
+    """
+    inner = value_and_grad(func, argnums, has_aux)
+
+    @named_after(func, "grad_and_value")
+    def both(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = inner(*args, **kwargs)
+        return gradient, value
 
     return both
 
@@ -150,7 +170,7 @@ def _pull_program(
         ambient.trace = here
 
 
-def _named(func: Function, what: str) -> Callable[[Function], Function]:
+def named_after(func: Function, what: str) -> Callable[[Function], Function]:
     """Makes a function look like the one that it transforms.
 
     Raises:

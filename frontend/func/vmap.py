@@ -26,7 +26,7 @@ from ..tape import Tape
 from ..tensor import Tensor, here, normal_axis
 from ..trees import NAMESPACE, flatten_tree
 from ..viewing import narrow_view
-from .reverse import _named
+from .reverse import named_after
 from .trees import Structure, unflatten
 
 RANDOMNESS = ("error", "different", "same")
@@ -73,7 +73,7 @@ def vmap(
     if chunk_size is not None and chunk_size < 1:
         raise ArgumentError(f"chunk_size={chunk_size} is not positive")
 
-    @_named(func, "vmap")
+    @named_after(func, "vmap")
     def for_many(*args: Any, **kwargs: Any) -> Any:
         leaves, structure = flatten_tree(args)
         axes = _axes_of(in_dims, args, leaves, structure)

@@ -148,6 +148,25 @@ def test_hvp_is_the_hessian_times_the_vector() -> None:
 # One derivative is not taken for another
 
 
+def test_linearize_and_grad_and_value() -> None:
+    jacobian = sley.jacfwd(field)(tensor()).numpy()
+
+    def columns(x: Tensor) -> tuple[Tensor, Tensor]:
+        result, push = sley.func.linearize(field, x)
+        return result, sley.stack([push(row) for row in sley.eye(3, dtype=sley.float64)], -1)
+
+    for f in both(columns):
+        result, found = f(tensor())
+        close(result, field(tensor()))
+        close(found, jacobian)
+    slope, value = sley.func.grad_and_value(wave)(tensor())
+    close(slope, wave_slope(X))
+    close(value, wave(tensor()))
+    _, push = sley.func.linearize(field, tensor())
+    with pytest.raises(sley.TraceError, match="linearize"):
+        sley.vmap(push)(sley.eye(3, dtype=sley.float64))
+
+
 def test_perturbations_are_not_confused() -> None:
     """The classical programs: Siskind and Pearlmutter, "Perturbation confusion and referential
     transparency", 2005; Manzyuk et al. 2012."""
