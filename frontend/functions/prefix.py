@@ -9,31 +9,32 @@ from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor, normal_axis
 from ..viewing import narrow_view
 from .arguments import array_names, cast, shape_of, spelled
+from .creation import full
 from .joining import cat
 from .math import cast_float
 from .reduction import cumsum, sum, wide
-from .shape import constant_pad, movedim
+from .shape import movedim
 from .special import logaddexp
 
 
 @array_names
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """log(cumsum(exp(x))) along `dim`, without overflow. In a trace the size of the axis becomes a
-    part of the program."""
+    """log(cumsum(exp(x))) along `dim`, without overflow: a `scan` by `logaddexp`."""
+    from ..control import scan
+
     floats = cast_float(input)
     axis = normal_axis(dim, input.ndim)
     if input.ndim == 0:
         return floats.clone()
-    result = wide(floats)
-    # Each pass joins every element with the one a power of two before it, which by then holds as
-    # many terms (Hillis and Steele, 1986).
-    distance, size = 1, int(input.shape[axis])
-    while distance < size:
-        low = [distance if a == axis else 0 for a in range(input.ndim)]
-        earlier = constant_pad(result, low, [-n for n in low], -math.inf)
-        result = logaddexp(result, earlier)
-        distance *= 2
-    return cast(result, floats.dtype) if size > 1 else floats.clone()
+    rows = movedim(wide(floats), axis, 0)
+    lowest = full(list(rows.shape[1:]), -math.inf, dtype=rows.dtype)
+
+    def turn(total: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = logaddexp(total, x)
+        return total, total
+
+    found = scan(turn, lowest, rows)[1]
+    return cast(movedim(found, 0, axis), floats.dtype)
 
 
 @array_names
