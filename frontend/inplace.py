@@ -30,7 +30,7 @@ from .errors import (
     UnsupportedError,
     user_location,
 )
-from .promotion import can_cast
+from .promotion import can_cast, note_discarded
 from .tape import TRACKING, EagerValue
 from .tensor import Tensor, here, make
 from .views import RESHAPE, Path, updated, writable
@@ -131,6 +131,7 @@ def _fitting(target: Tensor, source: Any, name: str) -> Value:
     type = here(target).type
     if isinstance(source, Tensor):
         shape = here(source).type.shape
+        note_discarded(here(source).type.dtype, type.dtype)
         if broadcast_shapes([type.shape, shape], name) != type.shape:
             raise ShapeError(
                 f"{name}: {list(shape)} does not fit into a tensor of shape {list(type.shape)}"

@@ -7,13 +7,14 @@ of a higher category (bool < integer < float < complex). See PyTorch's "Tensor A
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import numpy as np
 
 from ..ir.dtypes import DType, bf16, bool_, c128, f16, f32, f64, i64, u32, u64
 from .context import ambient
-from .errors import DTypeError
+from .errors import DTypeError, user_location
 from .symint import SymInt
 from .tensor import Tensor
 
@@ -54,6 +55,18 @@ def promote_types(a: DType, b: DType) -> DType:
 def can_cast(source: DType, target: DType) -> bool:
     """Whether a result of dtype `source` may be stored as `target`: not to a lower category."""
     return category(source) <= category(target)
+
+
+def note_discarded(source: DType, target: DType) -> None:
+    """Warn, at the user's line, of a cast that keeps only real parts, as PyTorch does."""
+    if not source.is_complex or target.is_complex or target is bool_:
+        return
+    line = user_location()
+    message = "casting complex values to real discards the imaginary part"
+    if line is None:
+        warnings.warn(message, stacklevel=2)
+    else:
+        warnings.warn_explicit(message, UserWarning, line.file, line.line)
 
 
 def _combine(higher: DType | None, lower: DType | None) -> DType | None:
@@ -142,6 +155,7 @@ __all__ = [
     "can_cast",
     "category",
     "default_complex_dtype",
+    "note_discarded",
     "number_dtype",
     "promote_types",
     "result_type",

@@ -13,7 +13,7 @@ from ..context import ambient
 from ..device import on_cpu
 from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..inplace import update
-from ..promotion import as_dtype
+from ..promotion import as_dtype, note_discarded
 from ..symint import SymInt
 from ..tensor import Tensor, dims_of, here, normal_axis
 from ..viewing import reshape_view, resolved_shape
@@ -175,7 +175,9 @@ def cast(tensor: Tensor, dtype: DType | None) -> Tensor:
     """`tensor` in another dtype; itself where it has that one (or where dtype is None)."""
     if dtype is None or here(tensor).type.dtype is dtype:
         return tensor
-    return apply("cast", [tensor], dtype=as_dtype(dtype))
+    wanted = as_dtype(dtype)
+    note_discarded(here(tensor).type.dtype, wanted)
+    return apply("cast", [tensor], dtype=wanted)
 
 
 def reshaped(tensor: Tensor, shape: Sequence[Any]) -> Tensor:

@@ -39,7 +39,10 @@ def test_dtypes() -> None:
     assert tensor().to(complex128).dtype is complex128
     assert sley.finfo(complex64).eps == sley.finfo(float32).eps
     assert tensor().real.dtype is float32 and tensor(complex128).imag.dtype is float64
-    same(tensor().float(), PARTS.real, float32)
+    with pytest.warns(UserWarning, match="discards the imaginary part") as caught:
+        same(tensor().float(), PARTS.real, float32)
+        sley.zeros(2).copy_(tensor()[0])
+    assert len(caught) == 2 and caught[0].filename == __file__
     same(tensor().bool(), PARTS != 0, sley.bool)
 
 
