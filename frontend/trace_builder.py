@@ -40,7 +40,6 @@ class TraceBuilder(Recording):
         super().__init__(locate=user_location)
         self.tracked: set[Value] = set()
         self.is_region = False
-        self._stopped: dict[Value, Value] = {}
         self.checks: list[IndexCheck] = []
         self._checked: set[tuple[Value, Dim]] = set()
 
@@ -68,11 +67,8 @@ class TraceBuilder(Recording):
         return result
 
     def _without_history(self, value: Value) -> Value:
-        if value not in self.tracked:
-            return value
-        if value not in self._stopped:
-            self._stopped[value] = super().emit(_STOP, (value,))
-        return self._stopped[value]
+        # Each time anew: who sets recorded nodes aside and drops some must not drop a shared one.
+        return super().emit(_STOP, (value,)) if value in self.tracked else value
 
     def emit_view(self, op: Op, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Any:
         """As `emit`; the result is tracked also under `no_grad`. For a view that was made while
