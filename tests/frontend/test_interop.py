@@ -240,8 +240,12 @@ def test_models_with_their_optimizers_go_on_alike(again, kind):
     assert other[2].optimizer is other[1] and model[0].weight is not other[0][0].weight
     for _ in range(3):
         assert step(model, optimizer, schedule) == step(*other)
-    other[1].param_groups[0]["maximize"] = True  # reaches the copy's own optimizer
-    assert not optimizer.param_groups[0]["maximize"]
+    option, name = {"SGD": ("momentum", "momentum_buffer"), "Adam": ("amsgrad", "max_exp_avg_sq"),
+                    "RMSprop": ("centered", "grad_avg")}[kind]  # fmt: skip
+    other[1].param_groups[0][option] = 0.9 if kind == "SGD" else True
+    assert name in other[1].state[other[0][0].weight]  # made by the copy, and for the copy
+    assert name not in optimizer.state[model[0].weight]
+    step(*other)
 
 
 def _doubled(queue, tensor):
