@@ -55,7 +55,9 @@ PRODUCTS = {
     "matmul": lambda a: a @ a, "mm": lambda a: sley.mm(a, a), "mv": lambda a: sley.mv(a, a[0]),
     "addmm": lambda a: sley.addmm(a, a, a), "einsum": lambda a: sley.einsum("ij,jk->ik", a, a),
     "linear": lambda a: F.linear(a, a, a[0]), "numpy @": lambda a: a.detach().__rmatmul__(a),
-    "bmm": lambda a: sley.bmm(a[None], a[None]), "prelu": lambda a: F.prelu(a, a[0, :1]),
+    "bmm": lambda a: sley.bmm(a[None], a[None]),
+    "einsum with a sum": lambda a: sley.einsum("ij,jk->k", a, a),
+    "prelu": lambda a: F.prelu(a, a[0, :1]),
     "conv1d": lambda a: F.conv1d(a[None], a[:, :, None]),
     "conv2d": lambda a: F.conv2d(a[None, None], a[None, None], a[0, :1]),
     "conv_transpose1d": lambda a: F.conv_transpose1d(a[None], a[:, :, None]),
@@ -74,7 +76,6 @@ WIDE = {
     "bce": lambda a: F.binary_cross_entropy(a, a), "cosine": lambda a: F.cosine_similarity(a, a),
     "cdist": lambda a: sley.cdist(a, a), "solve": lambda a: sley.linalg.solve(a, a[0]),
     "linalg.norm": lambda a: sley.linalg.norm(a), "rfft": lambda a: sley.fft.rfft(a).real,
-    "pinv, of products": lambda a: sley.linalg.pinv(a[:2] + sley.eye(2, 4)),
 }  # fmt: skip
 
 AS_IT_COMES = {
@@ -127,6 +128,17 @@ def test_float64_and_integers_are_left_alone():
     assert inside(sley.softmax, wide, -1).dtype is sley.float64
     assert inside(sley.sum, sley.arange(3)).dtype is sley.int64
     assert inside(lambda a: sley.sum(a, dtype=sley.float64), x(3)).dtype is sley.float64
+
+
+def test_autocast_is_off_inside_of_such_a_function():
+    def softmax(a, parts):
+        return amp.is_autocast_enabled(), a.dtype, [p.dtype for p in parts]
+
+    with amp.autocast():
+        low = x(2) @ x(2, 2)
+        found = table.autocasts(softmax)(low, [low, low.double()])
+        assert amp.is_autocast_enabled()
+    assert found == (False, sley.float32, [sley.float32, sley.float64])
 
 
 # The switch

@@ -6,6 +6,7 @@ import copy
 import gc
 import multiprocessing
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -26,6 +27,16 @@ DTYPES = [
     "complex64",
     "complex128",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _callbacks_raise_nothing(monkeypatch):
+    """What is raised while memory is given back reaches nobody: here it fails the test."""
+    errors: list = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: errors.append(str(found.exc_value)))
+    yield
+    gc.collect()
+    assert errors == []
 
 
 def exported() -> int:
