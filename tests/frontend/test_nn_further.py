@@ -7,7 +7,7 @@ import inspect
 
 import numpy as np
 import pytest
-from function_checks import agree
+from function_checks import agree, differentiates
 
 import sley
 import sley.nn as nn
@@ -392,3 +392,69 @@ def test_norms_of_gradients():
     p[0].grad = sley.tensor([np.inf, 0.0])
     with pytest.raises(ArgumentError, match="finite"):
         nn.utils.clip_grad_norm_(p, 1.0, error_if_nonfinite=True)
+
+
+# Second derivatives and narrow dtypes
+
+
+def _attention():
+    module = nn.MultiheadAttention(4, 2).double()
+    return (lambda x: module(x, x, x)[0]), (3, 2, 4)
+
+
+def _lstm():
+    module = nn.LSTM(3, 2, bidirectional=True).double()
+    return (lambda x: module(x)[0]), (3, 2, 3)
+
+
+def _ctc():
+    def loss(x):
+        targets = sley.tensor([[1, 2], [2, 2]])
+        return F.ctc_loss(F.log_softmax(x, -1), targets, [5, 4], [2, 1], reduction="none")
+
+    return loss, (5, 2, 3)
+
+
+SMOOTH = {
+    "attention": _attention, "lstm": _lstm, "ctc": _ctc,
+    "grid_sample": lambda: (lambda x: F.grid_sample(x, x.movedim(1, -1).tanh()), (1, 2, 3, 4)),
+    "adaptive": lambda: (lambda x: F.adaptive_avg_pool1d(x, 3) ** 2, (2, 2, 7)),
+    "bicubic": lambda: (lambda x: F.interpolate(x, 5, mode="bicubic") ** 2, (1, 2, 3, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_second_derivatives(name):
+    sley.manual_seed(0)
+    function, shape = SMOOTH[name]()
+
+    def slope(x):
+        if not x.requires_grad:
+            x = x.detach().requires_grad_()
+        (found,) = sley.autograd.grad((function(x) ** 2).sum(), [x], create_graph=True)
+        return found
+
+    differentiates(slope, R.standard_normal(shape), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("make", [
+    lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True),
+    lambda: nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True),
+    lambda: nn.GRU(8, 4), lambda: nn.AdaptiveAvgPool1d(3), lambda: nn.Upsample(5, mode="linear"),
+], ids=["transformer", "lstm", "gru", "pooling", "resizing"])  # fmt: skip
+def test_other_dtypes(make, dtype):
+    sley.manual_seed(0)
+    kind, module = getattr(sley, dtype), make()
+    x = _draw(2, 5, 8)
+
+    def run(x):
+        found = module(x)
+        return found[0] if isinstance(found, tuple) else found
+
+    expected = run(x).detach().numpy()
+    module.to(kind)
+    for function in (run, sley.compile(run)):
+        found = function(x.to(kind))
+        assert found.dtype is kind
+        np.testing.assert_allclose(found.detach().double().numpy(), expected, atol=0.06, rtol=0.06)
