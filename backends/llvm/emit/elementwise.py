@@ -249,8 +249,7 @@ def math_call(w: Writer, name: str, dtype: DType, lanes: int | None, operands: l
         return w.op(
             f"shufflevector {half} {halves[0]}, {half} {halves[1]}, <{lanes} x i32> <{every}>"
         )
-    avx512 = w.target.masks and lanes == native
-    function = vecmath.function(name, dtype.name, lanes or 1, w.target.fma, avx512)
+    function = vecmath.function(name, dtype.name, lanes or 1, w.target.fma, w.target.masks)
     w.definitions.update(dict.fromkeys(_DEFINITION.findall(function.text)))
     w.declarations.update(dict.fromkeys(function.declarations))
     type_ = llvm_type(dtype, lanes) if lanes != 1 else llvm_type(dtype)

@@ -12,7 +12,8 @@ from functools import cache
 from typing import NamedTuple
 
 from . import error, exponential, inverse, logarithm, power, trigonometric
-from .writer import FORMATS, Value, Writer
+from .formats import FORMATS
+from .writer import Value, Writer
 
 __all__ = ["ARITY", "NAMES", "VecFunction", "function"]
 
@@ -63,8 +64,8 @@ def function(
 ) -> VecFunction:
     """The definition of `name` over `lanes` lanes of 'f32' or 'f64'.
 
-    `fma` says that the CPU has the instruction; `avx512`, that AVX-512F's for exponents and
-    reciprocals may be used where the lanes fill whole 512-bit registers.
+    `fma` says that the CPU has the instruction; `avx512`, that it has AVX-512F's for exponents and
+    reciprocals. For given `fma` and `avx512` an element's result has the same bits for any `lanes`.
     """
     if name not in _BUILDERS:
         raise ValueError(f"vecmath: no function named {name!r}; there are {', '.join(NAMES)}")

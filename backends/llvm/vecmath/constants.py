@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 
-from .writer import FORMATS
+from .formats import FORMATS
 
 _BITS = 1400
 

@@ -18,7 +18,7 @@ LOG2E = 1 / math.log(2)
 
 def exp(w: Writer, x: Value, low: Value | None = None) -> Value:
     """e**(x + low)"""
-    if not w.has_512(x):
+    if not w.has_avx512:
         p, s = exp_parts(w, x, low)
         return p * s * s
     x = _limited(w, x)
@@ -46,7 +46,7 @@ def negative_exp(
     p = exp_polynomial(w, _rest(w, x, n, LN2, low), "exp")
     if factor is not None:
         p = p * factor
-    if w.has_512(x):
+    if w.has_avx512:
         return w.scale(p, n)
     return p * w.as_float(bits << f.mantissa) * 2.0**-up
 
@@ -73,7 +73,7 @@ def exp2(w: Writer, x: Value) -> Value:
     f = w.format
     limit = 2.0 * (f.bias - 1)
     x = w.at_most(w.at_least(x, -limit), limit)
-    if w.has_512(x):
+    if w.has_avx512:
         n, _ = w.nearest(x, 1.0)
         return w.scale(w.polynomial(x - n, (1.0, *COEFFICIENTS["exp2", w.dtype])), n)
     m, bits = w.nearest(x, 0.5, f.bias)
@@ -123,7 +123,7 @@ def tanh(w: Writer, x: Value) -> Value:
     else:
         r = _rest(w, v, n, LN2)
     p = exp_polynomial(w, r, "exp")
-    t = w.scale(p, n) if w.has_512(x) else w.as_float(w.as_int(p) + (bits << f.mantissa))
+    t = w.scale(p, n) if w.has_avx512 else w.as_float(w.as_int(p) + (bits << f.mantissa))
     far = 1.0 - w.quotient(w.constant(2.0), t + 1.0)
     return w.copysign(w.select(size > 0.7, far, near), x)  # near zero the polynomial loses -0
 

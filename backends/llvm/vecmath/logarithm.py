@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .coefficients import COEFFICIENTS
 from .constants import LN2, LOG10_2, nearest, split
-from .writer import FORMATS, INF, NAN, Value, Writer
+from .formats import FORMATS, INF, NAN
+from .writer import Value, Writer
 
 
 def exponent_and_rest(w: Writer, x: Value) -> tuple[Value, Value]:
@@ -21,7 +22,7 @@ def exponent_and_rest(w: Writer, x: Value) -> tuple[Value, Value]:
 
 def reduce(w: Writer, x: Value) -> tuple[Value, Value]:
     """k as a float and f, for finite x > 0; on AVX-512 for all x: specials come by themselves."""
-    if w.has_512(x):
+    if w.has_avx512:
         m = w.significand(x)
         return w.exponent(x) - w.exponent(m), m - 1.0
     f = w.format
@@ -34,7 +35,7 @@ def reduce(w: Writer, x: Value) -> tuple[Value, Value]:
 
 def with_specials(w: Writer, x: Value, result: Value) -> Value:
     """-inf at zero, NaN below, inf and NaN pass through."""
-    if w.has_512(x):
+    if w.has_avx512:
         return result
     result = w.select(x < INF, result, x)
     return w.select(x > 0.0, result, w.select(w.eq(x, 0.0), w.constant(-INF), NAN))
@@ -71,7 +72,7 @@ def log1p(w: Writer, x: Value) -> Value:
     f = w.format
     u = x + 1.0
     lost = x - (u - 1.0)
-    if w.has_512(x):
+    if w.has_avx512:
         k, rest = reduce(w, u)
         lost = w.select(u < INF, lost, 0.0)
         near = _log_near_one(w, rest + w.scale(lost, w.at_most(-k, f.mantissa + 2)))

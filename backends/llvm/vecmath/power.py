@@ -10,12 +10,13 @@ from fractions import Fraction
 from .coefficients import COEFFICIENTS
 from .constants import LN2, split
 from .exponential import exp
+from .formats import F64, INF, NAN
 from .logarithm import exponent_and_rest, reduce
-from .writer import F64, INF, NAN, Value, Writer
+from .writer import Value, Writer
 
 
 def rsqrt(w: Writer, x: Value) -> Value:
-    if not (w.has_512(x) and w.dtype == "f32"):
+    if not (w.has_avx512 and w.dtype == "f32"):
         return 1.0 / w.sqrt(x)
     y = w.rsqrt_estimate(x)
     error = w.fma(-(x * y), y, 1.0)
@@ -49,13 +50,13 @@ def _integrality(w: Writer, y: Value) -> tuple[Value, Value]:
 def _magnitude32(w: Writer, size: Value, y: Value) -> Value:
     """size**y = 2**(y log2(size)) for size >= 0"""
     wide, power = w.convert("fpext", size, "f64"), w.convert("fpext", y, "f64")
-    if w.has_512(wide):
+    if w.has_avx512:
         k, f = reduce(w, wide)
     else:  # no subnormals: they became normal
         k, m = exponent_and_rest(w, wide)
         k, f = w.integer_to_float(k), m - 1.0
     log2 = w.mad(f, w.polynomial(f, COEFFICIENTS["pow32_log2", "f64"]), k)
-    if not w.has_512(wide):
+    if not w.has_avx512:
         log2 = w.select(w.eq(wide, 0.0), -INF, w.select(wide < INF, log2, wide))
     power = w.at_most(w.at_least(power, -(2.0**40)), 2.0**40)  # so that 1**inf is 1
     e = w.at_most(w.at_least(power * log2, -200.0), 200.0)

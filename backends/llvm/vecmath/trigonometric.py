@@ -12,7 +12,8 @@ from fractions import Fraction
 from .coefficients import COEFFICIENTS
 from .constants import PI, split
 from .exponential import odd_polynomial
-from .writer import F64, NAN, Value, Writer
+from .formats import F64, NAN
+from .writer import Value, Writer
 
 LIMIT = {"f32": 2.0**17, "f64": 2.0**20}
 

@@ -7,53 +7,11 @@ round the product.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Union
+from typing import Union
 
-
-class Format(NamedTuple):
-    """What the algorithms need to know of a floating-point type."""
-
-    kind: str
-    integer: str
-    width: int
-    mantissa: int
-    bias: int
-    magic: float  # adding it rounds to an integer, which then lies in the low mantissa bits
-    smallest: float  # the smallest normal number
-    largest: float
-
-    @property
-    def sign(self) -> int:
-        return -(1 << (self.width - 1))
-
-    def bits(self, number: float) -> int:
-        """The bit pattern as a signed integer."""
-        return struct.unpack("<i" if self.width == 32 else "<q", self.pack(number))[0]
-
-    def pack(self, number: float) -> bytes:
-        return struct.pack("<f" if self.width == 32 else "<d", number)
-
-    def previous(self, number: float) -> float:
-        """The next smaller float, for a positive one."""
-        bits = self.bits(number) - 1
-        return struct.unpack(
-            "<f" if self.width == 32 else "<d", bits.to_bytes(self.width // 8, "little")
-        )[0]
-
-    def round(self, number: float) -> float:
-        return struct.unpack("<f" if self.width == 32 else "<d", self.pack(number))[0]
-
-
-F32 = Format("f32", "i32", 32, 23, 127, 1.5 * 2.0**23, 2.0**-126, float.fromhex("0x1.fffffep127"))
-F64 = Format(
-    "f64", "i64", 64, 52, 1023, 1.5 * 2.0**52, 2.0**-1022, float.fromhex("0x1.fffffffffffffp1023")
-)
-FORMATS = {"f32": F32, "f64": F64}
-INF = math.inf
-NAN = math.nan
+from .formats import F64, FORMATS
 
 Operand = Union["Value", float]
 
@@ -325,12 +283,12 @@ class Writer:
 
     # --- AVX-512
 
-    def has_512(self, x: Value) -> bool:
-        """Whether x fills whole 512-bit registers, and AVX-512 may be used."""
-        return self.has_avx512 and self.lanes * FORMATS[x.kind].width % 512 == 0
-
     def _on_512(self, name: str, operands: tuple[Value, ...], *immediates: str) -> Value:
-        """An x86 intrinsic with a full mask, register by register."""
+        """An x86 intrinsic with a full mask, register by register.
+
+        Fewer lanes are computed in a part of a register: the same algorithm for every number of
+        lanes, so an element has the same bits wherever it is computed.
+        """
         kind = operands[0].kind
         count = 512 // FORMATS[kind].width
         part = f"<{count} x {_ELEMENT[kind]}>"
@@ -347,11 +305,37 @@ class Writer:
         self.declarations[f"declare {part} {symbol}({', '.join(types)})"] = None
         parts = []
         for start in range(0, self.lanes, count):
-            inputs = [f"{part} {self._slice(o, start, count).ref}" for o in operands]
+            inputs = [f"{part} {self._register(o, start, count).ref}" for o in operands]
             parts.append(
                 self.emit(f"call {part} {symbol}({', '.join([*inputs, *immediates, *tail])})", kind)
             )
-        return self._joined(parts, count)
+        return self._joined(parts, count) if self.lanes >= count else self._first(parts[0], count)
+
+    def _register(self, x: Value, start: int, count: int) -> Value:
+        """`count` lanes of x from `start` on; of one that has fewer, the others are undefined."""
+        if self.lanes >= count:
+            return self._slice(x, start, count)
+        kind, element = self.type(x.kind), _ELEMENT[x.kind]
+        if self.lanes == 1:
+            return self.emit(
+                f"insertelement <{count} x {element}> poison, {kind} {x.ref}, i32 0", x.kind
+            )
+        lanes = ", ".join(f"i32 {i}" if i < self.lanes else "i32 poison" for i in range(count))
+        return self.emit(
+            f"shufflevector {kind} {x.ref}, {kind} poison, <{count} x i32> <{lanes}>", x.kind
+        )
+
+    def _first(self, register: Value, count: int) -> Value:
+        """The lanes of this function, which are the first of a register of `count`."""
+        kind = register.kind
+        full = f"<{count} x {_ELEMENT[kind]}>"
+        if self.lanes == 1:
+            return self.emit(f"extractelement {full} {register.ref}, i32 0", kind)
+        lanes = ", ".join(f"i32 {i}" for i in range(self.lanes))
+        return self.emit(
+            f"shufflevector {full} {register.ref}, {full} poison, <{self.lanes} x i32> <{lanes}>",
+            kind,
+        )
 
     def _slice(self, x: Value, start: int, count: int) -> Value:
         if count == self.lanes:
@@ -390,7 +374,7 @@ class Writer:
 
     def quotient(self, a: Value, b: Value) -> Value:
         """a / b, for normal b of normal reciprocal; to about one unit where that is faster."""
-        if not (self.has_512(b) and b.kind == "f32"):
+        if not (self.has_avx512 and b.kind == "f32"):
             return a / b
         y = self._on_512("rcp14", (b,))
         return a * self.fma(self.fma(-b, y, 1.0), y, y)
