@@ -353,7 +353,9 @@ RULES: dict[str, Rule] = {
     "ge": _comparison("oge", "sge", "uge"),
 }
 OTHER_FORMS = ("cast", "bitcast", "where", "random_bits")  # several types, attributes: see above
-NO_RULE: dict[str, str] = {}  # elementwise ops without a rule, and why
+NO_RULE: dict[str, str] = dict.fromkeys(  # elementwise ops without a rule, and why
+    ("real", "imag", "complex"), "complex numbers are two real ones before any kernel is made"
+)
 
 
 def known_ops() -> set[str]:
