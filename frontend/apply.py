@@ -139,13 +139,13 @@ def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:
             value = _at(value, tensor)
     elif root._tracked:
         raise AutogradError(
-            f"a tensor {tensor.type} with a history was overwritten through a detached view"
+            f"a tensor {tensor.spec} with a history was overwritten through a detached view"
             + ("" if storage.written is None else f" at {storage.written}"),
             hint="write to the tensor itself, or to a clone()",
         )
     elif trace is None:
         assert tensor._array is not None
-        value = _at(EagerValue(tensor._array, tensor.type), tensor)
+        value = _at(EagerValue(tensor._array, tensor.spec), tensor)
         if tensor._requires:
             value.tracked, value.leaf = True, weakref.ref(tensor)
     else:
@@ -251,22 +251,22 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     """
     if isinstance(op, str):
         op = OPS[op]
-    if len(args) == 2 and type(args[0]) is Tensor and args[0].type.dtype.is_inexact:
+    if len(args) == 2 and type(args[0]) is Tensor and args[0].spec.dtype.is_inexact:
         # The common cases, where nothing is promoted or broadcast.
         x, y = args
-        if type(y) is Tensor and x.type is y.type and not (x._weak and y._weak):
+        if type(y) is Tensor and x.spec is y.spec and not (x._weak and y._weak):
             return emit(op, (value_of(x), value_of(y)))
         if type(y) in (float, int) and not x._weak:
-            return emit(op, (value_of(x), number_value(y, x.type)))
+            return emit(op, (value_of(x), number_value(y, x.spec)))
     rest = args[conditions:]
     dtype = common_dtype(rest, promote, op.name)
     for arg in args[:conditions]:
-        if isinstance(arg, Tensor) and arg.type.dtype.kind != "bool":
+        if isinstance(arg, Tensor) and arg.spec.dtype.kind != "bool":
             raise DTypeError(
-                f"{op.name}: the condition is {arg.type.dtype.public}, not bool",
+                f"{op.name}: the condition is {arg.spec.dtype.public}, not bool",
                 hint="compare first, as in x != 0",
             )
-    types = [a.type for a in args if isinstance(a, Tensor)]
+    types = [a.spec for a in args if isinstance(a, Tensor)]
     shape = types[0].shape if types else ()
     for other in types[1:]:
         if other.shape != shape:
@@ -286,9 +286,9 @@ def common_dtype(args: Sequence[Any], promote: str, name: str) -> DType:
     """The dtype that the arguments of op `name` are cast to."""
     first = args[0]
     if len(args) == 1 and isinstance(first, Tensor):
-        dtype = first.type.dtype
+        dtype = first.spec.dtype
     elif promote == "none":
-        dtypes = {a.type.dtype for a in args if isinstance(a, Tensor)}
+        dtypes = {a.spec.dtype for a in args if isinstance(a, Tensor)}
         if len(dtypes) > 1:
             names = ", ".join(sorted(d.public for d in dtypes))
             raise DTypeError(f"{name} needs one dtype, got {names}", hint="cast one with .to()")
@@ -372,7 +372,7 @@ def as_type(arg: Any, type: TensorType) -> Tensor:
     """
     if not isinstance(arg, Tensor):
         return wrap(expanded(arg, type), ())
-    own = here(arg).type
+    own = here(arg).spec
     if own is type:
         return arg
     if broadcast_shapes([type.shape, own.shape]) != type.shape:

@@ -73,13 +73,13 @@ def _target(policy: str, low: DType, values: Iterable[Any]) -> DType:
         return low
     if policy == FULL:
         return f32
-    dtypes = {here(tensor).type.dtype for tensor in _tensors(values)}
+    dtypes = {here(tensor).spec.dtype for tensor in _tensors(values)}
     return next(iter(dtypes)) if len(dtypes) == 1 else f32
 
 
 def _changes(tensor: Tensor) -> bool:
     """Whether autocast may cast the tensor: float64 stays, as in PyTorch."""
-    return here(tensor).type.dtype in (f16, bf16, f32)
+    return here(tensor).spec.dtype in (f16, bf16, f32)
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
@@ -95,7 +95,7 @@ def _cast(value: Any, dtype: DType) -> Any:
     from .apply import apply
 
     if isinstance(value, Tensor):
-        if not _changes(value) or here(value).type.dtype is dtype:
+        if not _changes(value) or here(value).spec.dtype is dtype:
             return value
         return apply("cast", [value], dtype=dtype)
     if type(value) in (list, tuple) and any(isinstance(v, (Tensor, list, tuple)) for v in value):

@@ -47,7 +47,7 @@ def _floating(name: str, input: Any) -> Tensor:
         DTypeError: it is of float16 or bfloat16.
     """
     tensor = as_input(input)
-    dtype = here(tensor).type.dtype
+    dtype = here(tensor).spec.dtype
     if not dtype.is_inexact:
         dtype = ambient.context.default_dtype
     if dtype.is_low_precision:
@@ -57,7 +57,7 @@ def _floating(name: str, input: Any) -> Tensor:
 
 def _complex(name: str, input: Any) -> Tensor:
     tensor = _floating(name, input)
-    return cast(tensor, here(tensor).type.dtype.to_complex())
+    return cast(tensor, here(tensor).spec.dtype.to_complex())
 
 
 def _real(name: str, input: Any) -> Tensor:
@@ -67,9 +67,9 @@ def _real(name: str, input: Any) -> Tensor:
         DTypeError: it is complex.
     """
     tensor = _floating(name, input)
-    if here(tensor).type.dtype.is_complex:
+    if here(tensor).spec.dtype.is_complex:
         raise DTypeError(
-            f"{name} takes real numbers, got {here(tensor).type.dtype.public}",
+            f"{name} takes real numbers, got {here(tensor).spec.dtype.public}",
             hint="use the form without r, or .real",
         )
     return tensor

@@ -73,7 +73,7 @@ def set_printoptions(
 
 def tensor_text(tensor: Tensor) -> str:
     """`tensor([1., 2.])`, with the dtype where it is not implied, and what made it."""
-    type, trace = tensor.type, ambient.trace
+    type, trace = tensor.spec, ambient.trace
     notes = []
     traced = tensor._array is None or (trace is not None and trace.written(tensor.storage))
     if traced:

@@ -54,7 +54,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     mask = _mask_over_all(tensor, index)
     if mask is not None and _is_scalar(value):
         chosen = elementwise("where", mask, value, tensor, conditions=1)
-        write(tensor, expanded(chosen, tensor.type))
+        write(tensor, expanded(chosen, tensor.spec))
         return
     parsed = parse(tensor, index)
     view = _basic(tensor, parsed)
@@ -79,7 +79,7 @@ def _mask_over_all(tensor: Tensor, index: Any) -> Tensor | None:
     if isinstance(index, np.ndarray) and index.dtype == np.bool_:
         index = as_tensor(index)
     if isinstance(index, Tensor) and index.dtype.kind == "bool":
-        if here(index).type.shape == tensor.type.shape:
+        if here(index).spec.shape == tensor.spec.shape:
             return index
     return None
 
@@ -88,7 +88,7 @@ def _drop_leading_ones(value: Tensor, view: Tensor, parsed: Parsed) -> Tensor:
     """PyTorch takes a value with more axes than the place if the first ones have size 1."""
     if parsed.tensors:
         return value
-    shape = here(value).type.shape
+    shape = here(value).spec.shape
     extra = len(shape) - view.ndim
     if extra <= 0 or any(size != 1 for size in shape[:extra]):
         return value
@@ -100,7 +100,7 @@ def _drop_leading_ones(value: Tensor, view: Tensor, parsed: Parsed) -> Tensor:
 def parse(tensor: Tensor, index: Any) -> Parsed:
     """Normalise an index of `tensor`: see `Parsed`."""
     items = _items(index)
-    shape = tensor.type.shape
+    shape = tensor.spec.shape
     used = sum(_axes_used(item) for item in items)
     if used > len(shape):
         raise IndexingError(
@@ -274,7 +274,7 @@ def _clamped(bound: Dim | None, size: Dim, step: int, is_start: bool) -> Dim:
 
 def _basic(tensor: Tensor, parsed: Parsed) -> Tensor:
     """The view by the slices, ints and Nones of an index."""
-    shape = tensor.type.shape
+    shape = tensor.spec.shape
     view = tensor
     whole = all(
         s == 0 and n == size and k == 1
@@ -282,7 +282,7 @@ def _basic(tensor: Tensor, parsed: Parsed) -> Tensor:
     )
     if not whole:
         view = slice_view(view, parsed.starts, parsed.sizes, parsed.steps)
-    if tuple(parsed.shape) != view.type.shape or view is tensor:
+    if tuple(parsed.shape) != view.spec.shape or view is tensor:
         reshaped = regrouped(view, tuple(parsed.shape))
         assert reshaped is not None, "dropping and adding axes of size 1 needs no copy"
         view = reshaped
@@ -308,8 +308,8 @@ class _Plan(NamedTuple):
 
 def _plan(tensor: Tensor, indices: Sequence[tuple[int, Tensor]]) -> _Plan:
     axes = [axis for axis, _ in indices]
-    shape = here(tensor).type.shape
-    common = broadcast_shapes([here(i).type.shape for _, i in indices], "indexing")
+    shape = here(tensor).spec.shape
+    common = broadcast_shapes([here(i).spec.shape for _, i in indices], "indexing")
     flat: Any = None
     for axis, index in indices:
         size = _spelled(shape[axis])
@@ -344,7 +344,7 @@ def gather_axes(tensor: Tensor, indices: Sequence[tuple[int, Tensor]]) -> Tensor
     """The elements of `tensor` at integer tensors, which broadcast, along their axes."""
     if len(indices) == 1:
         axis, index = indices[0]
-        index = _wrapped(index, here(tensor).type.shape[axis], axis)
+        index = _wrapped(index, here(tensor).spec.shape[axis], axis)
         return apply("gather", [tensor, index], axis=axis)
     plan = _plan(tensor, indices)
     front = _flattened(tensor, plan, len(indices))
@@ -370,7 +370,7 @@ def _wrapped(index: Tensor, size: Dim, axis: int) -> Tensor:
 def _flattened(tensor: Tensor, plan: _Plan, count: int) -> Tensor:
     """The indexed axes in front, as one."""
     moved = permute_view(tensor, plan.perm)
-    shape = moved.type.shape
+    shape = moved.spec.shape
     return apply("reshape", [moved], shape=(product(shape[:count]), *shape[count:]))
 
 
@@ -383,10 +383,10 @@ def scatter_axes(
         ShapeError: `value` does not broadcast to the selected elements.
     """
     plan = _plan(view, indices)
-    shape = here(view).type.shape
+    shape = here(view).spec.shape
     count = len(indices)
     front = _flattened(view, plan, count)
-    k, chosen = plan.result_axis, here(plan.flat).type.shape
+    k, chosen = plan.result_axis, here(plan.flat).spec.shape
     selected = (*plan.rest[:k], *chosen, *plan.rest[k:])
     updates = _broadcast_updates(view, value, selected)
     if k:
@@ -402,7 +402,7 @@ def scatter_axes(
 
 def _broadcast_updates(view: Tensor, value: Any, shape: tuple[Dim, ...]) -> Tensor:
     if isinstance(value, Tensor):
-        given = here(value).type.shape
+        given = here(value).spec.shape
         if broadcast_shapes([shape, given], "indexed write") != shape:
             raise ShapeError(f"a value of shape {list(given)} does not fit {list(shape)}")
     return as_type(value, tensor_type(view.dtype, shape))

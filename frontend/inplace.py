@@ -59,7 +59,7 @@ def check_writable(target: Tensor, root: Tensor) -> None:
     """Raise where a write to `target` is refused."""
     if not writable(target.path):
         raise UnsupportedError(
-            f"in-place write to an expanded view {target.type}: several of its elements are one",
+            f"in-place write to an expanded view {target.spec}: several of its elements are one",
             hint="write to a clone()",
         )
     if ambient.context.grad_enabled and root._requires:
@@ -128,10 +128,10 @@ def _write_traced(target: Tensor, root: Tensor, new: Value) -> None:
 
 def _fitting(target: Tensor, source: Any, name: str) -> Value:
     """The value of `source`, cast and broadcast to the type of `target`."""
-    type = here(target).type
+    type = here(target).spec
     if isinstance(source, Tensor):
-        shape = here(source).type.shape
-        note_discarded(here(source).type.dtype, type.dtype)
+        shape = here(source).spec.shape
+        note_discarded(here(source).spec.dtype, type.dtype)
         if broadcast_shapes([type.shape, shape], name) != type.shape:
             raise ShapeError(
                 f"{name}: {list(shape)} does not fit into a tensor of shape {list(type.shape)}"
@@ -153,7 +153,7 @@ def copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
 def _same_place(a: Tensor, b: Tensor) -> bool:
     """Whether both are the same elements of the same memory, with the same history."""
     x, y = here(a), here(b)
-    same = x.storage is y.storage and x.path == y.path and x.type is y.type
+    same = x.storage is y.storage and x.path == y.path and x.spec is y.spec
     return same and (x.root() is y.root() or not (x.requires_grad or y.requires_grad))
 
 
@@ -174,16 +174,16 @@ def update(self: Tensor, result: Tensor, name: str) -> Tensor:
         DTypeError: the result is of a higher category than this tensor's dtype.
         ShapeError: the result has another shape.
     """
-    type = here(self).type
-    if not can_cast(result.type.dtype, type.dtype):
+    type = here(self).spec
+    if not can_cast(result.spec.dtype, type.dtype):
         raise DTypeError(
-            f"{name}: a result of {result.type.dtype.public} cannot be stored as "
+            f"{name}: a result of {result.spec.dtype.public} cannot be stored as "
             f"{type.dtype.public}",
             hint="use the form without the underscore, or cast first",
         )
-    if result.type.shape != type.shape:
+    if result.spec.shape != type.shape:
         raise ShapeError(
-            f"{name}: the result has the shape {list(result.type.shape)}, "
+            f"{name}: the result has the shape {list(result.spec.shape)}, "
             f"the tensor {list(type.shape)}",
             hint="memory cannot grow: use the form without underscore",
         )
@@ -278,7 +278,7 @@ def addcdiv_(self: Tensor, a: Any, b: Any, *, value: Any = 1) -> Tensor:
 def detach(self: Tensor) -> Tensor:
     """The same memory without a history; writes to one are seen in the other."""
     source = here(self)
-    result = make(source.storage, source.path, source.type, source._array)
+    result = make(source.storage, source.path, source.spec, source._array)
     result._strides, result._weak = source._strides, source._weak
     return result
 
@@ -316,7 +316,7 @@ def become_view(tensor: Tensor, view: Tensor) -> None:
             hint="use the form without the underscore",
         )
     epoch.count += 1
-    before = make(tensor.storage, tensor.path, tensor.type, tensor._array)
+    before = make(tensor.storage, tensor.path, tensor.spec, tensor._array)
     before.base, before.step, before._strides = tensor.base, tensor.step, tensor._strides
     before._value, before._version = tensor._value, tensor._version
     before._tracked = tensor._tracked
@@ -325,7 +325,7 @@ def become_view(tensor: Tensor, view: Tensor) -> None:
         last = last.base
     if last.base is tensor:
         last.base = before
-    tensor.path, tensor.type, tensor._array = view.path, view.type, view._array
+    tensor.path, tensor.spec, tensor._array = view.path, view.spec, view._array
     tensor.base, tensor.step, tensor._strides = view.base, view.step, view._strides
     tensor._value, tensor._version, tensor._tracked = None, -1, False
 

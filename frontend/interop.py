@@ -39,7 +39,7 @@ def to_dlpack(
         )
     array = self.array.copy() if copy else self.array
     versioned = max_version is not None and tuple(max_version) >= (1, 0)
-    made = capsule(array, self.type.dtype, versioned=versioned, copied=bool(copy))
+    made = capsule(array, self.spec.dtype, versioned=versioned, copied=bool(copy))
     self.storage.handed_out = True
     return made
 
@@ -89,7 +89,7 @@ def _exported(x: Any) -> Any:
 
 def array_interface(self: Tensor) -> dict[str, Any]:
     """What numpy reads memory by, of version 3; absent for bfloat16, which it cannot say."""
-    if self.type.dtype is bf16:
+    if self.spec.dtype is bf16:
         raise AttributeError("__array_interface__ of bfloat16; numpy takes __array__ instead")
     found: dict[str, Any] = self.numpy().__array_interface__
     return found

@@ -75,6 +75,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "register_hook": autograd.register_hook,
     # Conversions
     "to": conversion.to,
+    "type": conversion.type_,
     "type_as": conversion.type_as,
     "cpu": conversion.cpu,
     "cuda": conversion.cuda,

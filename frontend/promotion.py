@@ -133,12 +133,12 @@ def result_type(*args: Any) -> DType:
     number: DType | None = None
     for arg in args:
         if isinstance(arg, Tensor):
-            dtype = arg.type.dtype
+            dtype = arg.spec.dtype
             if arg._weak:
                 if dtype.is_inexact:
                     dtype = number_dtype(1j if dtype.is_complex else 1.0)
                 number = dtype if number is None else promote_types(number, dtype)
-            elif arg.type.shape:
+            elif arg.spec.shape:
                 with_axes = dtype if with_axes is None else promote_types(with_axes, dtype)
             else:
                 scalar = dtype if scalar is None else promote_types(scalar, dtype)

@@ -99,7 +99,7 @@ class Generator:
             ArgumentError: it is no int64[2].
         """
         if state.dtype is not i64 or tuple(state.shape) != (2,):
-            raise ArgumentError(f"a random state is an int64[2], not {state.type}")
+            raise ArgumentError(f"a random state is an int64[2], not {state.spec}")
         with setting(grad_enabled=False):
             self._seed.copy_(state[0])
             self._offset.copy_(state[1])

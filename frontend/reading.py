@@ -51,27 +51,27 @@ def item(self: Tensor) -> Any:
     if self._array is None or ambient.trace is not None:
         no_data(self, "item() was called")
     if self.array.size != 1:
-        raise ShapeError(f"item() needs one element, the shape is {list(self.type.shape)}")
+        raise ShapeError(f"item() needs one element, the shape is {list(self.spec.shape)}")
     value = self.array.reshape(())[()]
-    return float(value) if self.type.dtype is bf16 else value.item()
+    return float(value) if self.spec.dtype is bf16 else value.item()
 
 
 def tolist(self: Tensor) -> Any:
     """The elements as nested lists of Python numbers; a number for a 0-d tensor."""
     array = self.array
-    return (array.astype(np.float32) if self.type.dtype is bf16 else array).tolist()
+    return (array.astype(np.float32) if self.spec.dtype is bf16 else array).tolist()
 
 
 def length(self: Tensor) -> int:
     """The size of the first axis."""
-    if not self.type.shape:
+    if not self.spec.shape:
         raise DTypeError("len() of a 0-d tensor")
     return int(self.shape[0])
 
 
 def iterate(self: Tensor) -> Iterator[Tensor]:
     """The views along the first axis."""
-    if not self.type.shape:
+    if not self.spec.shape:
         raise DTypeError("iteration over a 0-d tensor")
     return (self[i] for i in range(self.shape[0]))
 
@@ -104,7 +104,7 @@ def to_complex(self: Tensor) -> complex:
 
 def to_index(self: Tensor) -> int:
     """The only element, of an integer dtype, as an index."""
-    if self.type.dtype.kind not in ("int", "uint", "bool"):
+    if self.spec.dtype.kind not in ("int", "uint", "bool"):
         raise DTypeError(f"a tensor of {self.dtype} cannot be an index")
     return int(_number(self, "an index", "it was used as a Python index"))
 
@@ -132,11 +132,11 @@ def formatted(self: Tensor, spec: str) -> str:
     Raises:
         DTypeError: another tensor with a format.
     """
-    if self._array is not None and not self.type.shape and ambient.trace is None:
+    if self._array is not None and not self.spec.shape and ambient.trace is None:
         return format(item(self), spec)
     if spec:
         raise DTypeError(
-            f"format {spec!r} of a tensor {self.type}", hint="format one element: x[0].item()"
+            f"format {spec!r} of a tensor {self.spec}", hint="format one element: x[0].item()"
         )
     return repr(self)
 
@@ -145,7 +145,7 @@ def reverse(self: Tensor) -> Tensor:
     """The elements along the first axis in reverse order: a copy."""
     from .functions.joining import flip
 
-    return flip(self, 0) if self.type.shape else self
+    return flip(self, 0) if self.spec.shape else self
 
 
 def array_wrap(

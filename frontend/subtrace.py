@@ -202,7 +202,7 @@ def _outside(leaf: Any) -> Any:
 def has_history(tensor: Tensor) -> bool:
     """Whether a tensor of any mode requires grad."""
     root = tensor.root()
-    return tensor._requires or ((root._tracked or root._requires) and tensor.type.dtype.is_inexact)
+    return tensor._requires or ((root._tracked or root._requires) and tensor.spec.dtype.is_inexact)
 
 
 class SubTrace(Trace):
@@ -270,7 +270,7 @@ class SubTrace(Trace):
             outside = tensor
         else:
             raise TraceError(
-                f"a tensor {tensor.type} is used after the recording that made it has ended",
+                f"a tensor {tensor.spec} is used after the recording that made it has ended",
                 hint="return it from the function instead of storing it",
             )
         shadow = self.shadows.get(outside) or self._capture(outside)
@@ -278,7 +278,7 @@ class SubTrace(Trace):
         return shadow
 
     def _capture(self, outside: Tensor) -> Tensor:
-        value = self.builder.param(outside.type)
+        value = self.builder.param(outside.spec)
         leaf = outside._requires
         shadow = self._stand_for(value, not leaf and has_history(outside))
         shadow._requires, shadow._weak = leaf, outside._weak
@@ -334,7 +334,7 @@ class SubTrace(Trace):
         shadow = self.lift(tensor)
         if shadow in self._outside:
             raise TraceError(
-                f".grad of a tensor {tensor.type} from outside is set inside {self.what}",
+                f".grad of a tensor {tensor.spec} from outside is set inside {self.what}",
                 hint="take gradients by sley.autograd.grad() and return them, or call backward() "
                 "after it",
             )

@@ -57,7 +57,7 @@ class Tensor(_Attached):
         storage: the memory.
         path: the steps from the storage to this tensor.
         base, step: the tensor that this is a view of, and how; None for one that is its own.
-        type: dtype and shape.
+        spec: dtype and shape.
     """
 
     __slots__ = (
@@ -74,16 +74,16 @@ class Tensor(_Attached):
         "_weak",
         "base",
         "path",
+        "spec",
         "step",
         "storage",
-        "type",
     )
 
     storage: Storage
     path: Path
     base: Tensor | None
     step: Step | None
-    type: TensorType
+    spec: TensorType
     _array: np.ndarray | None  # the elements as a view of the storage; None in a trace
     _strides: Shape | None  # in a trace, where they are not those of a dense tensor
     _value: Value | None  # what the tensor held at version `_version` of the storage
@@ -101,7 +101,7 @@ class Tensor(_Attached):
         from .construct import as_tensor
 
         source = as_tensor(data, dtype=dtype)
-        init(self, source.storage, source.path, source.type, source._array)
+        init(self, source.storage, source.path, source.spec, source._array)
         self._strides = source._strides
         if requires_grad:
             self.requires_grad_()
@@ -112,12 +112,12 @@ class Tensor(_Attached):
     @property
     def dtype(self) -> DType:
         """The element type."""
-        return self.type.dtype
+        return self.spec.dtype
 
     @property
     def shape(self) -> Size:
         """The sizes of the axes; in a trace those that vary are symbolic."""
-        shape = self.type.shape
+        shape = self.spec.shape
         if self.storage.trace is None:
             return Size(shape)
         trace = self.storage.trace
@@ -126,11 +126,11 @@ class Tensor(_Attached):
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return len(self.type.shape)
+        return len(self.spec.shape)
 
     def dim(self) -> int:
         """The number of axes."""
-        return len(self.type.shape)
+        return len(self.spec.shape)
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of axis `dim`."""
@@ -146,12 +146,12 @@ class Tensor(_Attached):
 
     def element_size(self) -> int:
         """Bytes of one element."""
-        return self.type.dtype.itemsize
+        return self.spec.dtype.itemsize
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self.type.dtype.itemsize
+        return self.spec.dtype.itemsize
 
     @property
     def nbytes(self) -> Any:
@@ -165,11 +165,11 @@ class Tensor(_Attached):
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is float16, bfloat16, float32 or float64."""
-        return self.type.dtype.is_float
+        return self.spec.dtype.is_float
 
     def is_complex(self) -> bool:
         """Whether the dtype is complex64 or complex128."""
-        return self.type.dtype.is_complex
+        return self.spec.dtype.is_complex
 
     def strides(self) -> Shape:
         """Strides in elements, as dimensions."""
@@ -178,7 +178,7 @@ class Tensor(_Attached):
             return tuple(s // size for s in self._array.strides)
         if self._strides is not None:
             return self._strides
-        return contiguous_strides(self.type.shape)
+        return contiguous_strides(self.spec.shape)
 
     def stride(self, dim: int | None = None) -> Any:
         """Strides in elements, or that of axis `dim`."""
@@ -193,7 +193,7 @@ class Tensor(_Attached):
         """Whether the elements lie densely in row-major order."""
         if self._array is not None:
             return bool(self._array.flags.c_contiguous)
-        shape, dense = self.type.shape, contiguous_strides(self.type.shape)
+        shape, dense = self.spec.shape, contiguous_strides(self.spec.shape)
         return all(n == 1 or a == b for n, a, b in zip(shape, self.strides(), dense, strict=True))
 
     def data_ptr(self) -> int:
@@ -228,7 +228,7 @@ class Tensor(_Attached):
         if self._requires:
             return True
         root = here(self).root()
-        return (root._tracked or root._requires) and self.type.dtype.is_inexact
+        return (root._tracked or root._requires) and self.spec.dtype.is_inexact
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -241,7 +241,7 @@ class Tensor(_Attached):
             AutogradError: the tensor is not a leaf, or of integers or bools.
         """
         tensor = here(self)
-        if requires_grad and not tensor.type.dtype.is_inexact:
+        if requires_grad and not tensor.spec.dtype.is_inexact:
             raise AutogradError(
                 f"only floating point and complex tensors can require gradients, "
                 f"this is {tensor.dtype}"
@@ -285,8 +285,8 @@ class Tensor(_Attached):
         if value is not None:
             if not isinstance(value, Tensor):
                 raise DTypeError(f".grad is a Tensor or None, not a {type(value).__name__}")
-            if value.type != self.type:
-                raise ShapeError(f".grad of a tensor {self.type} cannot be {value.type}")
+            if value.spec != self.spec:
+                raise ShapeError(f".grad of a tensor {self.spec} cannot be {value.spec}")
         if ambient.trace is None:
             self._grad = value
         else:
@@ -305,7 +305,7 @@ class Tensor(_Attached):
                 "`.data = ...` cannot be recorded", hint="write `with sley.no_grad(): x.copy_(y)`"
             )
         epoch.count += 1
-        self.storage, self.path, self.type = source.storage, source.path, source.type
+        self.storage, self.path, self.spec = source.storage, source.path, source.spec
         self._array, self._version, self._tracked = source._array, -1, False
         self.base, self.step = None, None
 
@@ -316,7 +316,7 @@ def init(
     """Fill the slots of a new tensor over a storage, without a history."""
     tensor.storage = storage
     tensor.path = path
-    tensor.type = type
+    tensor.spec = type
     tensor._array = array
     tensor.base = None
     tensor.step = None
@@ -347,7 +347,7 @@ def of_array(array: np.ndarray) -> Tensor:
 def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
     """The view of `base` (which must belong to the current mode) by `step`."""
     array = None if base._array is None else step.array(base._array)
-    type = tensor_type(step.dtype(base.type.dtype), step.result)
+    type = tensor_type(step.dtype(base.spec.dtype), step.result)
     view = make(base.storage, (*base.path, step), type, array)
     view._strides = strides
     view._weak = base._weak
@@ -372,14 +372,14 @@ def no_data(tensor: Tensor, use: str) -> NoReturn:
     trace = ambient.trace
     if trace is None and tensor.storage.trace is not None:
         raise TraceError(
-            f"this tensor {tensor.type} belongs to a trace that has ended",
+            f"this tensor {tensor.spec} belongs to a trace that has ended",
             hint="return it from the compiled function instead of storing it",
         )
     if tensor._weak and trace is not None:
         trace.specialize_number(tensor, use)
     what = "traced" if tensor._array is None else "captured"
     raise TraceError(
-        f"a {what} tensor {tensor.type} has no data while the function is recorded, but {use}",
+        f"a {what} tensor {tensor.spec} has no data while the function is recorded, but {use}",
         hint="choose between values with sley.where(condition, a, b), keep numbers as tensors, "
         "or move the line out of the compiled function",
     )

@@ -96,9 +96,9 @@ class Trace:
         if whole:
             return self.lift(tensor)
         if tensor.storage.trace is not None:
-            raise TraceError(f"a traced tensor {tensor.type} as an argument of another program")
+            raise TraceError(f"a traced tensor {tensor.spec} as an argument of another program")
         _check_history(tensor)
-        type = tensor_type(tensor.type.dtype, shape if shape is not None else tensor.type.shape)
+        type = tensor_type(tensor.spec.dtype, shape if shape is not None else tensor.spec.shape)
         param = self.builder.param(type, name)
         storage = Storage(type, trace=self, value=param)
         shadow = make(storage, (), type)
@@ -135,17 +135,17 @@ class Trace:
             return shadow
         if tensor.storage.trace is not None:
             raise TraceError(
-                f"a tensor {tensor.type} of another trace is used here",
+                f"a tensor {tensor.spec} of another trace is used here",
                 hint="return it from the compiled function instead of storing it",
             )
         _check_history(tensor)
-        shadow = make(self._shadow_storage(tensor.storage), tensor.path, tensor.type)
+        shadow = make(self._shadow_storage(tensor.storage), tensor.path, tensor.spec)
         if not tensor.is_contiguous():
             shadow._strides = tensor.strides()
         if tensor.base is not None:
             shadow.base, shadow.step = self.lift(tensor.base), tensor.step
         shadow._requires, shadow._grad = tensor._requires, tensor._grad
-        if tensor.type.dtype.is_inexact:
+        if tensor.spec.dtype.is_inexact:
             self.record_read("requires_grad", tensor, "_requires", tensor._requires)
         if tensor._requires:
             self.record_read("hooks", tensor, "_hooks", tensor._hooks)
@@ -373,7 +373,7 @@ class Trace:
 def _check_history(tensor: Tensor) -> None:
     if tensor.root()._tracked and ambient.context.grad_enabled:
         raise TraceError(
-            f"a tensor {tensor.type} has a history from outside the compiled function",
+            f"a tensor {tensor.spec} has a history from outside the compiled function",
             hint="pass it through detach() first, or compute it inside",
         )
 

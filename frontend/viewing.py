@@ -56,7 +56,7 @@ def resolved_shape(tensor: Tensor, shape: Sequence[Any]) -> tuple[Dim, ...]:
     Raises:
         ShapeError: the number of elements differs, or there are two -1.
     """
-    source = tensor.type.shape
+    source = tensor.spec.shape
     wanted = dims_of(shape)
     unknown = [axis for axis, size in enumerate(wanted) if isinstance(size, int) and size == -1]
     if len(unknown) > 1:
@@ -95,7 +95,7 @@ def reshape_view(tensor: Tensor, shape: Sequence[Any], *, name: str = "view") ->
 
 def regrouped(tensor: Tensor, shape: tuple[Dim, ...]) -> Tensor | None:
     """As `reshape_view` of a tensor of the current mode, for a shape that is known to fit."""
-    step = reshape_step(tensor.type.shape, shape)
+    step = reshape_step(tensor.spec.shape, shape)
     if tensor._array is not None and tensor._array.flags.c_contiguous:
         return make_view(tensor, step, None)
     strides = step_strides(step, tensor.strides())
@@ -114,7 +114,7 @@ def permute_view(tensor: Tensor, dims: Sequence[int]) -> Tensor:
             f"permute: {tuple(dims)} does not name each of {tensor.ndim} axes once",
             hint="name all axes, in their new order; transpose(a, b) swaps two",
         )
-    return view_by(tensor, transpose_step(here(tensor).type.shape, perm))
+    return view_by(tensor, transpose_step(here(tensor).spec.shape, perm))
 
 
 def expand_view(tensor: Tensor, shape: Sequence[Any]) -> Tensor:
@@ -124,7 +124,7 @@ def expand_view(tensor: Tensor, shape: Sequence[Any]) -> Tensor:
         ShapeError: an axis of another size than 1 would change.
     """
     tensor = here(tensor)
-    source, wanted = tensor.type.shape, list(dims_of(shape))
+    source, wanted = tensor.spec.shape, list(dims_of(shape))
     offset = len(wanted) - len(source)
     if offset < 0:
         raise ShapeError(f"expand: {_text(source)} has more axes than {_text(tuple(wanted))}")
@@ -149,14 +149,14 @@ def expand_view(tensor: Tensor, shape: Sequence[Any]) -> Tensor:
         kept = tuple(source[axis] for axis in keep)
         tensor = view_by(tensor, reshape_step(source, kept))
     dims = tuple(axis + offset for axis in keep)
-    return view_by(tensor, broadcast_step(tensor.type.shape, tuple(wanted), dims))
+    return view_by(tensor, broadcast_step(tensor.spec.shape, tuple(wanted), dims))
 
 
 def slice_view(
     tensor: Tensor, starts: Sequence[Dim], sizes: Sequence[Dim], steps: Sequence[int]
 ) -> Tensor:
     """Elements starts + i * steps of each axis; the caller has checked the range."""
-    step = slice_step(here(tensor).type.shape, tuple(starts), tuple(sizes), tuple(steps))
+    step = slice_step(here(tensor).spec.shape, tuple(starts), tuple(sizes), tuple(steps))
     return view_by(tensor, step)
 
 
@@ -169,14 +169,14 @@ def narrow_view(tensor: Tensor, axis: int, start: Any, length: Any) -> Tensor:
     tensor = here(tensor)
     axis = normal_axis(axis, tensor.ndim)
     (begin,), (count,) = dims_of([start]), dims_of([length])
-    size = tensor.type.shape[axis]
+    size = tensor.spec.shape[axis]
     if isinstance(begin, int) and begin < 0:
         begin = begin + size
     if all(isinstance(d, int) for d in (begin, count, size)) and not (
         0 <= begin <= begin + count <= size  # type: ignore[operator]
     ):
         raise IndexingError(f"narrow: {begin}..{begin + count} of an axis of size {size}")
-    shape = tensor.type.shape
+    shape = tensor.spec.shape
     starts = [begin if a == axis else 0 for a in range(len(shape))]
     sizes = [count if a == axis else n for a, n in enumerate(shape)]
     return slice_view(tensor, starts, sizes, [1] * len(shape))

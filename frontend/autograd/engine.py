@@ -178,7 +178,7 @@ def grad(
             gradient = wrap(expanded(0, value.type))
         elif gradient is None and not unused:
             raise AutogradError(
-                f"an input {source.type} does not take part in the outputs",
+                f"an input {source.spec} does not take part in the outputs",
                 hint="pass allow_unused=True to get None for it",
             )
         gradients.append(gradient)
@@ -200,13 +200,13 @@ def _many(
         raise AutogradError(
             f"is_grads_batched=True of {len(outputs)} outputs needs a gradient for each"
         )
-    sizes = [here(g).type.shape[:1] for g in gradients if g is not None]
+    sizes = [here(g).spec.shape[:1] for g in gradients if g is not None]
     for output, gradient in zip(outputs, gradients, strict=True):
         if gradient is None:
             continue
-        type = here(output).type
-        if here(gradient).type is not type.with_shape((*sizes[0], *type.shape)):
-            raise ShapeError(f"batched gradients {here(gradient).type} for a tensor {type}")
+        type = here(output).spec
+        if here(gradient).spec is not type.with_shape((*sizes[0], *type.shape)):
+            raise ShapeError(f"batched gradients {here(gradient).spec} for a tensor {type}")
     if not sizes or not sizes[0]:
         raise ShapeError("is_grads_batched=True needs gradients with a leading axis")
     found = pulled_for_many(outputs, inputs, gradients, sizes[0][0], create_graph)
@@ -244,10 +244,10 @@ def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any] | None) -> list[t
                     hint="make one real number of it first: .abs(), .real or .imag",
                 )
             gradient = 1
-        elif gradient.type.dtype.is_complex and not value.type.dtype.is_complex:
-            raise AutogradError(f"a gradient {gradient.type} for a real tensor {value.type}")
-        elif gradient.type.shape != value.type.shape:
-            raise ShapeError(f"a gradient {gradient.type} for a tensor {value.type}")
+        elif gradient.spec.dtype.is_complex and not value.type.dtype.is_complex:
+            raise AutogradError(f"a gradient {gradient.spec} for a real tensor {value.type}")
+        elif gradient.spec.shape != value.type.shape:
+            raise ShapeError(f"a gradient {gradient.spec} for a tensor {value.type}")
         pairs.append((value, expanded(gradient, value.type)))
     return pairs
 
@@ -313,8 +313,8 @@ def _run_hooks(value: Value, cotangent: Value) -> Value:
     for hook in _hooks(value):
         result = hook(own_tensor(cotangent, ambient.context.grad_enabled))
         if result is not None:
-            if result.type != value.type:
-                raise ShapeError(f"a hook returned {result.type} for a gradient {value.type}")
+            if result.spec != value.type:
+                raise ShapeError(f"a hook returned {result.spec} for a gradient {value.type}")
             cotangent = value_of(result)
     return cotangent
 

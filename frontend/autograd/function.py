@@ -92,7 +92,7 @@ class _Saved:
             storage = found.storage
             if storage.version != self._version:
                 raise AutogradError(
-                    f"a tensor {found.type} that backward() needs was overwritten in place"
+                    f"a tensor {found.spec} that backward() needs was overwritten in place"
                     + ("" if storage.written is None else f" at {storage.written}"),
                     hint="write to a clone(), or save a clone() for backward",
                 )
@@ -196,7 +196,7 @@ class _Call:
             number
             for number, output in enumerate(outputs)
             if isinstance(output, Tensor)
-            and here(output).type.dtype.is_inexact
+            and here(output).spec.dtype.is_inexact
             and id(output) not in plain
         ]
         dirty = self._dirty_inputs()
@@ -268,7 +268,7 @@ def _fitted(gradient: Any, like: Tensor, name: str) -> Tensor | None:
         return None
     if not isinstance(gradient, Tensor):
         raise AutogradError(f"{name}.backward() returned a {type(gradient).__name__}, no tensor")
-    wanted, found = here(like).type, here(gradient).type
+    wanted, found = here(like).spec, here(gradient).spec
     if found.shape != wanted.shape:
         raise ShapeError(f"{name}.backward() returned a gradient {found} for an argument {wanted}")
     return gradient if found is wanted else wrap(expanded(gradient, wanted))
@@ -295,10 +295,10 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
     tensors = [_plain_memory(outputs[number], own) for number in moving]
     values = []
     for tensor in tensors:
-        value = EagerValue(tensor.array, tensor.type)
+        value = EagerValue(tensor.array, tensor.spec)
         value.storage, value.version = tensor.storage, tensor.storage.version
         values.append(value)
-    ctx, types = call.ctx, [t.type if isinstance(t, Tensor) else None for t in outputs]
+    ctx, types = call.ctx, [t.spec if isinstance(t, Tensor) else None for t in outputs]
 
     def pull(node: Node, cotangents: Sequence[Value | None]) -> list[Value | None]:
         places = dict(zip(moving, cotangents, strict=True))
@@ -372,7 +372,7 @@ def _attach_traced(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) -
         places = dict(zip(moving, cotangents, strict=True))
         grads = [
             places.get(number) if number in places or not isinstance(output, Tensor)
-            else wrap(expanded(0, here(output).type))
+            else wrap(expanded(0, here(output).spec))
             for number, output in enumerate(outputs)
         ]  # fmt: skip
         found = call.pulled(grads)

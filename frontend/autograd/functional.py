@@ -207,8 +207,8 @@ def _checked(func: Function) -> Function:
 def _single_number(func: Function, what: str) -> Function:
     def checked(*args: Tensor) -> Tensor:
         result = func(*args)
-        if not isinstance(result, Tensor) or here(result).type.size != 1:
-            shown = here(result).type if isinstance(result, Tensor) else type(result).__name__
+        if not isinstance(result, Tensor) or here(result).spec.size != 1:
+            shown = here(result).spec if isinstance(result, Tensor) else type(result).__name__
             raise ShapeError(
                 f"{what} of a function that returns {shown}, not a single number",
                 hint="reduce it by .sum() or .mean()",
@@ -233,11 +233,11 @@ def _directions(v: Any, like: Sequence[Tensor], name: str, what: str) -> list[Te
         ShapeError: it is missing where there is more than one element, or does not fit.
     """
     if v is None:
-        if len(like) != 1 or here(like[0]).type.size != 1:
+        if len(like) != 1 or here(like[0]).spec.size != 1:
             raise ShapeError(f"{name} can be left out for a {what} that is a single number only")
         return [ones_like(like[0])]
     given, _ = _tuple(v, name)
-    types, expected = [here(t).type for t in given], [here(t).type for t in like]
+    types, expected = [here(t).spec for t in given], [here(t).spec for t in like]
     if types != expected:
         shown = " and ".join(f"({', '.join(map(str, part))})" for part in (types, expected))
         raise ShapeError(f"{name} and the {what} differ: {shown}")

@@ -68,7 +68,7 @@ class Captures:
         self._tensors: dict[Storage, list[tuple[Tensor, Any, Any]]] = {}
         for tensor in trace.shadows:
             if tensor not in apart:
-                entry = (tensor, tensor.path, tensor.type)
+                entry = (tensor, tensor.path, tensor.spec)
                 self._tensors.setdefault(tensor.storage, []).append(entry)
         self._numbers = numbers
         self._slots = []
@@ -88,7 +88,7 @@ class Captures:
         for slot in self._slots:
             owner = slot.holder(leaves)
             if owner._grad is not slot.value and not self._follow_grad(slot, owner._grad):
-                return told(f".grad of a tensor {owner.type}", slot.value, owner._grad)
+                return told(f".grad of a tensor {owner.spec}", slot.value, owner._grad)
         if epoch.count == self._epoch:
             return None
         for number, (read, held) in enumerate(self._attributes):
@@ -100,11 +100,11 @@ class Captures:
             self._attributes[number] = (read, now)
         for storage in list(self._tensors):
             moved = [t for t, path, type in self._tensors[storage] if t.storage is not storage]
-            changed = [t for t, path, type in self._tensors[storage] if t.type is not type]
+            changed = [t for t, path, type in self._tensors[storage] if t.spec is not type]
             if changed:
-                return f"a captured tensor is {changed[0].type} now"
+                return f"a captured tensor is {changed[0].spec} now"
             if moved and not self._follow_memory(storage, moved[0].storage):
-                return f"a captured tensor {moved[0].type} has got memory of another kind"
+                return f"a captured tensor {moved[0].spec} has got memory of another kind"
         self._epoch = epoch.count
         return None
 
@@ -120,7 +120,7 @@ class Captures:
         return True
 
     def _follow_attribute(self, old: Tensor, now: Any) -> bool:
-        if type(now) is not type(old) or now.type is not old.type:
+        if type(now) is not type(old) or now.spec is not old.spec:
             return False
         if now._requires or now._tracked or now.path:
             return False
@@ -128,7 +128,7 @@ class Captures:
         if others or now.storage in self._tensors or not self._replace(old.storage, now.storage):
             return False
         self._tensors.pop(old.storage, None)
-        self._tensors[now.storage] = [(now, now.path, now.type)]
+        self._tensors[now.storage] = [(now, now.path, now.spec)]
         return True
 
     def _follow_memory(self, storage: Storage, new: Storage) -> bool:

@@ -53,4 +53,4 @@ class Sizes:
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
     """The sizes of an eager tensor."""
-    return tensor.type.shape  # type: ignore[return-value]
+    return tensor.spec.shape  # type: ignore[return-value]

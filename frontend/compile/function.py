@@ -52,7 +52,7 @@ class CapturedTensor(NamedTuple):
 
     def __repr__(self) -> str:
         where = "" if self.line is None else f" at {self.line}"
-        return f"<captured {self.tensor.type}{where}>"
+        return f"<captured {self.tensor.spec}{where}>"
 
 
 class CompiledFunction:
@@ -177,7 +177,7 @@ class CompiledFunction:
             for position, owner in enumerate(owners):
                 if owner == name and isinstance(leaves[position], Tensor):
                     for axis, text in axes.items():
-                        rank = leaves[position].type.ndim
+                        rank = leaves[position].spec.ndim
                         if not -rank <= axis < rank:
                             raise ArgumentError(f"dynamic= names axis {axis} of {name!r}")
                         found[position, axis % rank] = text
@@ -320,7 +320,7 @@ class CompiledFunction:
                     symbol(sizes.symbols[position, axis])
                     if (position, axis) in sizes.symbols
                     else size
-                    for axis, size in enumerate(leaf.type.shape)
+                    for axis, size in enumerate(leaf.spec.shape)
                 )
                 is_whole = position in family.whole
                 shadows.append(trace.add_input(leaf, shape, whole=is_whole))

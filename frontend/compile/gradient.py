@@ -102,7 +102,7 @@ class Gradient:
         values = []
         for number in self._tracked:
             tensor = results[number]
-            value = EagerValue(tensor.array, tensor.type)
+            value = EagerValue(tensor.array, tensor.spec)
             value.storage = tensor.storage
             tensor._value, tensor._version, tensor._tracked = value, 0, True
             values.append(value)

@@ -203,7 +203,7 @@ def _storable(value: Any) -> Any:
     """
     if isinstance(value, Tensor) and value._requires and value.storage.trace is not None:
         raise TraceError(
-            f"an attribute would hold a parameter {value.type} that a compiled function makes",
+            f"an attribute would hold a parameter {value.spec} that a compiled function makes",
             hint="make it before the first compiled call, in the constructor",
         )
     return value

@@ -101,9 +101,9 @@ class Program:
         for leaf, shape in zip(leaves, self._shapes, strict=True):
             if shape is None:
                 continue
-            if len(shape) != leaf.type.ndim:
+            if len(shape) != leaf.spec.ndim:
                 return None
-            for expected, actual in zip(shape, leaf.type.shape, strict=True):
+            for expected, actual in zip(shape, leaf.spec.shape, strict=True):
                 if isinstance(expected, Expr):
                     if sizes.setdefault(str(expected), actual) != actual:
                         return None

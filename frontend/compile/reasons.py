@@ -91,7 +91,7 @@ def new_sizes(
     changes = []
     for position, (name, leaf) in enumerate(zip(names, leaves, strict=True)):
         if isinstance(leaf, Tensor):
-            for axis, size in enumerate(leaf.type.shape):
+            for axis, size in enumerate(leaf.spec.shape):
                 sizes = seen.get((position, axis), set())
                 if sizes and size not in sizes:
                     was = ", ".join(map(str, sorted(sizes)))

@@ -98,7 +98,7 @@ def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) ->
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            key += (leaf.type, _requires(leaf), _layout(leaf))
+            key += (leaf.spec, _requires(leaf), _layout(leaf))
         elif type(leaf) is Static:
             key.append(leaf)
         elif position in numbers:
@@ -113,7 +113,7 @@ def family_key(leaves: list[Any], structure: Hashable) -> tuple:
     key: list[Any] = [structure, ambient.context]
     for leaf in leaves:
         if isinstance(leaf, Tensor):
-            key.append((leaf.type.dtype, leaf.type.ndim, _requires(leaf), _layout(leaf)))
+            key.append((leaf.spec.dtype, leaf.spec.ndim, _requires(leaf), _layout(leaf)))
         else:
             key.append(leaf if type(leaf) is Static else type(leaf))
     return tuple(key)

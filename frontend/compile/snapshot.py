@@ -192,6 +192,6 @@ def _short(value: Any) -> str:
     if value is MISSING:
         return "missing"
     if isinstance(value, Tensor):
-        return f"a tensor {value.type}"
+        return f"a tensor {value.spec}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -50,8 +50,8 @@ def cond(pred: Any, true_fn: Function, false_fn: Function, *operands: Any) -> An
     """
     if isinstance(pred, bool):
         return (true_fn if pred else false_fn)(*operands)
-    if not isinstance(pred, Tensor) or here(pred).type is not _FLAG:
-        shown = pred.type if isinstance(pred, Tensor) else f"a {type(pred).__name__}"
+    if not isinstance(pred, Tensor) or here(pred).spec is not _FLAG:
+        shown = pred.spec if isinstance(pred, Tensor) else f"a {type(pred).__name__}"
         raise DTypeError(
             f"cond decides by a bool of shape [], not by {shown}",
             hint="compare, and reduce by .any() or .all()",
@@ -80,7 +80,7 @@ class _Branches:
         return results
 
     def record(self, function: Function) -> Recorded:
-        params = [Param(t.type, has_history(t)) for t in self.tensors]
+        params = [Param(t.spec, has_history(t)) for t in self.tensors]
         what = f"{named(function)}, a branch of cond"
         return record(lambda *tensors: self.call(function, tensors), params, what)
 
@@ -144,7 +144,7 @@ def _region(recorded: Recorded, captures: Sequence[Tensor], states: Sequence[Ten
     graph = recorded.graph
     arguments = len(graph.params) - len(recorded.captures)
     own = dict(zip(recorded.captures, graph.params[arguments:], strict=True))
-    params = {t: own.get(t) or Value(t.type) for t in captures}
+    params = {t: own.get(t) or Value(t.spec) for t in captures}
     by_state = dict(zip(recorded.states, graph.yields[len(recorded.tracked) :], strict=True))
     moved = [by_state.get(t) or params[t] for t in states]
     whole = (*graph.params[:arguments], *params.values())

@@ -59,8 +59,8 @@ def _decision(cond: Callable[[Any], Any], value: Any) -> Tensor:
     found = cond(value)
     if isinstance(found, bool):
         found = as_tensor(found)
-    if not isinstance(found, Tensor) or here(found).type is not _FLAG:
-        shown = found.type if isinstance(found, Tensor) else f"a {type(found).__name__}"
+    if not isinstance(found, Tensor) or here(found).spec is not _FLAG:
+        shown = found.spec if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise DTypeError(
             f"{named(cond)} returns {shown}, while_loop needs a bool of shape []",
             hint="compare, and reduce by .any() or .all()",
@@ -101,7 +101,7 @@ def _emit(
     structure: Structure,
 ) -> Any:
     """As one node of the program."""
-    params = [Param(t.type, has_history(t)) for t in carry]
+    params = [Param(t.spec, has_history(t)) for t in carry]
     test = record(
         lambda *leaves: _decision(cond, optree.tree_unflatten(structure, leaves)),
         params,
@@ -147,7 +147,7 @@ def _joined(
     first = len(consts)
     condition = Region(
         (
-            *(own.get(t) or Value(t.type) for t in consts),
+            *(own.get(t) or Value(t.spec) for t in consts),
             *(own[t] for t in more),
             *test.graph.params[:carries],
             *(Value(v.type) for v in body.params[first + carries :]),  # random states
@@ -155,7 +155,7 @@ def _joined(
         test.graph.nodes,
         test.graph.yields,
     )
-    params = (*body.params[:first], *(Value(t.type) for t in more), *body.params[first:])
+    params = (*body.params[:first], *(Value(t.spec) for t in more), *body.params[first:])
     return Region(params, body.nodes, body.yields), condition, [*consts, *more]
 
 
@@ -206,15 +206,15 @@ def _bound(number: Any) -> Dim | Tensor:
     dim = dim_or_none(number)
     if dim is not None:
         return dim
-    if isinstance(number, Tensor) and number.type.dtype.kind in ("int", "uint"):
-        if number.type.shape:
-            raise ArgumentError(f"a bound of fori_loop is {number.type}, not 0-d")
+    if isinstance(number, Tensor) and number.spec.dtype.kind in ("int", "uint"):
+        if number.spec.shape:
+            raise ArgumentError(f"a bound of fori_loop is {number.spec}, not 0-d")
         if ambient.trace is None or here(number)._weak:
             return operator.index(number)
         return cast(number, i64)
     if not isinstance(number, Tensor) and hasattr(number, "__index__"):
         return operator.index(number)
-    shown = number.type if isinstance(number, Tensor) else f"a {type(number).__name__}"
+    shown = number.spec if isinstance(number, Tensor) else f"a {type(number).__name__}"
     raise DTypeError(f"a bound of fori_loop is an integer, not {shown}")
 
 

@@ -107,11 +107,11 @@ def _length(xs: Sequence[Tensor], length: Any) -> Dim:
     if isinstance(known, int) and known < 0:
         raise ArgumentError(f"length of scan is {known}")
     for x in xs:
-        if not x.type.shape:
+        if not x.spec.shape:
             raise ShapeError("scan over a 0-d tensor", hint="xs are sliced along their first axis")
-        size = x.type.shape[0]
+        size = x.spec.shape[0]
         if known is not None and not equal_dims(known, size):
-            raise ShapeError(f"scan over {x.type} where the length is {known}")
+            raise ShapeError(f"scan over {x.spec} where the length is {known}")
         known = size
     if known is None:
         raise ShapeError("scan needs xs or a length")
@@ -146,8 +146,8 @@ def _run(loop: _Loop, carry: list[Tensor], xs: list[Tensor]) -> tuple[Any, Any]:
 
 def _params(carry: Sequence[Tensor], xs: Sequence[Tensor]) -> list[Param]:
     """What the body is recorded with."""
-    found = [Param(t.type, has_history(t)) for t in carry]
-    return found + [Param(x.type.with_shape(x.type.shape[1:]), has_history(x)) for x in xs]
+    found = [Param(t.spec, has_history(t)) for t in carry]
+    return found + [Param(x.spec.with_shape(x.spec.shape[1:]), has_history(x)) for x in xs]
 
 
 class _Body(NamedTuple):

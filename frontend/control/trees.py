@@ -43,14 +43,14 @@ def _as_tensor(leaf: Any, what: str) -> Tensor:
             ) from error
     if not leaf._weak:
         return here(leaf)
-    dtype = leaf.type.dtype
+    dtype = leaf.spec.dtype
     strong = cast(leaf, ambient.context.default_dtype if dtype.is_float else dtype).clone()
     strong._weak = False
     return strong
 
 
 def types_of(tensors: Sequence[Tensor]) -> list[TensorType]:
-    return [t.type for t in tensors]
+    return [t.spec for t in tensors]
 
 
 def named(function: Callable[..., Any]) -> str:

@@ -130,7 +130,7 @@ class _Pickler(pickle.Pickler):
         if type(thing) is Tensor and thing.is_leaf and not thing.requires_grad:
             elements = np.ascontiguousarray(thing.numpy())
             part = pickle.PickleBuffer(elements.reshape(-1).view(np.uint8).data)
-            return _tensor, (part, thing.type)
+            return _tensor, (part, thing.spec)
         return NotImplemented
 
 

@@ -65,7 +65,7 @@ def check_unwritten(tensors: Sequence[Tensor], what: str) -> None:
     for tensor in tensors:
         if tensor.storage.version:
             raise UnsupportedError(
-                f"an argument {tensor.type} is written in place inside {what} "
+                f"an argument {tensor.spec} is written in place inside {what} "
                 f"(at {tensor.storage.written})",
                 hint="write to a clone(), and return the new value",
             )

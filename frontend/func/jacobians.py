@@ -59,7 +59,7 @@ def jacrev(
                 )
 
             found = _by_chunks(part, here(output), chunk_size)
-            shape = here(output).type.shape
+            shape = here(output).spec.shape
             parts = zip(found, call.inputs, strict=True)
             rows.append(call.chosen.tree([_shaped(f, (*shape, *_shape(x))) for f, x in parts]))
         return call.finished(unflatten(call.structure, rows))
@@ -152,8 +152,8 @@ class _Call:
 
 def _by_chunks(part: Rows, like: Tensor, chunk_size: int | None) -> list[Tensor]:
     """What `part` gives for the unit vectors of a tensor, `chunk_size` of them at a time."""
-    directions = basis(like.type)
-    count = like.type.size
+    directions = basis(like.spec)
+    count = like.spec.size
     if chunk_size is None:
         return part(directions, count)
     if not isinstance(count, int):
@@ -171,7 +171,7 @@ def _check_chunk(chunk_size: int | None) -> None:
 
 
 def _shape(tensor: Tensor) -> tuple[Dim, ...]:
-    return here(tensor).type.shape
+    return here(tensor).spec.shape
 
 
 def _shaped(tensor: Tensor, shape: tuple[Dim, ...]) -> Tensor:

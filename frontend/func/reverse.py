@@ -70,7 +70,7 @@ def value_and_grad(
             result, aux = with_aux(func(*chosen.args(inputs), **kwargs), has_aux, "grad")
         check_unwritten(inputs, "a function that grad differentiates")
         if not isinstance(result, Tensor) or result.ndim:
-            shown = result.type if isinstance(result, Tensor) else f"a {type(result).__name__}"
+            shown = result.spec if isinstance(result, Tensor) else f"a {type(result).__name__}"
             raise ShapeError(
                 f"grad of a function that returns {shown}, not a single number",
                 hint="reduce it by .sum() or .mean(); jacrev() gives the derivative of a tensor",

@@ -31,7 +31,7 @@ def tensors_of(tree: Any, what: str) -> tuple[list[Tensor], Structure]:
 def _as_tensor(leaf: Any, what: str) -> Tensor:
     if isinstance(leaf, Tensor):
         # A Python number that is an input of a compiled function: as it would be eager.
-        weak = leaf._weak and leaf.type.dtype.is_float
+        weak = leaf._weak and leaf.spec.dtype.is_float
         return cast(leaf, ambient.context.default_dtype) if weak else leaf
     if isinstance(leaf, (float, complex)):
         return as_tensor(leaf)
@@ -54,8 +54,8 @@ def matching(tree: Any, structure: Structure, like: Sequence[Tensor], what: str)
     if found != structure:
         raise ArgumentError(f"{what} is a tree {found}, expected {structure}")
     for tensor, expected in zip(tensors, like, strict=True):
-        if tensor.type != expected.type:
-            raise ArgumentError(f"{what} holds {tensor.type} in the place of {expected.type}")
+        if tensor.spec != expected.spec:
+            raise ArgumentError(f"{what} holds {tensor.spec} in the place of {expected.spec}")
     return tensors
 
 

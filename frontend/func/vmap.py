@@ -154,7 +154,7 @@ def _examples_first(tensor: Tensor, axis: int) -> Tensor:
 
 
 def _size(mapped: Sequence[Tensor]) -> Dim:
-    sizes = [here(t).type.shape[0] for t in mapped]
+    sizes = [here(t).spec.shape[0] for t in mapped]
     for other in sizes[1:]:
         if not equal_dims(sizes[0], other):
             raise ShapeError(
@@ -178,7 +178,7 @@ def _run(
 ) -> Any:
     params = []
     for tensor in mapped:
-        type = here(tensor).type
+        type = here(tensor).spec
         params.append(Param(type.with_shape(type.shape[1:]), has_history(here(tensor))))
     recorded = record(one, params, "a function that vmap maps")
     operands = [Arrived(value_of(t), True) for t in mapped]

@@ -108,7 +108,7 @@ def as_input(value: Any) -> Tensor:
 
 def shape_of(tensor: Tensor) -> tuple[Dim, ...]:
     """The sizes as the current mode has them."""
-    return here(tensor).type.shape
+    return here(tensor).spec.shape
 
 
 def spelled(dim: Dim) -> Any:
@@ -173,10 +173,10 @@ def new_dims(sizes: Sequence[Any]) -> tuple[Dim, ...]:
 
 def cast(tensor: Tensor, dtype: DType | None) -> Tensor:
     """`tensor` in another dtype; itself where it has that one (or where dtype is None)."""
-    if dtype is None or here(tensor).type.dtype is dtype:
+    if dtype is None or here(tensor).spec.dtype is dtype:
         return tensor
     wanted = as_dtype(dtype)
-    note_discarded(here(tensor).type.dtype, wanted)
+    note_discarded(here(tensor).spec.dtype, wanted)
     return apply("cast", [tensor], dtype=wanted)
 
 

@@ -90,7 +90,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     low[last], high[last] = max(-offset, 0), max(offset, 0)
     rows = unsqueeze(constant_pad(input, low, high), -1)
     hits = elementwise("eq", elementwise("add", iota((n, n), 0), offset), iota((n, n), 1))
-    zero = False if here(input).type.dtype.kind == "bool" else 0
+    zero = False if here(input).spec.dtype.kind == "bool" else 0
     made = elementwise("where", hits, rows, zero, conditions=1)
     return movedim(made, (-2, -1), (first, second))
 

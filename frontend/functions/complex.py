@@ -41,9 +41,9 @@ def _need_parts(name: str, *parts: Tensor) -> None:
     for part in parts:
         if not isinstance(part, Tensor):
             raise DTypeError(f"{name} takes tensors, got a {type(part).__name__}")
-    found = {here(part).type.dtype for part in parts}
+    found = {here(part).spec.dtype for part in parts}
     if len(found) > 1 or not found <= {f32, f64}:
-        names = " and ".join(here(part).type.dtype.public for part in parts)
+        names = " and ".join(here(part).spec.dtype.public for part in parts)
         raise DTypeError(
             f"{name} takes two tensors of float32 or two of float64, got {names}",
             hint="cast them with .float() or .double()",
@@ -53,7 +53,7 @@ def _need_parts(name: str, *parts: Tensor) -> None:
 def real(input: Tensor) -> Tensor:
     """The real parts: a view; a real tensor itself."""
     tensor = here(input)
-    return view_by(input, real_step(tensor.type.shape)) if tensor.type.dtype.is_complex else input
+    return view_by(input, real_step(tensor.spec.shape)) if tensor.spec.dtype.is_complex else input
 
 
 def imag(input: Tensor) -> Tensor:
@@ -63,9 +63,9 @@ def imag(input: Tensor) -> Tensor:
         DTypeError: the tensor is not complex.
     """
     tensor = here(input)
-    if not tensor.type.dtype.is_complex:
-        raise DTypeError(f"imag of {tensor.type.dtype.public}: only complex tensors have it")
-    return view_by(input, imag_step(tensor.type.shape))
+    if not tensor.spec.dtype.is_complex:
+        raise DTypeError(f"imag of {tensor.spec.dtype.public}: only complex tensors have it")
+    return view_by(input, imag_step(tensor.spec.shape))
 
 
 def set_real(self: Tensor, value: Any) -> None:
@@ -85,9 +85,9 @@ def view_as_real(input: Tensor) -> Tensor:
         DTypeError: the tensor is not complex.
     """
     tensor = here(input)
-    if not tensor.type.dtype.is_complex:
-        raise DTypeError(f"view_as_real takes complex tensors, got {tensor.type.dtype.public}")
-    return view_by(input, pairs_step(tensor.type.shape))
+    if not tensor.spec.dtype.is_complex:
+        raise DTypeError(f"view_as_real takes complex tensors, got {tensor.spec.dtype.public}")
+    return view_by(input, pairs_step(tensor.spec.shape))
 
 
 def view_as_complex(input: Tensor) -> Tensor:
@@ -98,14 +98,14 @@ def view_as_complex(input: Tensor) -> Tensor:
         ShapeError: the last axis has not two elements beside each other, or another stride is odd.
     """
     tensor = here(input)
-    if tensor.type.dtype not in (f32, f64):
+    if tensor.spec.dtype not in (f32, f64):
         raise DTypeError(
-            f"view_as_complex takes float32 and float64, got {tensor.type.dtype.public}"
+            f"view_as_complex takes float32 and float64, got {tensor.spec.dtype.public}"
         )
     shape = shape_of(input)
     if not shape or shape[-1] != 2:
         raise ShapeError(
-            f"view_as_complex needs a last axis of size 2, got {tensor.type}",
+            f"view_as_complex needs a last axis of size 2, got {tensor.spec}",
             hint="sley.complex(real, imag) joins two tensors",
         )
     strides = tensor.strides()
@@ -121,7 +121,7 @@ def view_as_complex(input: Tensor) -> Tensor:
 def conj(input: Tensor) -> Tensor:
     """The complex conjugates (computed at once); a real tensor itself."""
     tensor = as_input(input)
-    if not here(tensor).type.dtype.is_complex:
+    if not here(tensor).spec.dtype.is_complex:
         return tensor
     parts = [apply(part, [tensor]) for part in ("real", "imag")]
     return apply("complex", [parts[0], neg(parts[1])])
@@ -177,7 +177,7 @@ def complex_acosh(input: Tensor) -> Tensor:
 def angle(input: Any) -> Tensor:
     """The angle of complex numbers in radians; of real ones 0, pi below 0, NaN for NaN."""
     tensor = as_input(input)
-    if here(tensor).type.dtype.is_complex:
+    if here(tensor).spec.dtype.is_complex:
         return atan2(apply("imag", [tensor]), apply("real", [tensor]))
     number = cast_float(tensor)
     return where(ne(number, number), number, where(lt(number, 0), math.pi, 0.0))

@@ -23,6 +23,11 @@ _BY_PUBLIC = {d.public: d for d in ALL} | {
 }
 
 
+# What PyTorch called tensors of a dtype, where that is not the dtype's own name.
+_CLASSES = {f32: "Float", f64: "Double", f16: "Half", bf16: "BFloat16", i32: "Int", i64: "Long",
+            u8: "Byte", bool_: "Bool", c64: "ComplexFloat", c128: "ComplexDouble"}  # fmt: skip
+
+
 def to_dtype(dtype: Any) -> DType:
     """A dtype by itself, its name ("float32", "sley.float32", "sley.FloatTensor"), or Python's
     bool, int, float or complex.
@@ -53,7 +58,7 @@ def to(
         if isinstance(arg, (DType, type)):
             dtype = as_dtype(arg)
         elif isinstance(arg, Tensor):
-            dtype = here(arg).type.dtype
+            dtype = here(arg).spec.dtype
         elif not isinstance(arg, bool):
             device = arg
     device_checked(device)
@@ -62,13 +67,17 @@ def to(
 
 
 def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The tensor as another dtype; without one, the name of its own: "sley.float32"."""
-    return repr(input.dtype) if dtype is None else cast(input, to_dtype(dtype))
+    """The tensor as another dtype (see `to_dtype`); without one, the name of its class of old:
+    "sley.FloatTensor"."""
+    if dtype is not None:
+        return cast(input, to_dtype(dtype))
+    own = here(input).spec.dtype
+    return f"sley.{_CLASSES.get(own, own.public.capitalize())}Tensor"
 
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of `other`."""
-    return cast(input, here(other).type.dtype)
+    return cast(input, here(other).spec.dtype)
 
 
 def _converter(name: str, dtype: DType) -> Callable[..., Tensor]:
@@ -109,29 +118,29 @@ def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tenso
 
 def new_tensor(input: Tensor, data: Any, *, dtype: DType | None = None) -> Tensor:
     """A tensor with a copy of `data`, of this dtype unless given."""
-    return tensor(data, dtype=dtype or here(input).type.dtype)
+    return tensor(data, dtype=dtype or here(input).spec.dtype)
 
 
 def new_zeros(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Zeros of shape `size`, of this dtype unless given."""
-    return creation.zeros(*size, dtype=dtype or here(input).type.dtype, device=device)
+    return creation.zeros(*size, dtype=dtype or here(input).spec.dtype, device=device)
 
 
 def new_ones(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Ones of shape `size`, of this dtype unless given."""
-    return creation.ones(*size, dtype=dtype or here(input).type.dtype, device=device)
+    return creation.ones(*size, dtype=dtype or here(input).spec.dtype, device=device)
 
 
 def new_full(
     input: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
     """`fill_value` in the shape `size`, of this dtype unless given."""
-    return creation.full(size, fill_value, dtype=dtype or here(input).type.dtype, device=device)
+    return creation.full(size, fill_value, dtype=dtype or here(input).spec.dtype, device=device)
 
 
 def new_empty(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """As `new_zeros`; the elements are to be written."""
-    return creation.zeros(*size, dtype=dtype or here(input).type.dtype, device=device)
+    return creation.zeros(*size, dtype=dtype or here(input).spec.dtype, device=device)
 
 
 def _missing(name: str, public: str) -> Callable[[Tensor], Tensor]:
@@ -158,7 +167,7 @@ def is_pinned(input: Tensor, device: Any = None) -> bool:
 
 def is_signed(input: Tensor) -> bool:
     """Whether the dtype has negative numbers."""
-    return here(input).type.dtype.kind not in ("uint", "bool")
+    return here(input).spec.dtype.kind not in ("uint", "bool")
 
 
 def is_cpu(input: Tensor) -> bool:

@@ -134,7 +134,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         "where the n numbers are known: sley.zeros(n, dtype=sley.int64)"
         ".scatter_add(0, x, sley.ones_like(x))",
     )  # fmt: skip
-    if here(input).type.dtype.kind not in ("int", "uint"):
+    if here(input).spec.dtype.kind not in ("int", "uint"):
         raise DTypeError(f"bincount counts integers, got {input.dtype.public}")
     if input.ndim != 1:
         raise ShapeError(f"bincount takes a 1-d tensor, got the shape {list(input.shape)}")
@@ -160,7 +160,7 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
         ArgumentError: there are no bins, or max is less than min.
         DTypeError: `input` is not floating point.
     """
-    if not here(input).type.dtype.is_float:
+    if not here(input).spec.dtype.is_float:
         raise DTypeError(f"histc takes floats, got {input.dtype.public}")
     flat = reshaped(input.detach(), (spelled(product(shape_of(input))),))
     low, high = _range("histc", flat, bins, None if min == max else (min, max), 1)
@@ -193,7 +193,7 @@ def _binned(flat: Tensor, bins: Any, low: Any, high: Any, weight: Tensor | None)
     share = elementwise("div", elementwise("mul", elementwise("sub", flat, low), bins), span)
     place = cast(where(inside, share, 0.0), i64)
     place = elementwise("minimum", place, bins - 1)
-    dtype = here(flat).type.dtype
+    dtype = here(flat).spec.dtype
     each = cast(inside, dtype)
     if weight is not None:
         each = where(inside, cast(weight, dtype), 0.0)
@@ -213,7 +213,7 @@ def histogram(
         DTypeError: `input` is not floating point.
         ShapeError: `weight` has another shape.
     """
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     if not dtype.is_float:
         raise DTypeError(f"histogram takes floats, got {dtype.public}")
     if weight is not None and shape_of(weight) != shape_of(input):
@@ -248,7 +248,7 @@ def _between_edges(flat: Tensor, edges: Tensor, weight: Tensor | None) -> Tensor
     inside = elementwise(
         "bit_and", elementwise("ge", place, 0), elementwise("lt", place, count - 1)
     )
-    dtype = here(flat).type.dtype
+    dtype = here(flat).spec.dtype
     each = cast(inside, dtype) if weight is None else where(inside, cast(weight, dtype), 0.0)
     place = elementwise("where", inside, place, 0, conditions=1)
     return apply("scatter", [zeros(count - 1, dtype=dtype), place, each], axis=0, combine="add")
@@ -284,7 +284,7 @@ def searchsorted(
             f"searchsorted: values {list(shape_of(wanted))} in {list(shape_of(sequence))}",
             hint="the axes before the last must be equal, or the sequence 1-d",
         )
-    dtype = promote_types(here(sequence).type.dtype, here(wanted).type.dtype)
+    dtype = promote_types(here(sequence).spec.dtype, here(wanted).spec.dtype)
     found = _bisected(cast(sequence, dtype), cast(wanted.detach(), dtype), right or side == "right")
     return cast(found, i32) if out_int32 else found
 

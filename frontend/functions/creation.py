@@ -105,7 +105,7 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of the shape (and dtype) of `input` with `fill_value` everywhere."""
-    type = here(input).type
+    type = here(input).spec
     dims = [spelled(d) for d in type.shape]
     return _finished(_filled(dims, fill_value, dtype or type.dtype), device, requires_grad)
 
@@ -285,7 +285,7 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 def _zero_of(input: Tensor) -> Any:
     """The zero that does not change the dtype in a promotion."""
-    return False if here(input).type.dtype.kind == "bool" else 0
+    return False if here(input).spec.dtype.kind == "bool" else 0
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = i64) -> Tensor:
@@ -306,8 +306,8 @@ def one_hot(input: Tensor, num_classes: Any = -1) -> Tensor:
         TraceError: -1 in a trace, where the largest number is not known.
         IndexingError: a number is not in 0 .. num_classes - 1.
     """
-    if here(input).type.dtype.kind not in ("int", "uint"):
-        raise DTypeError(f"one_hot takes integers, got {here(input).type.dtype.public}")
+    if here(input).spec.dtype.kind not in ("int", "uint"):
+        raise DTypeError(f"one_hot takes integers, got {here(input).spec.dtype.public}")
     if isinstance(num_classes, int) and num_classes == -1:
         if ambient.trace is not None:
             raise TraceError(
@@ -321,7 +321,7 @@ def one_hot(input: Tensor, num_classes: Any = -1) -> Tensor:
     elif input.array.size and (input.array.min() < 0 or input.array.max() >= num_classes):
         raise IndexingError(f"one_hot: a number is not in 0 .. {num_classes - 1}")
     shape = (*(spelled(d) for d in shape_of(input)), num_classes)
-    classes = iota(shape, len(shape) - 1, here(input).type.dtype)
+    classes = iota(shape, len(shape) - 1, here(input).spec.dtype)
     return cast(elementwise("eq", with_ones(input, (len(shape) - 1,)), classes), i64)
 
 

@@ -38,13 +38,13 @@ def _length(difference: Tensor, p: float) -> Tensor:
     size = elementwise("abs", wide(difference))
     if p == float("inf"):
         # Equal ones get sign(0) = 0 where all are 0.
-        return cast(amax(size, -1), here(difference).type.dtype)
+        return cast(amax(size, -1), here(difference).spec.dtype)
     zero = elementwise("eq", size, 0)
     powers = where(zero, 0.0, elementwise("pow", where(zero, 1.0, size), p))
     total = sum(powers, -1)
     nothing = elementwise("eq", total, 0)
     root = elementwise("pow", where(nothing, 1.0, total), 1 / p)
-    return cast(where(nothing, 0.0, root), here(difference).type.dtype)
+    return cast(where(nothing, 0.0, root), here(difference).spec.dtype)
 
 
 @autocasts

@@ -79,11 +79,11 @@ def _polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
 def _wide(input: Any) -> Tensor:
     """`input` as float32 or float64."""
     x = cast_float(input)
-    return cast(x, f32) if here(x).type.dtype.is_low_precision else x
+    return cast(x, f32) if here(x).spec.dtype.is_low_precision else x
 
 
 def _narrow(result: Tensor, input: Any) -> Tensor:
-    return cast(result, here(cast_float(input)).type.dtype)
+    return cast(result, here(cast_float(input)).spec.dtype)
 
 
 @takes_out

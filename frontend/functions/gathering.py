@@ -63,8 +63,8 @@ def _joined(
 ) -> Tensor:
     if reduce not in _COMBINES:
         raise ArgumentError(f"{name}: reduce={reduce!r} is none of {', '.join(_COMBINES)}")
-    dtype = here(input).type.dtype
-    if here(src).type.dtype is not dtype:
+    dtype = here(input).spec.dtype
+    if here(src).spec.dtype is not dtype:
         raise DTypeError(f"{name}: {src.dtype.public} into a tensor of {dtype.public}")
     combine = _COMBINES[reduce]
     base = input
@@ -91,9 +91,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         DTypeError: the mask is not bool, or the dtypes differ.
         IndexingError: `source` has too few elements.
     """
-    if here(mask).type.dtype.kind != "bool":
+    if here(mask).spec.dtype.kind != "bool":
         raise DTypeError(f"masked_scatter: the mask is {mask.dtype.public}, not bool")
-    if here(input).type.dtype is not here(source).type.dtype:
+    if here(input).spec.dtype is not here(source).spec.dtype:
         raise DTypeError(
             f"masked_scatter: {source.dtype.public} into a tensor of {input.dtype.public}"
         )
@@ -144,7 +144,7 @@ def isin(
     count = spelled(product(shape_of(given)))
     if not isinstance(count, SymInt) and count == 0:
         return full_like(wanted, invert, dtype=bool_)
-    both = promote_types(here(given).type.dtype, here(wanted).type.dtype)
+    both = promote_types(here(given).spec.dtype, here(wanted).spec.dtype)
     ordered = sort(cast(reshaped(given, (count,)), both)).values
     wanted = cast(wanted, both)
     place = elementwise("minimum", searchsorted(ordered, wanted), count - 1)

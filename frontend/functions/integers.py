@@ -17,7 +17,7 @@ def _integers(input: Any, other: Any, name: str) -> tuple[Tensor, Tensor]:
     """Both in one integer dtype and shape."""
     a = elementwise("add", operand(input), elementwise("mul", operand(other), 0))
     b = elementwise("add", operand(other), elementwise("mul", operand(input), 0))
-    if here(a).type.dtype.kind not in ("int", "uint"):
+    if here(a).spec.dtype.kind not in ("int", "uint"):
         raise DTypeError(f"{name} takes integers, got {a.dtype.public}")
     return a, b
 
@@ -34,7 +34,7 @@ def gcd(input: Any, other: Any) -> Tensor:
 
 
 def _positive(x: Tensor) -> Tensor:
-    return abs(x) if here(x).type.dtype.kind == "int" else x
+    return abs(x) if here(x).spec.dtype.kind == "int" else x
 
 
 def _gcd(a: Tensor, b: Tensor) -> Tensor:
@@ -72,4 +72,4 @@ def unravel_index(indices: Tensor, shape: Sequence[Any]) -> tuple[Tensor, ...]:
     for size in reversed(sizes):
         found.append(elementwise("remainder", places, size))
         places = elementwise("floor_div", places, size)
-    return tuple(cast(part, here(indices).type.dtype) for part in reversed(found))
+    return tuple(cast(part, here(indices).spec.dtype) for part in reversed(found))

@@ -19,7 +19,7 @@ _INF = math.inf
 
 def _is_inexact(input: Any) -> bool:
     return isinstance(input, (float, complex)) or (
-        isinstance(input, Tensor) and here(input).type.dtype.is_inexact
+        isinstance(input, Tensor) and here(input).spec.dtype.is_inexact
     )
 
 
@@ -34,7 +34,7 @@ def isnan(input: Any) -> Tensor:
 def isinf(input: Any) -> Tensor:
     """Whether each element is inf or -inf; of a complex one, whether a part is."""
     value = operand(input)
-    if isinstance(value, Tensor) and here(value).type.dtype.is_complex:
+    if isinstance(value, Tensor) and here(value).spec.dtype.is_complex:
         return logical_or(isinf(value.real), isinf(value.imag))
     return (
         eq(abs(value), _INF)
@@ -46,7 +46,7 @@ def isinf(input: Any) -> Tensor:
 def isfinite(input: Any) -> Tensor:
     """Whether each element is neither inf nor NaN; of a complex one, whether both parts are so."""
     value = operand(input)
-    if isinstance(value, Tensor) and here(value).type.dtype.is_complex:
+    if isinstance(value, Tensor) and here(value).spec.dtype.is_complex:
         return logical_and(isfinite(value.real), isfinite(value.imag))
     return (
         lt(abs(value), _INF)
@@ -79,7 +79,7 @@ def isneginf(input: Any) -> Tensor:
 def isreal(input: Any) -> Tensor:
     """Whether the imaginary part is 0, as it is of real numbers."""
     tensor = as_input(input)
-    if here(tensor).type.dtype.is_complex:
+    if here(tensor).spec.dtype.is_complex:
         return eq(tensor.imag, 0)
     return elementwise("bit_not", cast(elementwise("mul", cast(tensor, bool_), False), bool_))
 
@@ -103,7 +103,7 @@ def allclose(
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements. A Python bool: eager only."""
-    if here(input).type.shape != here(other).type.shape:
+    if here(input).spec.shape != here(other).spec.shape:
         return False
     return bool(all(eq(input, other)))
 
@@ -162,7 +162,7 @@ def nan_to_num(
     input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """NaN, inf and -inf replaced: by 0 and the largest and smallest finite numbers unless given."""
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     if dtype.is_complex:
         parts = (nan_to_num(part, nan, posinf, neginf) for part in (input.real, input.imag))
         return apply("complex", list(parts))

@@ -42,7 +42,7 @@ def _rounding(name: str, formula: str) -> Callable[[Any], Tensor]:
 
     def function(input: Any) -> Tensor:
         tensor = as_input(input)
-        return elementwise(op, tensor) if here(tensor).type.dtype.is_inexact else tensor.clone()
+        return elementwise(op, tensor) if here(tensor).spec.dtype.is_inexact else tensor.clone()
 
     return _named(function, name, f"{formula}, elementwise; integers stay as they are.")
 
@@ -150,7 +150,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode != "trunc":
         raise ArgumentError(f"div: rounding_mode={rounding_mode!r} is not None, 'floor' or 'trunc'")
     rest = fmod(input, other)
-    if here(rest).type.dtype.is_float:
+    if here(rest).spec.dtype.is_float:
         return trunc(true_divide(input, other))
     return floor_divide(sub(input, rest), other)
 
@@ -178,7 +178,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     base, power = operand(input), operand(exponent)
     if isinstance(power, int) and power < 0:
-        if isinstance(base, Tensor) and not here(base).type.dtype.is_inexact:
+        if isinstance(base, Tensor) and not here(base).spec.dtype.is_inexact:
             raise DTypeError("integers to a negative integer power", hint="use a float exponent")
     return elementwise("pow", base, power)
 
@@ -228,7 +228,7 @@ absolute = abs
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1; NaN for NaN; of a bool itself; complex numbers have `sgn`."""
     tensor = as_input(input)
-    if here(tensor).type.dtype.kind == "bool":
+    if here(tensor).spec.dtype.kind == "bool":
         return tensor.clone()
     return elementwise("sign", tensor)
 
@@ -236,7 +236,7 @@ def sign(input: Any) -> Tensor:
 def sgn(input: Any) -> Tensor:
     """As `sign`; of a complex number its direction, input / abs(input), 0 at 0."""
     tensor = as_input(input)
-    if not here(tensor).type.dtype.is_complex:
+    if not here(tensor).spec.dtype.is_complex:
         return sign(tensor)
     length = elementwise("abs", tensor)
     zero = eq(length, 0)
@@ -254,7 +254,7 @@ def reciprocal(input: Any) -> Tensor:
 def round(input: Any, *, decimals: int = 0) -> Tensor:
     """The nearest integer (or the nearest number with so many decimals), ties to even."""
     tensor = as_input(input)
-    if not here(tensor).type.dtype.is_inexact:
+    if not here(tensor).spec.dtype.is_inexact:
         return tensor.clone()
     if decimals == 0:
         return elementwise("round", tensor)
@@ -302,7 +302,7 @@ def cast_float(input: Any) -> Tensor:
     tensor = as_input(input)
     return (
         tensor
-        if here(tensor).type.dtype.is_inexact
+        if here(tensor).spec.dtype.is_inexact
         else cast(tensor, ambient.context.default_dtype)
     )
 

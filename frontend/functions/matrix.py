@@ -37,7 +37,7 @@ def dot_general(
         for a, b in zip(left, right, strict=True):
             if not equal_dims(shape_of(x)[a], shape_of(y)[b]):
                 raise ShapeError(
-                    f"{name} of {here(x).type} and {here(y).type}: the {word} axes "
+                    f"{name} of {here(x).spec} and {here(y).spec}: the {word} axes "
                     f"{a} and {b} differ in size",
                     hint="transpose one of them with .mT, or reshape() it",
                 )
@@ -55,7 +55,7 @@ def _same_dtype(lhs: Tensor, rhs: Tensor, name: str) -> list[Tensor]:
     for side in (lhs, rhs):
         if not isinstance(side, Tensor):
             raise DTypeError(f"{name} takes tensors, got a {type(side).__name__}")
-    left, right = here(lhs).type.dtype, here(rhs).type.dtype
+    left, right = here(lhs).spec.dtype, here(rhs).spec.dtype
     if left is not right:
         raise DTypeError(
             f"{name} of {left.public} and {right.public}", hint="cast one of them with .to()"
@@ -68,7 +68,7 @@ def _need_axes(name: str, *pairs: tuple[Tensor, int]) -> None:
         if tensor.ndim != ndim:
             raise ShapeError(
                 f"{name} takes tensors with {' and '.join(str(n) for _, n in pairs)} axes, "
-                f"got {' and '.join(str(here(t).type) for t, _ in pairs)}"
+                f"got {' and '.join(str(here(t).spec) for t, _ in pairs)}"
             )
 
 
@@ -345,7 +345,7 @@ def _summed(term: _Term, keep: set[str]) -> _Term:
     gone = [axis for axis, label in enumerate(term.labels) if label not in keep]
     if not gone:
         return term
-    dtype = here(term.tensor).type.dtype
+    dtype = here(term.tensor).spec.dtype
     summed = sum(term.tensor, gone, dtype=dtype)
     return _Term(summed, [x for x in term.labels if x in keep])
 
@@ -374,11 +374,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias, of [..., in], [out, in] (or [in]) and [out]."""
     if weight.ndim not in (1, 2) or input.ndim == 0:
         raise ShapeError(
-            f"linear of {here(input).type} with a weight {here(weight).type}",
+            f"linear of {here(input).spec} with a weight {here(weight).spec}",
             hint="the input is [..., in], the weight [out, in]",
         )
     contract = ((input.ndim - 1,), (weight.ndim - 1,))
     result = dot_general(input, weight, contract, name="linear")
     if bias is None:
         return result
-    return elementwise("add", result, cast(bias, here(result).type.dtype))
+    return elementwise("add", result, cast(bias, here(result).spec.dtype))

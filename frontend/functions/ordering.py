@@ -142,7 +142,7 @@ def _median(input: Tensor, dim: int | None, keepdim: bool, ignore_nan: bool) -> 
     if not isinstance(size, SymInt) and size == 0:
         raise IndexingError(f"median over axis {axis}, which has no elements")
     values, indices = _sorted(input, axis)
-    if not here(input).type.dtype.is_float:
+    if not here(input).spec.dtype.is_float:
         place = (size - 1) // 2
         return ValuesIndices(_at(values, axis, place, keepdim), _at(indices, axis, place, keepdim))
     numbers = unsqueeze(count_nonzero(_numbers(input), axis), axis)
@@ -238,7 +238,7 @@ def _quantile(
 
 def _wanted(input: Tensor, q: Any, interpolation: str) -> Tensor:
     """`q` as a tensor of the dtype of `input`, checked."""
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     if interpolation not in _INTERPOLATIONS:
         raise ArgumentError(
             f"quantile: interpolation={interpolation!r} is not of {_INTERPOLATIONS}"
@@ -246,7 +246,7 @@ def _wanted(input: Tensor, q: Any, interpolation: str) -> Tensor:
     if dtype not in (f32, f64):
         raise DTypeError(f"quantile takes float32 and float64, got {dtype.public}")
     if isinstance(q, Tensor):
-        if here(q).type.dtype is not dtype:
+        if here(q).spec.dtype is not dtype:
             raise DTypeError(f"quantile: q is {q.dtype.public}, the tensor {dtype.public}")
         if q.ndim > 1:
             raise ShapeError(f"quantile: q is a number or 1-d, not of shape {list(shape_of(q))}")

@@ -56,7 +56,7 @@ def _check(tensor: Any, holds: Callable[[np.ndarray], Any], message: str) -> Non
 
 def _unit(bits: Tensor, dtype: DType, *, from_one: bool = False) -> Tensor:
     """Random words as multiples of 2**-b in [0, 1), or with `from_one` in (0, 1]."""
-    count, width = _BITS[dtype], here(bits).type.dtype.bits
+    count, width = _BITS[dtype], here(bits).spec.dtype.bits
     whole = cast(elementwise("shift_right", bits, width - count), dtype)
     if from_one:
         whole = elementwise("add", whole, 1)
@@ -133,13 +133,13 @@ def randn(
 def rand_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """`rand` of the shape (and dtype) of `input`."""
     shape = [spelled(n) for n in shape_of(input)]
-    return rand(shape, dtype=dtype or here(input).type.dtype, requires_grad=requires_grad)
+    return rand(shape, dtype=dtype or here(input).spec.dtype, requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """`randn` of the shape (and dtype) of `input`."""
     shape = [spelled(n) for n in shape_of(input)]
-    return randn(shape, dtype=dtype or here(input).type.dtype, requires_grad=requires_grad)
+    return randn(shape, dtype=dtype or here(input).spec.dtype, requires_grad=requires_grad)
 
 
 def randint(
@@ -178,7 +178,7 @@ def randint_like(
     """`randint` of the shape (and dtype) of `input`."""
     first, last = (0, low) if high is None else (low, high)
     shape = [spelled(n) for n in shape_of(input)]
-    return randint(first, last, shape, dtype=dtype or here(input).type.dtype)
+    return randint(first, last, shape, dtype=dtype or here(input).spec.dtype)
 
 
 def randperm(
@@ -208,7 +208,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) 
         ArgumentError: a probability is not in [0, 1] (eager).
     """
     like = as_input(input)
-    dtype = here(like).type.dtype
+    dtype = here(like).spec.dtype
     _check(like if p is None else p, _is_probability, "bernoulli: a probability is not in [0, 1]")
     draws = uniform([spelled(n) for n in shape_of(like)], f32, generator)
     return cast(elementwise("lt", draws, like if p is None else p), dtype)
@@ -229,7 +229,7 @@ def normal(
     if size is None:
         base = given[0] if len(given) == 1 else elementwise("add", mean, std)
         size = [spelled(n) for n in shape_of(base)]
-        dtype = dtype or here(base).type.dtype
+        dtype = dtype or here(base).spec.dtype
     drawn = _normal(tuple(size), _float_dtype(dtype, "normal"), generator)
     return elementwise("add", elementwise("mul", drawn, std), mean)
 
@@ -286,17 +286,17 @@ def _without_replacement(input: Tensor, count: int, generator: Generator | None)
 
 
 def _write(self: Tensor, made: Tensor) -> Tensor:
-    return write(self, value_of(cast(made, here(self).type.dtype)))
+    return write(self, value_of(cast(made, here(self).spec.dtype)))
 
 
 def uniform_(
     self: Tensor, low: Any = 0.0, high: Any = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Write uniform numbers in [low, high); into both parts of complex ones."""
-    if here(self).type.dtype.is_complex:
+    if here(self).spec.dtype.is_complex:
         uniform_(view_as_real(self), low, high, generator=generator)
         return self
-    dtype = _float_dtype(here(self).type.dtype, "uniform_")
+    dtype = _float_dtype(here(self).spec.dtype, "uniform_")
     drawn = uniform([spelled(n) for n in shape_of(self)], dtype, generator)
     scaled = drawn if (low, high) == (0, 1) else elementwise("mul", drawn, high - low)
     return _write(self, scaled if low == 0 else elementwise("add", scaled, low))
@@ -307,11 +307,11 @@ def normal_(
 ) -> Tensor:
     """Write numbers of the normal distribution; each part of complex ones has the mean `mean` and
     half of the variance."""
-    if here(self).type.dtype.is_complex:
+    if here(self).spec.dtype.is_complex:
         half = elementwise("mul", as_input(std), math.sqrt(0.5))
         normal_(view_as_real(self), mean, half, generator=generator)
         return self
-    dtype = _float_dtype(here(self).type.dtype, "normal_")
+    dtype = _float_dtype(here(self).spec.dtype, "normal_")
     drawn = _normal([spelled(n) for n in shape_of(self)], dtype, generator)
     return _write(self, elementwise("add", elementwise("mul", drawn, std), mean))
 
@@ -329,7 +329,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write numbers of the exponential distribution with the rate `lambd`."""
-    dtype = _float_dtype(here(self).type.dtype, "exponential_")
+    dtype = _float_dtype(here(self).spec.dtype, "exponential_")
     wide = f64 if dtype is f64 else f32
     bits = _bits([spelled(n) for n in shape_of(self)], 64 if wide is f64 else 32, generator)
     return _write(self, elementwise("mul", log(_unit(bits, wide, from_one=True)), -1 / lambd))

@@ -38,7 +38,7 @@ def reduce(op: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, **attrs
 
 def _summed_dtype(input: Tensor, dtype: DType | None) -> DType:
     """The dtype of sums and products: integers and bools are counted in int64."""
-    own = here(input).type.dtype
+    own = here(input).spec.dtype
     return dtype or (own if own.is_inexact else i64)
 
 
@@ -61,19 +61,19 @@ def nansum(
 
 
 def _nan_as_zero(input: Tensor) -> Tensor:
-    if not here(input).type.dtype.is_inexact:
+    if not here(input).spec.dtype.is_inexact:
         return input
     return where(elementwise("ne", input, input), 0, input)
 
 
 def wide(input: Tensor) -> Tensor:
     """`input` in the dtype that statistics are computed in: float32 for float16 and bfloat16."""
-    return cast(input, f32) if here(input).type.dtype.is_low_precision else input
+    return cast(input, f32) if here(input).spec.dtype.is_low_precision else input
 
 
 def floating(input: Tensor, name: str, dtype: DType | None = None) -> DType:
     """The dtype of a mean of `input`."""
-    result = dtype or here(input).type.dtype
+    result = dtype or here(input).spec.dtype
     if not result.is_inexact:
         raise DTypeError(
             f"{name}: a result of {result.public} cannot hold it", hint="cast with .float() first"
@@ -192,7 +192,7 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def _position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    operand = cast(input, i64) if here(input).type.dtype is bool_ else input
+    operand = cast(input, i64) if here(input).spec.dtype is bool_ else input
     return reduce(op, operand, axes_of(input, dim), keepdim)
 
 
@@ -251,12 +251,12 @@ def cummax(input: Tensor, dim: int) -> ValuesIndices:
 def cummin(input: Tensor, dim: int) -> ValuesIndices:
     """(values, indices): the smallest of each prefix along `dim`; else as `cummax`."""
     # The op that turns the order around: of integers -x would overflow at the smallest.
-    return _running(input, dim, "neg" if here(input).type.dtype.is_float else "bit_not")
+    return _running(input, dim, "neg" if here(input).spec.dtype.is_float else "bit_not")
 
 
 def _running(input: Tensor, dim: int, turn: str | None) -> ValuesIndices:
     """The prefixes' extremes: largest, or smallest where `turn` reverses the order."""
-    axis, own = normal_axis(dim, input.ndim), here(input).type.dtype
+    axis, own = normal_axis(dim, input.ndim), here(input).spec.dtype
     if input.ndim == 0:
         return ValuesIndices(input.clone(), iota((1,), 0)[0])
     operand = cast(input, u8) if own is bool_ else input
@@ -269,7 +269,7 @@ def _running(input: Tensor, dim: int, turn: str | None) -> ValuesIndices:
 def _last_places(input: Tensor, values: Tensor, axis: int) -> Tensor:
     """Where the element that each prefix's extreme is equal to (or is NaN) stands last."""
     hits = elementwise("eq", input, values)
-    if here(input).type.dtype.is_float:
+    if here(input).spec.dtype.is_float:
         hits = elementwise("bit_or", hits, elementwise("ne", input, input))
     place = iota([spelled(n) for n in shape_of(input)], axis)
     marked = where(elementwise("stop_gradient", hits), place, -1)

@@ -23,8 +23,8 @@ def _sizes(input: Tensor) -> list[Any]:
 
 
 def _checked(index: Tensor, name: str) -> Tensor:
-    if here(index).type.dtype.kind not in ("int", "uint"):
-        raise DTypeError(f"{name}: the index is {here(index).type.dtype.public}, not integer")
+    if here(index).spec.dtype.kind not in ("int", "uint"):
+        raise DTypeError(f"{name}: the index is {here(index).spec.dtype.public}, not integer")
     return cast(index, i64)
 
 
@@ -121,7 +121,7 @@ def scatter_write(input: Tensor, dim: int, index: Tensor, src: Any, combine: str
             updates = apply("slice", [src], starts=starts, sizes=own, steps=(1,) * src.ndim)
     else:
         updates = src
-    updates = as_type(updates, tensor_type(here(input).type.dtype, own))
+    updates = as_type(updates, tensor_type(here(input).spec.dtype, own))
     flat = reshaped(input, (spelled(product(shape_of(input))),))
     done = apply(
         "scatter", [flat, linear_place(input, axis, places), updates], axis=0, combine=combine
@@ -161,8 +161,8 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def index_write(input: Tensor, dim: int, index: Tensor, source: Any, combine: str) -> Tensor:
     """`source` (broadcast) written to the slices along `dim` that `index` names."""
     axis, places = normal_axis(dim, input.ndim), _checked(index, "index write")
-    type = here(input).type
-    shape = type.shape[:axis] + here(places).type.shape + type.shape[axis + 1 :]
+    type = here(input).spec
+    shape = type.shape[:axis] + here(places).spec.shape + type.shape[axis + 1 :]
     updates = as_type(source, tensor_type(type.dtype, shape))
     return apply("scatter", [input, places, updates], axis=axis, combine=combine)
 
@@ -201,7 +201,7 @@ def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` where the mask holds, else `input`; of the dtype of `input`."""
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     fill = (
         as_type(value, tensor_type(dtype)) if not isinstance(value, Tensor) else cast(value, dtype)
     )

@@ -243,7 +243,7 @@ def contiguous(input: Tensor) -> Tensor:
 
 def constant_pad(input: Tensor, low: Sequence[Any], high: Sequence[Any], value: Any = 0) -> Tensor:
     """`value` before and after each axis, so often; a negative number cuts off."""
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     fill = as_type(value, tensor_type(dtype))
     return apply(
         "pad", [input, fill], low=dims_of(low), high=dims_of(high), interior=(0,) * input.ndim
@@ -329,7 +329,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     n = size + abs(diagonal)
     column = constant_pad(input, (max(-diagonal, 0),), (max(diagonal, 0),))
     hits = elementwise("eq", elementwise("add", iota((n, n), 0), diagonal), iota((n, n), 1))
-    zero = False if here(input).type.dtype.kind == "bool" else 0
+    zero = False if here(input).spec.dtype.kind == "bool" else 0
     return elementwise("where", hits, unsqueeze(column, -1), zero, conditions=1)
 
 

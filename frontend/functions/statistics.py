@@ -33,7 +33,7 @@ def _moments(input: Tensor, dim: Any, correction: Any) -> tuple[Tensor, Tensor]:
 
 def _squared_size(input: Tensor) -> Tensor:
     """|x|**2, which is real."""
-    if not here(input).type.dtype.is_complex:
+    if not here(input).spec.dtype.is_complex:
         return elementwise("mul", input, input)
     parts = [apply(part, [input]) for part in ("real", "imag")]
     return elementwise("add", *(elementwise("mul", part, part) for part in parts))

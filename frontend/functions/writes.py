@@ -64,7 +64,7 @@ def as_strided_(self: Tensor, size: Any, stride: Any, storage_offset: int | None
 
 def _drawn(self: Tensor, generator: Generator | None) -> Tensor:
     """Uniform numbers in (0, 1), of the shape of `self`."""
-    dtype = f64 if here(self).type.dtype is f64 else f32
+    dtype = f64 if here(self).spec.dtype is f64 else f32
     sizes = [spelled(n) for n in shape_of(self)]
     return uniform(sizes, dtype, generator)
 

@@ -28,7 +28,7 @@ def matrices(name: str, *inputs: Any) -> None:
                 f"linalg.{name} takes tensors, got a {type(input).__name__}",
                 hint="make one with sley.tensor(...)",
             )
-        own = here(input).type
+        own = here(input).spec
         if own.dtype.public not in _LAPACK:
             raise DTypeError(
                 f"linalg.{name} does not take {own.dtype.public}",
@@ -51,13 +51,13 @@ def square(name: str, input: Any) -> None:
     matrices(name, input)
     rows, columns = shape_of(input)[-2:]
     if not equal_dims(rows, columns):
-        raise ShapeError(f"linalg.{name} takes square matrices, got {here(input).type}")
+        raise ShapeError(f"linalg.{name} takes square matrices, got {here(input).spec}")
 
 
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of each matrix."""
     turned = matrix_transpose(input)
-    return turned.conj() if here(input).type.dtype.is_complex else turned
+    return turned.conj() if here(input).spec.dtype.is_complex else turned
 
 
 def with_batch(tensors: Sequence[Tensor], name: str) -> list[Tensor]:

@@ -58,7 +58,7 @@ def matrix_norm(
     """
     A = cast(A, dtype)
     if A.ndim < 2:
-        raise ShapeError(f"linalg.matrix_norm takes a matrix, got {here(A).type}")
+        raise ShapeError(f"linalg.matrix_norm takes a matrix, got {here(A).spec}")
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise ArgumentError(f"linalg.matrix_norm: dim={dim!r} does not name two axes")
     rows, columns = (normal_axis(d, A.ndim) for d in dim)
@@ -110,7 +110,7 @@ def norm(
         return vector_norm(A, 2, dim, keepdim, dtype=dtype)
     if dim is None and A.ndim not in (1, 2):
         raise ShapeError(
-            f"linalg.norm: with ord={ord!r} and no dim, {here(A).type} must have 1 or 2 axes",
+            f"linalg.norm: with ord={ord!r} and no dim, {here(A).spec} must have 1 or 2 axes",
             hint="name the axes with dim=",
         )
     pair = isinstance(dim, (tuple, list)) and len(dim) == 2

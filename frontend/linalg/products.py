@@ -30,13 +30,13 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """
     if input.ndim != other.ndim:
         raise ShapeError(
-            f"linalg.cross: {here(input).type} and {here(other).type} differ in their number of "
+            f"linalg.cross: {here(input).spec} and {here(other).spec} differ in their number of "
             "axes"
         )
     for operand in (input, other):
         size = shape_of(operand)[normal_axis(dim, operand.ndim)]
         if not equal_dims(size, 3):
-            raise ShapeError(f"linalg.cross: axis {dim} of {here(operand).type} has not 3 elements")
+            raise ShapeError(f"linalg.cross: axis {dim} of {here(operand).spec} has not 3 elements")
     shape = [*map(spelled, broadcast_shapes([shape_of(input), shape_of(other)], "linalg.cross"))]
     a, b = expand_view(input, shape), expand_view(other, shape)
     return roll(a, -1, dim) * roll(b, 1, dim) - roll(a, 1, dim) * roll(b, -1, dim)
@@ -45,7 +45,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 @array_names
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sum of conj(x) * y along `dim`; the axes broadcast."""
-    return sum((x.conj() if here(x).type.dtype.is_complex else x) * y, dim)
+    return sum((x.conj() if here(x).spec.dtype.is_complex else x) * y, dim)
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -90,10 +90,10 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         factors[-1] = factors[-1].unsqueeze(1)
     for factor in factors:
         if factor.ndim != 2:
-            raise ShapeError(f"linalg.multi_dot takes matrices, got {here(factor).type}")
+            raise ShapeError(f"linalg.multi_dot takes matrices, got {here(factor).spec}")
     for left, right in itertools.pairwise(factors):
         if not equal_dims(shape_of(left)[1], shape_of(right)[0]):
-            raise ShapeError(f"linalg.multi_dot: {here(left).type} does not fit {here(right).type}")
+            raise ShapeError(f"linalg.multi_dot: {here(left).spec} does not fit {here(right).spec}")
     result = _product(factors)
     if first:
         result = result.squeeze(0)

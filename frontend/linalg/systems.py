@@ -50,7 +50,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         raise ArgumentError("linalg.solve: left=False takes matrices, not vectors")
     size = shape_of(right)[-2 if left else -1]
     if not equal_dims(shape_of(A)[-1], size):
-        raise ShapeError(f"linalg.solve: {here(A).type} does not fit {here(B).type}")
+        raise ShapeError(f"linalg.solve: {here(A).spec} does not fit {here(B).spec}")
     if not left:
         return matrix_transpose(solve(matrix_transpose(A), matrix_transpose(right)))
     result = apply("linalg_solve", with_batch([A, right], "solve"))
@@ -127,7 +127,7 @@ def lstsq(
     right = B.unsqueeze(-1) if vectors else B
     matrices("lstsq", A, right)
     if not equal_dims(shape_of(A)[-2], shape_of(right)[-2]):
-        raise ShapeError(f"linalg.lstsq: {here(A).type} does not fit {here(B).type}")
+        raise ShapeError(f"linalg.lstsq: {here(A).spec} does not fit {here(B).spec}")
     A, right = with_batch([A, right], "lstsq")
     solution, rank = apply("linalg_lstsq", [A, right], rcond=rcond)
     rows, columns = shape_of(A)[-2:]

@@ -56,7 +56,7 @@ def inputs(name: str, y_true: Any, y_pred: Any, sample_weight: Any, axes: int = 
     true, pred = _numbers(name, y_true), _numbers(name, y_pred)
     if not 1 <= true.ndim <= axes or not 1 <= pred.ndim <= axes:
         raise ShapeError(
-            f"{name} of {true.type} and {pred.type}", hint="one value for each example: x.flatten()"
+            f"{name} of {true.spec} and {pred.spec}", hint="one value for each example: x.flatten()"
         )
     count = true.shape[0]
     if count != pred.shape[0]:
@@ -66,7 +66,7 @@ def inputs(name: str, y_true: Any, y_pred: Any, sample_weight: Any, axes: int = 
     else:
         weights = _numbers(name, sample_weight).double()
         if weights.ndim != 1 or weights.shape[0] != count:
-            raise ShapeError(f"{name}: sample_weight {weights.type} of {count} examples")
+            raise ShapeError(f"{name}: sample_weight {weights.spec} of {count} examples")
     if not recorded() and count == 0:
         raise ShapeError(f"{name} of no examples")
     return Inputs(true, pred, weights, any(isinstance(x, Tensor) for x in given))

@@ -51,7 +51,7 @@ def roc_auc(
     chosen(name, "average", average, ("macro", "weighted", None))
     given = inputs(name, y_true, y_score, sample_weight, axes=2)
     if given.true.ndim != 1:
-        raise ShapeError(f"roc_auc of classes {given.true.type}", hint="one class for each example")
+        raise ShapeError(f"roc_auc of classes {given.true.spec}", hint="one class for each example")
     scores = given.pred.double()
     if given.pred.ndim == 1:
         if not recorded() and len(unique(given.true)) > 2:

@@ -99,7 +99,7 @@ def _combined(name: str, values: Tensor, multioutput: Any) -> Tensor:
     if not isinstance(multioutput, str):
         weights = as_tensor(multioutput).double()
         if weights.ndim != 1 or weights.shape[0] != values.shape[0]:
-            raise ShapeError(f"{name}: {weights.type} weights of {values.shape[0]} outputs")
+            raise ShapeError(f"{name}: {weights.spec} weights of {values.shape[0]} outputs")
         return sum(values * weights) / sum(weights)
     if multioutput == "raw_values":
         return values

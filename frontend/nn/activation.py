@@ -108,7 +108,7 @@ class Softmax2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):
-            raise ShapeError(f"Softmax2d of {input.type}", hint="the input is [N, C, H, W]")
+            raise ShapeError(f"Softmax2d of {input.spec}", hint="the input is [N, C, H, W]")
         return F.softmax(input, -3)
 
 

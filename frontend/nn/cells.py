@@ -55,7 +55,7 @@ class RNNCellBase(Module):
         name = type(self).__name__
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             raise ShapeError(
-                f"{name} of {input.type}: expected [batch, {self.input_size}] or "
+                f"{name} of {input.spec}: expected [batch, {self.input_size}] or "
                 f"[{self.input_size}]"
             )
         if state is None:
@@ -66,7 +66,7 @@ class RNNCellBase(Module):
                 *input.shape[:-1], self.hidden_size,
             ):  # fmt: skip
                 wanted = [*input.shape[:-1], self.hidden_size]
-                raise ShapeError(f"{name}: the state is {part.type}, expected {wanted}")
+                raise ShapeError(f"{name}: the state is {part.spec}, expected {wanted}")
         batch = input.ndim == 2
         if not batch:
             input, state = unsqueeze(input, 0), tuple(unsqueeze(s, 0) for s in state)

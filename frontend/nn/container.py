@@ -284,7 +284,7 @@ class ParameterDict(Module):
 
 def _listing(name: str, parameters: Mapping[str, Any]) -> str:
     """The names and types of parameters, one a line."""
-    lines = [f"  ({key}): {'None' if p is None else p.type}" for key, p in parameters.items()]
+    lines = [f"  ({key}): {'None' if p is None else p.spec}" for key, p in parameters.items()]
     return "\n".join([f"{name}(", *lines, ")"]) if lines else f"{name}()"
 
 

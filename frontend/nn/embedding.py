@@ -42,7 +42,7 @@ class _Table(Module):
             return
         if tuple(given.shape) != (num_embeddings, embedding_dim):
             wanted = [num_embeddings, embedding_dim]
-            raise ShapeError(f"{name}: the table is {given.type}, expected {wanted}")
+            raise ShapeError(f"{name}: the table is {given.spec}, expected {wanted}")
         self.weight = Parameter(given, requires_grad=not freeze)
 
     def reset_parameters(self) -> None:

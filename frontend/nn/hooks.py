@@ -62,7 +62,7 @@ def _bordered(tensors: Sequence[Tensor], passed: Callable[..., Sequence[Tensor]]
         return [made]
     joined = cat([reshaped(t, (-1,)) for t in tensors])
     shapes = [[spelled(n) for n in shape_of(t)] for t in tensors]
-    dtypes = [here(t).type.dtype for t in tensors]
+    dtypes = [here(t).spec.dtype for t in tensors]
 
     def parts(flat: Tensor) -> list[Tensor]:
         found, begin = [], 0

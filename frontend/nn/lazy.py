@@ -109,7 +109,7 @@ class LazyLinear(_Lazy, Linear):
 class _LazyConvBase(_Lazy, _ConvBase):
     def _features(self, input: Tensor, output_size: Any = None) -> int:
         if input.ndim not in (self._axes + 1, self._axes + 2):
-            raise ShapeError(f"{type(self).__name__} of {input.type}",
+            raise ShapeError(f"{type(self).__name__} of {input.spec}",
                              hint="the input is [N, C, ...] or [C, ...]")  # fmt: skip
         return input.shape[-self._axes - 1]
 
@@ -202,7 +202,7 @@ class _LazyNorm(_Lazy, _BatchNorm):
 
     def _features(self, input: Tensor) -> int:
         if input.ndim not in self._axes:
-            raise ShapeError(f"{type(self).__name__} of a tensor {input.type}")
+            raise ShapeError(f"{type(self).__name__} of a tensor {input.spec}")
         return input.shape[self._channel_axis(input)]
 
     def _channel_axis(self, input: Tensor) -> int:

@@ -69,7 +69,7 @@ class _BatchNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self._axes:
-            raise ShapeError(f"{type(self).__name__} of a tensor {input.type}")
+            raise ShapeError(f"{type(self).__name__} of a tensor {input.spec}")
         momentum: Any = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -238,13 +238,13 @@ class _InstanceNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self._axes:
-            raise ShapeError(f"{type(self).__name__} of a tensor {input.type}: it takes "
+            raise ShapeError(f"{type(self).__name__} of a tensor {input.spec}: it takes "
                              f"{' or '.join(map(str, self._axes))} axes")  # fmt: skip
         batched = input.ndim == self._axes[-1]
         batch = input if batched else input[None]
         if batch.shape[1] != self.num_features:
             raise ShapeError(f"{type(self).__name__} of {self.num_features} channels: the input is "
-                             f"{input.type}")  # fmt: skip
+                             f"{input.spec}")  # fmt: skip
         own = self.training or self.running_mean is None
         result = F.instance_norm(
             batch, self.running_mean, self.running_var, self.weight, self.bias, own,

@@ -33,7 +33,7 @@ class _Pad(Module):
     def _check(self, input: Tensor) -> None:
         if input.ndim not in (self._axes + 1, self._axes + 2):
             raise ShapeError(
-                f"{type(self).__name__} of {input.type}: it takes {self._axes + 1} or "
+                f"{type(self).__name__} of {input.spec}: it takes {self._axes + 1} or "
                 f"{self._axes + 2} axes",
                 hint="the input is [N, C, ...] or [C, ...]",
             )

@@ -126,7 +126,7 @@ class RNNBase(Module):
         if x.ndim not in ((3,) if packed is not None else (2, 3)) or x.shape[-1] != self.input_size:
             order = "batch, length" if self.batch_first else "length, batch"
             raise ShapeError(
-                f"{type(self).__name__} of {x.type}: expected [{order}, {self.input_size}], or "
+                f"{type(self).__name__} of {x.spec}: expected [{order}, {self.input_size}], or "
                 f"[length, {self.input_size}]"
             )
         batched = x.ndim == 3
@@ -161,7 +161,7 @@ class RNNBase(Module):
         for state, wanted in zip(hx, shapes, strict=True):
             if state.ndim != 3 or tuple(state.shape) != wanted:
                 raise ShapeError(
-                    f"{type(self).__name__}: the state is {state.type}, expected {list(wanted)}",
+                    f"{type(self).__name__}: the state is {state.spec}, expected {list(wanted)}",
                     hint="a state is [layers * directions, batch, size]",
                 )
             if state.dtype is not x.dtype:

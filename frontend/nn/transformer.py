@@ -275,12 +275,12 @@ class Transformer(Module):
         """
         if src.ndim != tgt.ndim or src.ndim not in (2, 3):
             raise ShapeError(
-                f"Transformer: src {src.type} and tgt {tgt.type}",
+                f"Transformer: src {src.spec} and tgt {tgt.spec}",
                 hint="both are [length, batch, d_model] or [length, d_model]",
             )
         if src.shape[-1] != self.d_model or tgt.shape[-1] != self.d_model:
             raise ShapeError(
-                f"Transformer: src {src.type} and tgt {tgt.type} have not d_model={self.d_model}"
+                f"Transformer: src {src.spec} and tgt {tgt.spec} have not d_model={self.d_model}"
             )
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask,

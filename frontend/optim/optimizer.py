@@ -68,7 +68,7 @@ class Optimizer:
                     "an optimizer got a parameter whose shape is not known yet",
                     hint="call the model with lazy layers once before",
                 )
-            if here(parameter).type.dtype.is_complex and not self._complex:
+            if here(parameter).spec.dtype.is_complex and not self._complex:
                 raise DTypeError(
                     f"{type(self).__name__} does not take complex parameters",
                     hint="keep a real parameter and use sley.view_as_complex() of it",
@@ -326,7 +326,7 @@ def gradient(parameter: Tensor, group: ParamGroup) -> Tensor:
 
 def put(target: Tensor, value: Tensor) -> None:
     """Write a computed value back."""
-    target.copy_(cast(value, here(target).type.dtype))
+    target.copy_(cast(value, here(target).spec.dtype))
 
 
 def like(parameter: Tensor) -> Tensor:

@@ -146,7 +146,7 @@ class _Encoder:
         """Whether these tensors over one storage are the same view of it."""
         first = self._tensor(numbers[0])
         return all(
-            self._tensor(n).path == first.path and self._tensor(n).type is first.type
+            self._tensor(n).path == first.path and self._tensor(n).spec is first.spec
             for n in numbers
         )
 

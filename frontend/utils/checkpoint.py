@@ -117,7 +117,7 @@ def checkpoint_sequential(
 
 def _traced(call: Function, tensors: Sequence[Tensor]) -> Any:
     """As one node, whose gradient computes the region again."""
-    params = [Param(here(t).type, has_history(here(t))) for t in tensors]
+    params = [Param(here(t).spec, has_history(here(t))) for t in tensors]
     recorded = record(lambda *given: call(given), params, "a checkpointed function")
     graph = recorded.graph
     operands = [*(value_of(t) for t in tensors), *recorded.operands()]
@@ -167,7 +167,7 @@ class _Eager:
         for place, output in zip(places, outputs, strict=True):
             with setting(grad_enabled=False):
                 leaves[place] = made = output.detach().clone()
-            value = EagerValue(made.array, made.type)
+            value = EagerValue(made.array, made.spec)
             value.storage, value.version = made.storage, made.storage.version
             made._value, made._version, made._tracked = value, value.version, True
             results.append(value)
@@ -188,7 +188,7 @@ class _Eager:
         for tensor, version in zip(self._tensors, self._versions, strict=True):
             if tensor.storage.version != version:
                 raise AutogradError(
-                    f"an argument {tensor.type} of a checkpointed function was overwritten in "
+                    f"an argument {tensor.spec} of a checkpointed function was overwritten in "
                     f"place at {tensor.storage.written}",
                     hint="call backward() before, or write to a clone()",
                 )

@@ -415,5 +415,5 @@ def test_an_overwritten_dead_result_is_an_error():
         alias = u.detach()
         alias.zero_()
     del u, alias
-    with pytest.raises(sley.AutogradError, match="overwritten|written"):
+    with pytest.raises(sley.AutogradError, match="written"):
         s.sum().backward()

@@ -100,7 +100,7 @@ def test_captures_are_told_with_their_lines() -> None:
     net = Network()
     step = compile(net.step)
     step(tensor(array(4, 8)), tensor(array(4, 4)))
-    shapes = [c.tensor.type.shape for c in step.captures]
+    shapes = [c.tensor.spec.shape for c in step.captures]
     assert shapes == [(8, 16), (16, 4), ()]
     assert all(c.line is not None and c.line.file == __file__ for c in step.captures)
 

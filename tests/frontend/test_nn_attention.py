@@ -315,7 +315,7 @@ def test_a_compiled_step_trains_as_an_eager_one():
 def test_symbolic_sizes():
     layer = nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True)
     recorded, (result,) = dynamic(lambda x: layer(x), [("N", "T", 4)], {"N": 3, "T": 5})
-    assert [str(n) for n in result.type.shape] == ["N", "T", "4"]
+    assert [str(n) for n in result.spec.shape] == ["N", "T", "4"]
     assert recorded.trace.guards == []
 
 

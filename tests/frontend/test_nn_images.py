@@ -73,7 +73,7 @@ def test_pooling_to_one_has_symbolic_sizes():
     recorded, (result,) = dynamic(
         lambda x: F.adaptive_avg_pool2d(x, 1), [("N", 2, "H", "W")], {"N": 3, "H": 5, "W": 4}
     )
-    assert [str(n) for n in result.type.shape] == ["N", "2", "1", "1"]
+    assert [str(n) for n in result.spec.shape] == ["N", "2", "1", "1"]
     assert recorded.trace.guards == []
 
 

@@ -164,7 +164,7 @@ def test_sizes_are_those_of_the_surrounding_trace() -> None:
     example = sley.zeros(4, 2)
     with Trace({"N": 4}) as trace:
         x = trace.add_input(example, (symbol("N"), 2))
-        recorded = record(lambda y: (y.sum() / x.shape[0], y.shape[0]), [Param(x.type)])
+        recorded = record(lambda y: (y.sum() / x.shape[0], y.shape[0]), [Param(x.spec)])
         _, size = recorded.finish([x])
         assert size.trace is trace and str(size) == "N"
         assert record(lambda y: y if y.shape[0] > 2 else y * 0, [Param(x.type)]).graph.nodes == ()

@@ -200,3 +200,12 @@ def test_results_are_written_into_out() -> None:
         sley.exp(x.clone().requires_grad_(), out=out)
     with pytest.raises(ValueError, match="tuple of 2"):
         sley.topk(x, 2, out=values)
+
+
+def test_type_names_and_casts():
+    x = sley.ones(2)
+    assert x.type() == "sley.FloatTensor" and x.double().type() == "sley.DoubleTensor"
+    assert x.type(sley.float64).dtype is sley.float64
+    assert x.type("torch.LongTensor").dtype is sley.int64
+    with pytest.raises(sley.DTypeError, match="name of no dtype"):
+        x.type("torch.QuarterTensor")

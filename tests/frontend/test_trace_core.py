@@ -138,7 +138,7 @@ def test_a_shape_has_symbols():
         return x * n + x.shape[0] // 2
 
     recorded, (result,) = dynamic(program, [("N", 3)], {"N": 4})
-    assert result.type.shape == (symbol("N"), 3)
+    assert result.spec.shape == (symbol("N"), 3)
     assert recorded.trace.guards == []
     for n in (0, 1, 5):
         x = np.ones((n, 3), np.float32)
@@ -335,7 +335,7 @@ def test_products_of_symbols_are_unified_factor_by_factor():
 
 def test_a_literal_one_broadcasts_and_a_symbol_does_not():
     recorded, (result,) = dynamic(lambda x, y: x + y, [("N", 3), (1, 3)], {"N": 4})
-    assert result.type.shape == (symbol("N"), 3) and recorded.trace.guards == []
+    assert result.spec.shape == (symbol("N"), 3) and recorded.trace.guards == []
     with pytest.raises(Retrace) as caught:
         dynamic(lambda x, y: x + y, [("N",), (8,)], {"N": 1})
     assert caught.value.kind == "specialize"

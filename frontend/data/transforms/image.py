@@ -24,7 +24,7 @@ def planes_of(image: Any, name: str) -> np.ndarray:
     """
     if isinstance(image, Tensor):
         if image.ndim < 2:
-            raise ShapeError(f"{name}: a tensor {image.type} is no image")
+            raise ShapeError(f"{name}: a tensor {image.spec} is no image")
         return image.detach().numpy()
     if not isinstance(image, np.ndarray):
         raise DTypeError(f"{name} of a {type(image).__name__}: give a tensor or an array")

@@ -29,7 +29,7 @@ class _Mixing(Transform):
         name = type(self).__name__
         planes = planes_of(images, name)
         if planes.ndim != 4 or len(planes) != labels.shape[0]:
-            raise ShapeError(f"{name} of images {images.type} and labels {labels.type}")
+            raise ShapeError(f"{name} of images {images.spec} and labels {labels.spec}")
         if planes.dtype.kind != "f":
             raise ArgumentError(f"{name} of {planes.dtype} images", hint="make them floats before")
         targets = self._probabilities(labels)

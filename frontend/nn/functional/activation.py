@@ -24,7 +24,6 @@ from ...functions.math import (
     le,
     log,
     log1p,
-    lt,
     mul,
     neg,
     sigmoid,
@@ -143,10 +142,9 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd, 0 where it is nearer."""
-    return where(
-        gt(input, lambd), sub(input, lambd), where(lt(input, -lambd), add(input, lambd), 0)
-    )
+    """x moved towards 0 by lambd, 0 where it is nearer. NaN stays NaN."""
+    moved = where(gt(input, 0), sub(input, lambd), add(input, lambd))
+    return where(le(abs(input), lambd), 0, moved)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -207,7 +205,7 @@ def _shifted(input: Tensor, dim: Any, dtype: DType | None) -> tuple[Tensor, tupl
 
 
 def _row_dtype(input: Tensor, dtype: DType | None) -> DType:
-    return dtype or here(cast_float(input)).type.dtype
+    return dtype or here(cast_float(input)).spec.dtype
 
 
 @autocasts
@@ -245,7 +243,7 @@ def gumbel_softmax(
     (Jang et al., 2016). `eps` is accepted without effect."""
     shape = [spelled(n) for n in shape_of(logits)]
     drawn = clamp(rand(shape), min=2.0**-25)
-    noise = cast(neg(log(neg(log(drawn)))), here(logits).type.dtype)
+    noise = cast(neg(log(neg(log(drawn)))), here(logits).spec.dtype)
     soft = softmax(true_divide(add(logits, noise), tau), dim)
     if not hard:
         return soft
@@ -270,7 +268,7 @@ def rrelu(
     slope: Any = (lower + upper) / 2
     if training:
         drawn = rand([spelled(n) for n in shape_of(input)])
-        slope = cast(add(mul(drawn, upper - lower), lower), here(input).type.dtype)
+        slope = cast(add(mul(drawn, upper - lower), lower), here(input).spec.dtype)
     result = where(gt(input, 0), input, mul(input, slope))
     return update(input, result, "rrelu_") if inplace else result
 

@@ -40,7 +40,7 @@ def _wanted(input: Tensor, output_size: Any, axes: int, name: str) -> list[tuple
     """(axis, size, wanted size) of the pooled axes."""
     if input.ndim not in (axes + 1, axes + 2):
         raise ShapeError(
-            f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes",
+            f"{name} of {here(input).spec}: it takes {axes + 1} or {axes + 2} axes",
             hint="the input is [N, channels, ...] or [channels, ...]; unsqueeze() adds an axis",
         )
     first = input.ndim - axes
@@ -55,7 +55,7 @@ def _wanted(input: Tensor, output_size: Any, axes: int, name: str) -> list[tuple
 
 def _adaptive_avg(input: Tensor, output_size: Any, axes: int) -> Tensor:
     targets = _wanted(input, output_size, axes, f"adaptive_avg_pool{axes}d")
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     result = wide(input)
     whole = tuple(axis for axis, _, wanted in targets if isinstance(wanted, int) and wanted == 1)
     if whole:
@@ -77,7 +77,7 @@ def _averaged(input: Tensor, axis: int, size: Any, wanted: int) -> Tensor:
     kept = where(_mask(parts.there, axis, taken.ndim), taken, 0)
     total = apply("reduce_sum", [kept], axes=(axis + 1,))
     counts = parts.there.sum(1).reshape(-1, *[1] * (total.ndim - 1 - axis))
-    return elementwise("div", total, cast(constant(counts), here(total).type.dtype))
+    return elementwise("div", total, cast(constant(counts), here(total).spec.dtype))
 
 
 def _taken(input: Tensor, axis: int, parts: _Parts) -> Tensor:
@@ -112,7 +112,7 @@ def _adaptive_max(input: Tensor, output_size: Any, return_indices: bool, axes: i
     there = there.transpose(order).reshape(place.shape)
     taken = reshaped(taken, [*outer, place.shape[-1]])
     if not there.all():
-        taken = where(constant(there), taken, lowest(here(taken).type.dtype))
+        taken = where(constant(there), taken, lowest(here(taken).spec.dtype))
     last = (taken.ndim - 1,)
     values = apply("reduce_max", [taken], axes=last, ties="first")
     if not return_indices:

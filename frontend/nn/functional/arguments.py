@@ -52,6 +52,6 @@ def mean_weighted(values: Any, weight: Any, reduction: str, name: str) -> Any:
     if weight is None:
         return reduced(values, reduction, name)
     if tuple(weight.shape) != tuple(values.shape):
-        raise ShapeError(f"{name}: the weight is {weight.type}, the loss {values.type}")
+        raise ShapeError(f"{name}: the weight is {weight.spec}, the loss {values.spec}")
     total = values * weight
     return total.sum() / weight.sum() if reduction == "mean" else reduced(total, reduction, name)

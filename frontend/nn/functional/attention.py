@@ -74,7 +74,7 @@ def _attended(
     """The attention and its weights."""
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.ndim < 2:
-            raise ShapeError(f"scaled_dot_product_attention: {name} is {here(tensor).type}",
+            raise ShapeError(f"scaled_dot_product_attention: {name} is {here(tensor).spec}",
                              hint="it takes [..., length, features]")  # fmt: skip
     width = spelled(shape_of(query)[-1])
     factor = width**-0.5 if scale is None else scale
@@ -93,7 +93,7 @@ def _attended(
 
 
 def _masked(scores: Tensor, mask: Tensor) -> Tensor:
-    dtype = here(mask).type.dtype
+    dtype = here(mask).spec.dtype
     if dtype.kind == "bool":
         return where(mask, scores, -math.inf)
     if not dtype.is_float:
@@ -101,7 +101,7 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
             f"scaled_dot_product_attention: the mask is {dtype.public}",
             hint="a mask is bool, or floating point and added to the scores",
         )
-    return add(scores, cast(mask, here(scores).type.dtype))
+    return add(scores, cast(mask, here(scores).spec.dtype))
 
 
 def _masked_softmax(scores: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def multi_head_attention_forward(
         q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
     extra = 0
     if bias_k is not None and bias_v is not None:
-        k, v = (cat([t, expand(cast(b, here(t).type.dtype), [1, batch, width])], 0)
+        k, v = (cat([t, expand(cast(b, here(t).spec.dtype), [1, batch, width])], 0)
                 for t, b in ((k, bias_k), (v, bias_v)))  # fmt: skip
         extra += 1
     q, k, v = (_in_heads(t, num_heads) for t in (q, k, v))
@@ -208,19 +208,19 @@ def _need_axes(
 ) -> bool:
     """Whether there is an axis for the batch; the numbers of axes fit."""
     if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
-        found = ", ".join(str(here(t).type) for t in (query, key, value))
+        found = ", ".join(str(here(t).spec) for t in (query, key, value))
         raise ShapeError(
             f"attention of {found}",
             hint="query, key and value are [length, batch, features] or [length, features]",
         )
     if shape_of(key)[:-1] != shape_of(value)[:-1]:
-        raise ShapeError(f"attention: a key {here(key).type} for a value {here(value).type}")
+        raise ShapeError(f"attention: a key {here(key).spec} for a value {here(value).spec}")
     if padding is not None and padding.ndim != query.ndim - 1:
-        raise ShapeError(f"attention: key_padding_mask is {here(padding).type}",
+        raise ShapeError(f"attention: key_padding_mask is {here(padding).spec}",
                          hint="it is [batch, keys], or [keys] without a batch")  # fmt: skip
     if mask is not None and mask.ndim not in (2, 3):
         raise ShapeError(
-            f"attention: attn_mask is {here(mask).type}",
+            f"attention: attn_mask is {here(mask).spec}",
             hint="it is [queries, keys] or [batch * heads, queries, keys]",
         )
     return query.ndim == 3
@@ -256,7 +256,7 @@ def _in_heads(input: Tensor, heads: int) -> Tensor:
 
 def _static(given: Tensor, batch: Any, heads: int) -> Tensor:
     if given.ndim != 3:
-        raise ShapeError(f"attention: a static key or value is {here(given).type}",
+        raise ShapeError(f"attention: a static key or value is {here(given).spec}",
                          hint="it is [batch * heads, keys, features of a head]")  # fmt: skip
     _, length, width = (spelled(n) for n in shape_of(given))
     return reshaped(given, [batch, heads, length, width])
@@ -264,7 +264,7 @@ def _static(given: Tensor, batch: Any, heads: int) -> Tensor:
 
 def _zero_added(input: Tensor) -> Tensor:
     batch, heads, _, width = (spelled(n) for n in shape_of(input))
-    return cat([input, zeros([batch, heads, 1, width], dtype=here(input).type.dtype)], 2)
+    return cat([input, zeros([batch, heads, 1, width], dtype=here(input).spec.dtype)], 2)
 
 
 def _joined_masks(
@@ -284,27 +284,27 @@ def _joined_masks(
     found = [_with_extra(m, extra) for m in found]
     if len(found) < 2:
         return found[0] if found else None
-    if all(here(m).type.dtype.kind == "bool" for m in found):
+    if all(here(m).spec.dtype.kind == "bool" for m in found):
         return bitwise_and(*found)
     return add(*(_as_float(m) for m in found))
 
 
 def _with_extra(mask: Tensor, extra: int) -> Tensor:
     """A mask of what takes part, with `extra` more keys."""
-    if here(mask).type.dtype.kind == "bool":
+    if here(mask).spec.dtype.kind == "bool":
         mask = logical_not(mask)
     if not extra:
         return mask
-    fill = here(mask).type.dtype.kind == "bool"
+    fill = here(mask).spec.dtype.kind == "bool"
     return constant_pad(mask, (0,) * mask.ndim, (0,) * (mask.ndim - 1) + (extra,), fill)
 
 
 def _as_float(mask: Tensor) -> Tensor:
-    return where(mask, 0.0, -math.inf) if here(mask).type.dtype.kind == "bool" else mask
+    return where(mask, 0.0, -math.inf) if here(mask).spec.dtype.kind == "bool" else mask
 
 
 def _need_mask(mask: Tensor, wanted: tuple[Any, ...], name: str) -> None:
-    dtype = here(mask).type.dtype
+    dtype = here(mask).spec.dtype
     if dtype.kind != "bool" and not dtype.is_float:
         raise DTypeError(f"attention: {name} is {dtype.public}",
                          hint="a mask is bool or floating point")  # fmt: skip

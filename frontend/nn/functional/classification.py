@@ -56,8 +56,8 @@ def cross_entropy(
         raise ShapeError("cross_entropy of a 0-d tensor")
     axis = _class_axis(input)
     logits = _log_probabilities(wide(input), axis)
-    dtype = here(input).type.dtype
-    if here(target).type.dtype.is_float:
+    dtype = here(input).spec.dtype
+    if here(target).spec.dtype.is_float:
         _need_shape(target, shape_of(input), "cross_entropy")
         loss = _soft_loss(logits, target, weight, reduction, label_smoothing, axis)
     else:
@@ -87,7 +87,7 @@ def nll_loss(
     axis = _class_axis(input)
     _check_classes(input, target, ignore_index, axis, "nll_loss")
     loss = _hard_loss(wide(input), target, weight, ignore_index, reduction, 0.0, axis)
-    return cast(loss, here(input).type.dtype)
+    return cast(loss, here(input).spec.dtype)
 
 
 def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
@@ -100,12 +100,12 @@ def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
 
 
 def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> None:
-    if here(target).type.dtype.kind not in ("int", "uint"):
-        raise DTypeError(f"{name}: class numbers are {here(target).type.dtype.public}")
+    if here(target).spec.dtype.kind not in ("int", "uint"):
+        raise DTypeError(f"{name}: class numbers are {here(target).spec.dtype.public}")
     shape = shape_of(input)
     _need_shape(target, shape[:axis] + shape[axis + 1 :], name)
     if ambient.trace is not None:
-        size = here(input).type.shape[axis]
+        size = here(input).spec.shape[axis]
         ambient.trace.builder.check(value_of(target), size, name, ignore)
         return
     wrong = (target.array < 0) | (target.array >= shape[axis])
@@ -120,7 +120,7 @@ def _hard_loss(
 ) -> Tensor:  # fmt: skip
     sizes = [spelled(n) for n in shape_of(logp)]
     place = with_ones(target, (axis,))
-    hits = eq(iota(sizes, axis, here(target).type.dtype), place)
+    hits = eq(iota(sizes, axis, here(target).spec.dtype), place)
     counted = ne(target, ignore)
     share = _weights(weight, hits, counted, logp, axis)
     picked = reduce("reduce_sum", where(hits, logp, 0), (axis,), False)
@@ -138,7 +138,7 @@ def _hard_loss(
 def _per_class(weight: Tensor, logp: Tensor, axis: int) -> Tensor:
     """The class weights along `axis`."""
     shape = [-1 if a == axis else 1 for a in range(logp.ndim)]
-    return reshaped(cast(weight, here(logp).type.dtype), shape)
+    return reshaped(cast(weight, here(logp).spec.dtype), shape)
 
 
 def _weights(
@@ -146,7 +146,7 @@ def _weights(
 ) -> Tensor:
     """How much each element counts in the mean."""
     if weight is None:
-        return cast(counted, here(logp).type.dtype)
+        return cast(counted, here(logp).spec.dtype)
     chosen = where(hits, _per_class(weight, logp, axis), 0)
     return where(counted, reduce("reduce_sum", chosen, (axis,), False), 0)
 
@@ -154,7 +154,7 @@ def _weights(
 def _soft_loss(
     logp: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
 ) -> Tensor:
-    shares = cast(target, here(logp).type.dtype)
+    shares = cast(target, here(logp).spec.dtype)
     if smoothing:
         count = spelled(shape_of(logp)[axis])
         shares = add(mul(shares, 1 - smoothing), true_divide(smoothing, count))

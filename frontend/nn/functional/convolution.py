@@ -29,7 +29,7 @@ def conv(
     name = f"conv{axes}d"
     if weight.ndim != axes + 2 or input.ndim not in (axes + 1, axes + 2):
         raise ShapeError(
-            f"{name} of {here(input).type} with a weight {here(weight).type}",
+            f"{name} of {here(input).spec} with a weight {here(weight).spec}",
             hint="the input is [N, channels, ...], the weight [out, channels / groups, ...]",
         )
     if input.ndim == axes + 1:
@@ -70,7 +70,7 @@ def with_bias(result: Tensor, bias: Tensor | None) -> Tensor:
     if bias is None:
         return result
     channel = reshaped(bias, [-1] + [1] * (result.ndim - 2))
-    return elementwise("add", result, cast(channel, here(result).type.dtype))
+    return elementwise("add", result, cast(channel, here(result).spec.dtype))
 
 
 @autocasts
@@ -124,7 +124,7 @@ def conv_transpose(
     name = f"conv_transpose{axes}d"
     if weight.ndim != axes + 2 or input.ndim not in (axes + 1, axes + 2):
         raise ShapeError(
-            f"{name} of {here(input).type} with a weight {here(weight).type}",
+            f"{name} of {here(input).spec} with a weight {here(weight).spec}",
             hint="the input is [N, channels, ...], the weight [out, channels / groups, ...]",
         )
     if input.ndim == axes + 1:

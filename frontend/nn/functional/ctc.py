@@ -70,9 +70,9 @@ def ctc_loss(
         TraceError: targets one after the other, of lengths that a trace does not know.
     """
     if log_probs.ndim not in (2, 3):
-        raise ShapeError(f"ctc_loss of {here(log_probs).type}", hint="it takes [T, N, C] or [T, C]")
-    if here(targets).type.dtype.kind not in ("int", "uint"):
-        raise DTypeError(f"ctc_loss: targets are {here(targets).type.dtype.public}")
+        raise ShapeError(f"ctc_loss of {here(log_probs).spec}", hint="it takes [T, N, C] or [T, C]")
+    if here(targets).spec.dtype.kind not in ("int", "uint"):
+        raise DTypeError(f"ctc_loss: targets are {here(targets).spec.dtype.public}")
     single = log_probs.ndim == 2
     probs = wide(with_ones(log_probs, (1,)) if single else log_probs)
     steps, batch, classes = (spelled(n) for n in shape_of(probs))
@@ -87,9 +87,9 @@ def ctc_loss(
     likelihood = _log_likelihood(probs, labels, frames, counts, blank)
     never = lt(likelihood, _NEVER / 2)
     loss = where(never, 0.0 if zero_infinity else float("inf"), neg(likelihood))
-    loss = cast(loss[0] if single else loss, here(log_probs).type.dtype)
+    loss = cast(loss[0] if single else loss, here(log_probs).spec.dtype)
     if reduction == "mean":
-        lengths = cast(clamp(counts[0] if single else counts, min=1), here(loss).type.dtype)
+        lengths = cast(clamp(counts[0] if single else counts, min=1), here(loss).spec.dtype)
         return true_divide(loss, lengths).mean()
     return reduced(loss, reduction, "ctc_loss")
 
@@ -104,7 +104,7 @@ def _lengths(given: Any, batch: Any, most: Any, name: str) -> Tensor:
     if lengths.ndim == 0:
         lengths = reshaped(lengths, [1])
     if lengths.ndim != 1 or spelled(shape_of(lengths)[0]) != batch:
-        raise ShapeError(f"ctc_loss: {name} is {here(lengths).type} of {batch} sequences")
+        raise ShapeError(f"ctc_loss: {name} is {here(lengths).spec} of {batch} sequences")
     if not isinstance(given, Tensor) or ambient.trace is None:
         known = np.asarray(given.array if isinstance(given, Tensor) else given)
         if known.min(initial=0) < 0 or not bool(known.max(initial=0) <= most):
@@ -122,7 +122,7 @@ def _rows(targets: Tensor, lengths: Any, batch: Any) -> tuple[Tensor, Tensor]:
     known = np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths, np.int64)
     counts = _lengths(lengths, batch, int(known.max(initial=0)), "target_lengths")
     if int(known.sum()) != spelled(shape_of(targets)[0]):
-        raise ShapeError(f"ctc_loss: targets {here(targets).type} for lengths {known.tolist()}")
+        raise ShapeError(f"ctc_loss: targets {here(targets).spec} for lengths {known.tolist()}")
     begins = sub(cumsum(counts, 0), counts)
     places = add(with_ones(begins, (1,)), iota([1, max(int(known.max(initial=0)), 1)], 1))
     last = max(int(known.sum()) - 1, 0)

@@ -20,9 +20,9 @@ from ...tensor import Tensor, here
 
 
 def _check(input: Tensor, name: str, sparse: bool) -> None:
-    if here(input).type.dtype.kind not in ("int", "uint"):
+    if here(input).spec.dtype.kind not in ("int", "uint"):
         raise DTypeError(
-            f"{name}: indices are {here(input).type.dtype.public}",
+            f"{name}: indices are {here(input).spec.dtype.public}",
             hint="swap the arguments, or cast with .to(sley.int64)",
         )
     if sparse:
@@ -31,7 +31,7 @@ def _check(input: Tensor, name: str, sparse: bool) -> None:
 
 def _counts(input: Tensor, weight: Tensor) -> Tensor:
     """How often each row is named, in the dtype of the table."""
-    flat, dtype = reshaped(input, (-1,)), here(weight).type.dtype
+    flat, dtype = reshaped(input, (-1,)), here(weight).spec.dtype
     one = cast(eq(flat, flat), dtype)
     return index_add(zeros(spelled(shape_of(weight)[0]), dtype=dtype), 0, flat, one)
 
@@ -123,7 +123,7 @@ def embedding_bag(
         raise ArgumentError("embedding_bag: scale_grad_by_freq with mode='max'")
     if (input.ndim == 2) != (offsets is None) or input.ndim not in (1, 2):
         raise ShapeError(
-            f"embedding_bag of {here(input).type} {'without' if offsets is None else 'with'} "
+            f"embedding_bag of {here(input).spec} {'without' if offsets is None else 'with'} "
             "offsets",
             hint="indices are [B, L], or [I] with offsets [B]",
         )
@@ -131,7 +131,7 @@ def embedding_bag(
     if per_sample_weights is not None:
         if shape_of(per_sample_weights) != shape_of(input):
             raise ShapeError(
-                f"embedding_bag: weights {here(per_sample_weights).type} of {here(input).type}"
+                f"embedding_bag: weights {here(per_sample_weights).spec} of {here(input).spec}"
             )
         rows = mul(rows, with_ones(per_sample_weights, (input.ndim,)))
     counted = eq(input, input)
@@ -163,8 +163,8 @@ def _of_bags(
     rows: Tensor, counted: Tensor, offsets: Tensor, mode: str, include_last: bool
 ) -> Tensor:
     """[I, d] over the parts that begin at `offsets`."""
-    if offsets.ndim != 1 or here(offsets).type.dtype.kind not in ("int", "uint"):
-        raise ShapeError(f"embedding_bag: offsets are {here(offsets).type}, not int64[B]")
+    if offsets.ndim != 1 or here(offsets).spec.dtype.kind not in ("int", "uint"):
+        raise ShapeError(f"embedding_bag: offsets are {here(offsets).spec}, not int64[B]")
     total, width = (spelled(n) for n in shape_of(rows))
     bags = spelled(shape_of(offsets)[0]) - (1 if include_last else 0)
     begins = offsets[:bags]

@@ -23,7 +23,7 @@ from .normalization import pairwise_distance
 def _batch(input: Tensor, target: Tensor, name: str) -> tuple[Tensor, Tensor, bool]:
     """[N, C] and its target, and whether there was an axis for the batch."""
     if input.ndim not in (1, 2):
-        raise ShapeError(f"{name} of {here(input).type}", hint="the input is [N, C] or [C]")
+        raise ShapeError(f"{name} of {here(input).spec}", hint="the input is [N, C] or [C]")
     if input.ndim == 2:
         return input, target, True
     return with_ones(input, (0,)), reshaped(target, [1, *target.shape]), False
@@ -52,7 +52,7 @@ def multi_margin_loss(
     x, y, batched = _batch(input, target, "multi_margin_loss")
     _check_classes(x, y, -1, 1, "multi_margin_loss")
     sizes = [spelled(n) for n in shape_of(x)]
-    hit = eq(iota(sizes, 1, here(y).type.dtype), with_ones(y, (1,)))
+    hit = eq(iota(sizes, 1, here(y).spec.dtype), with_ones(y, (1,)))
     own = sum(where(hit, x, 0), 1, True)
     gap = clamp(add(sub(margin, own), x), min=0)
     gap = gap if p == 1 else mul(gap, gap)
@@ -78,11 +78,11 @@ def multilabel_margin_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     if shape_of(input) != shape_of(target):
-        raise ShapeError(f"multilabel_margin_loss: {here(input).type} and {here(target).type}")
+        raise ShapeError(f"multilabel_margin_loss: {here(input).spec} and {here(target).spec}")
     x, y, batched = _batch(input, target, "multilabel_margin_loss")
     batch, classes = (spelled(n) for n in shape_of(x))
-    valid = eq(cumsum(cast(lt(y, 0), here(y).type.dtype), 1), 0)
-    numbers = iota([batch, classes, classes], 2, here(y).type.dtype)
+    valid = eq(cumsum(cast(lt(y, 0), here(y).spec.dtype), 1), 0)
+    numbers = iota([batch, classes, classes], 2, here(y).spec.dtype)
     hit = logical_and(eq(numbers, with_ones(y, (2,))), with_ones(valid, (2,)))  # label, class
     own = sum(where(hit, with_ones(x, (1,)), 0), 2, True)
     other = elementwise("bit_not", any(hit, 1, True))

@@ -32,8 +32,8 @@ def _normalised(operand: Tensor, axes: tuple[int, ...], eps: Any) -> tuple[Tenso
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sequence[Any]) -> Tensor:
     """x * weight + bias, these brought to `shape`."""
     if weight is not None:
-        x = mul(x, cast(reshaped(weight, shape), here(x).type.dtype))
-    return x if bias is None else add(x, cast(reshaped(bias, shape), here(x).type.dtype))
+        x = mul(x, cast(reshaped(weight, shape), here(x).spec.dtype))
+    return x if bias is None else add(x, cast(reshaped(bias, shape), here(x).spec.dtype))
 
 
 def _last_axes(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ def _last_axes(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ..
         a == b for a, b in zip(sizes, own[len(own) - len(sizes) :], strict=True)
     ):
         raise ShapeError(
-            f"{name}: {here(input).type} does not end in the shape {list(sizes)}",
+            f"{name}: {here(input).spec} does not end in the shape {list(sizes)}",
             hint="give the sizes of the last axes of the input",
         )
     return tuple(range(len(own) - len(sizes), len(own)))
@@ -68,7 +68,7 @@ def layer_norm(
     axes = _last_axes(input, normalized_shape, "layer_norm")
     result, _, _ = _normalised(wide(input), axes, eps)
     sizes = [spelled(shape_of(input)[a]) for a in axes]
-    return cast(_affine(result, weight, bias, sizes), here(input).type.dtype)
+    return cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
 
 
 @autocasts
@@ -79,10 +79,10 @@ def rms_norm(
     2019); `eps` is that of the dtype unless given."""
     axes = _last_axes(input, normalized_shape, "rms_norm")
     operand = wide(input)
-    epsilon = finfo(here(input).type.dtype).eps if eps is None else eps
+    epsilon = finfo(here(input).spec.dtype).eps if eps is None else eps
     scale = rsqrt(add(mean_over(mul(operand, operand), axes, True), epsilon))
     sizes = [spelled(shape_of(input)[a]) for a in axes]
-    return cast(_affine(mul(operand, scale), weight, None, sizes), here(input).type.dtype)
+    return cast(_affine(mul(operand, scale), weight, None, sizes), here(input).spec.dtype)
 
 
 @autocasts
@@ -99,7 +99,7 @@ def group_norm(
         ShapeError: the channels do not divide into the groups.
     """
     if input.ndim < 2:
-        raise ShapeError(f"group_norm of {here(input).type}")
+        raise ShapeError(f"group_norm of {here(input).spec}")
     batch, channels, *rest = (spelled(n) for n in shape_of(input))
     if channels % num_groups:
         raise ShapeError(f"group_norm: {channels} channels in {num_groups} groups")
@@ -107,7 +107,7 @@ def group_norm(
     result, _, _ = _normalised(grouped, tuple(range(2, grouped.ndim)), eps)
     flat = reshaped(result, [batch, channels, *rest])
     sizes = [channels] + [1] * len(rest)
-    return cast(_affine(flat, weight, bias, sizes), here(input).type.dtype)
+    return cast(_affine(flat, weight, bias, sizes), here(input).spec.dtype)
 
 
 def batch_norm(
@@ -128,7 +128,7 @@ def batch_norm(
         ArgumentError: no running statistics and not training.
     """
     if input.ndim < 2:
-        raise ShapeError(f"batch_norm of {here(input).type}")
+        raise ShapeError(f"batch_norm of {here(input).spec}")
     axes = (0, *range(2, input.ndim))
     sizes = [spelled(shape_of(input)[1])] + [1] * (input.ndim - 2)
     operand = wide(input)
@@ -147,7 +147,7 @@ def batch_norm(
             raise ArgumentError("batch_norm without running statistics outside of training")
         scale = rsqrt(add(wide(running_var), eps))
         result = mul(sub(operand, reshaped(running_mean, sizes)), reshaped(scale, sizes))
-    return cast(_affine(result, weight, bias, sizes), here(input).type.dtype)
+    return cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
 
 
 def _unbiased(variance: Tensor, count: Any) -> Tensor:
@@ -184,7 +184,7 @@ def instance_norm(
         unbiased = _unbiased(variance, count)
         _move(running_mean, reshaped(mean_over(centre, (0,), False), (-1,)), momentum)
         _move(running_var, reshaped(mean_over(unbiased, (0,), False), (-1,)), momentum)
-    return cast(_affine(result, weight, bias, sizes), here(input).type.dtype)
+    return cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
 
 
 def local_response_norm(

@@ -29,7 +29,7 @@ class _Windows:
     ) -> None:  # fmt: skip
         if input.ndim not in (axes + 1, axes + 2):
             raise ShapeError(
-                f"{name} of {here(input).type}: it takes {axes + 1} or {axes + 2} axes",
+                f"{name} of {here(input).spec}: it takes {axes + 1} or {axes + 2} axes",
                 hint="the input is [N, channels, ...] or [channels, ...]; unsqueeze() adds an axis",
             )
         self.axes = tuple(range(input.ndim - axes, input.ndim))
@@ -83,7 +83,7 @@ def _max_pool(
     windows = _Windows(
         input, kernel, stride, padding, dilation, ceil_mode, axes, f"max_pool{axes}d"
     )
-    found = windows.of(input, lowest(here(input).type.dtype))
+    found = windows.of(input, lowest(here(input).spec.dtype))
     inner = windows.inner(input.ndim)
     values = apply("reduce_max", [found], axes=inner, ties="first")
     if not return_indices:
@@ -140,7 +140,7 @@ def _avg_pool(
     if whole:
         return elementwise("div", total, math.prod(windows.sizes))
     sizes = [spelled(shape_of(input)[a]) for a in windows.axes]
-    there = ones(sizes, dtype=here(input).type.dtype)
+    there = ones(sizes, dtype=here(input).spec.dtype)
     if count_include_pad:
         there = constant_pad(there, windows.low, windows.low, 1)
         extra = tuple(h - p for h, p in zip(windows.high, windows.low, strict=True))

@@ -55,7 +55,7 @@ def interpolate(
             scale_factor; align_corners or antialias with a mode that has none.
     """
     axes = input.ndim - 2
-    _check_mode(mode, axes, here(input).type, align_corners, antialias)
+    _check_mode(mode, axes, here(input).spec, align_corners, antialias)
     if (size is None) == (scale_factor is None):
         raise ArgumentError("interpolate needs either size or scale_factor")
     if recompute_scale_factor and size is not None:
@@ -78,7 +78,7 @@ def interpolate(
         kernel = _smoothed if antialias else _cubic if mode == "bicubic" else _linear
         places, weights = kernel(length, count, step, bool(align_corners), mode == "bicubic")
         result = _weighted(result, axis, places, weights)
-    return cast(result, here(input).type.dtype)
+    return cast(result, here(input).spec.dtype)
 
 
 def _check_mode(mode: str, axes: int, type: Any, align: bool | None, antialias: bool) -> None:
@@ -192,7 +192,7 @@ def _smoothed(length: int, count: int, step: float, _: bool, cubic: bool) -> Wei
 
 def _weighted(input: Tensor, axis: int, places: np.ndarray, weights: np.ndarray) -> Tensor:
     """The sum over k of the elements at places[:, k] times weights[:, k]."""
-    dtype = here(input).type.dtype
+    dtype = here(input).spec.dtype
     count, taps = places.shape
     if taps > 4:
         return _weighted_at_once(input, axis, places, weights)
@@ -210,7 +210,7 @@ def _weighted_at_once(input: Tensor, axis: int, places: np.ndarray, weights: np.
     taken = index_select(input, axis, constant(places.reshape(-1)))
     split = reshaped(taken, [*sizes[:axis], *places.shape, *sizes[axis + 1 :]])
     shape = (*weights.shape, *[1] * (input.ndim - axis - 1))
-    share = cast(constant(weights.reshape(shape)), here(input).type.dtype)
+    share = cast(constant(weights.reshape(shape)), here(input).spec.dtype)
     return apply("reduce_sum", [elementwise("mul", split, share)], axes=(axis + 1,))
 
 

@@ -46,10 +46,10 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     axes = len(size) - 2
     if axes not in (2, 3) or theta.ndim != 3 or theta.shape[1:] != (axes, axes + 1):
         raise ShapeError(
-            f"affine_grid of {here(theta).type} for the size {list(size)}",
+            f"affine_grid of {here(theta).spec} for the size {list(size)}",
             hint="maps are [N, 2, 3] for [N, C, H, W] and [N, 3, 4] for [N, C, D, H, W]",
         )
-    dtype, spatial = here(theta).type.dtype, list(size[2:])
+    dtype, spatial = here(theta).spec.dtype, list(size[2:])
     columns = [_line(spatial, axis, dtype, bool(align_corners)) for axis in reversed(range(axes))]
     base = stack([*columns, ones(spatial, dtype=dtype)], -1)
     flat = reshaped(base, [-1, axes + 1])
@@ -90,13 +90,13 @@ def grid_sample(
     axes = input.ndim - 2
     if axes not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != axes:
         raise ShapeError(
-            f"grid_sample of {here(input).type} with a grid {here(grid).type}",
+            f"grid_sample of {here(input).spec} with a grid {here(grid).spec}",
             hint="[N, C, H, W] takes a grid [N, Ho, Wo, 2], [N, C, D, H, W] one [N, Do, Ho, Wo, 3]",
         )
-    if here(input).type.dtype is not here(grid).type.dtype:
+    if here(input).spec.dtype is not here(grid).spec.dtype:
         raise DTypeError(
-            f"grid_sample of {here(input).type.dtype.public} with a grid of "
-            f"{here(grid).type.dtype.public}"
+            f"grid_sample of {here(input).spec.dtype.public} with a grid of "
+            f"{here(grid).spec.dtype.public}"
         )
     if mode not in ("bilinear", "nearest", "bicubic") or (mode == "bicubic" and axes == 3):
         raise ArgumentError(
@@ -110,7 +110,7 @@ def grid_sample(
     places = [_pixels(wide(grid)[..., axes - 1 - a], picture.sizes[a], picture.align)
               for a in range(axes)]  # fmt: skip
     sample = {"bilinear": _linear, "nearest": _nearest, "bicubic": _cubic}[mode]
-    return cast(sample(picture, places), here(input).type.dtype)
+    return cast(sample(picture, places), here(input).spec.dtype)
 
 
 def _pixels(x: Tensor, size: Any, align_corners: bool) -> Tensor:

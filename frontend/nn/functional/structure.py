@@ -95,7 +95,7 @@ def unfold(
     if input.ndim == 3:
         return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
     if input.ndim != 4:
-        raise ShapeError(f"unfold of {here(input).type}", hint="the input is [N, C, H, W]")
+        raise ShapeError(f"unfold of {here(input).spec}", hint="the input is [N, C, H, W]")
     sizes, dilations, pads, strides = (
         per_axis(v, 2, n)
         for v, n in ((kernel_size, "kernel_size"), (dilation, "dilation"), (padding, "padding"),
@@ -137,7 +137,7 @@ def fold(
         given = (output_size, kernel_size, dilation, padding, stride)
         return fold(unsqueeze(input, 0), *given)[0]
     if input.ndim != 3:
-        raise ShapeError(f"fold of {here(input).type}", hint="the input is [N, C KH KW, L]")
+        raise ShapeError(f"fold of {here(input).spec}", hint="the input is [N, C KH KW, L]")
     output, sizes, dilations, pads, strides = (
         per_axis(v, 2, n)
         for v, n in ((output_size, "output_size"), (kernel_size, "kernel_size"),
@@ -152,7 +152,7 @@ def fold(
     area = sizes[0] * sizes[1]
     if rows % area or columns != counts[0] * counts[1]:
         raise ShapeError(
-            f"fold: {here(input).type} for images of {list(output)}: expected a multiple of {area} "
+            f"fold: {here(input).spec} for images of {list(output)}: expected a multiple of {area} "
             f"rows and {counts[0] * counts[1]} columns"
         )
     windows = permute(reshaped(input, [batch, rows // area, *sizes, *counts]), 0, 1, 4, 5, 2, 3)

@@ -46,7 +46,7 @@ def _unpool(
     name = f"max_unpool{axes}d"
     if input.ndim not in (axes + 1, axes + 2) or shape_of(indices) != shape_of(input):
         raise ShapeError(
-            f"{name} of {here(input).type} with indices {here(indices).type}",
+            f"{name} of {here(input).spec} with indices {here(indices).spec}",
             hint="both are [N, C, ...] or [C, ...], as max_pool with return_indices gives them",
         )
     sizes = per_axis(kernel, axes, "kernel_size")
@@ -66,7 +66,7 @@ def _unpool(
     total: Any = 1
     for size in wanted:
         total = total * size
-    flat = zeros([*outer, total], dtype=here(input).type.dtype)
+    flat = zeros([*outer, total], dtype=here(input).spec.dtype)
     places, values = (reshaped(t, [*outer, -1]) for t in (indices, input))
     return reshaped(scatter(flat, -1, places, values), [*outer, *wanted])
 

@@ -32,7 +32,7 @@ class ParametrizationList(ModuleList):
         if isinstance(found, Tensor):
             if found.shape != original.shape or found.dtype is not original.dtype:
                 if not unsafe:
-                    raise ShapeError(f"right_inverse() gave {found.type} of {original.type}")
+                    raise ShapeError(f"right_inverse() gave {found.spec} of {original.spec}")
             self.original = original if found is original else _registered(kind, found, original)
             return
         self.count = len(found)
@@ -181,7 +181,7 @@ def _check(module: Module, name: str, before: Tensor, unsafe: bool) -> None:
         after = getattr(module, name)
     if after.shape != before.shape or after.dtype is not before.dtype:
         raise ShapeError(
-            f"the parametrization of {name!r} makes {after.type} of {before.type}",
+            f"the parametrization of {name!r} makes {after.spec} of {before.spec}",
             hint="give unsafe=True if that is meant",
         )
 

@@ -143,7 +143,7 @@ class PackedSequence:
     def __repr__(self) -> str:
         names = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
         if self.padded.storage.trace is not None or self.lengths.storage.trace is not None:
-            return f"PackedSequence(padded={self.padded.type}, lengths={self.lengths.type})"
+            return f"PackedSequence(padded={self.padded.spec}, lengths={self.lengths.spec})"
         return f"PackedSequence({', '.join(f'{n}={v}' for n, v in zip(names, self, strict=True))})"
 
 
@@ -216,13 +216,13 @@ def pack_padded_sequence(
         ArgumentError: a length is not in 1 .. T, or `enforce_sorted` and they do not decrease.
     """
     if input.ndim < 2:
-        raise ShapeError(f"pack_padded_sequence of {here(input).type}",
+        raise ShapeError(f"pack_padded_sequence of {here(input).spec}",
                          hint="the input is [length, batch, ...]")  # fmt: skip
     padded = transpose(input, 0, 1) if batch_first else input
     steps, count = (spelled(n) for n in shape_of(padded)[:2])
     given = cast(as_tensor(lengths), i64)
     if given.ndim != 1 or spelled(shape_of(given)[0]) != count:
-        raise ShapeError(f"pack_padded_sequence: lengths {here(given).type} of {count} sequences")
+        raise ShapeError(f"pack_padded_sequence: lengths {here(given).spec} of {count} sequences")
     known = not isinstance(lengths, Tensor) or ambient.trace is None
     if not known:
         return _packed(padded, given, enforce_sorted)
