@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...apply import elementwise, value_of
 from ...autocast import autocasts
 from ...context import ambient
@@ -127,12 +129,16 @@ def _hard_loss(
     loss = where(counted, neg(mul(picked, share) if weight is not None else picked), 0)
     if smoothing:
         spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
-        smooth = where(counted, neg(reduce("reduce_sum", spread, (axis,), False)), 0)
-        part = true_divide(smoothing, sizes[axis])
-        loss = add(mul(loss, 1 - smoothing), mul(smooth, part))
+        uniform = where(counted, neg(reduce("reduce_sum", spread, (axis,), False)), 0)
+        loss = _smoothed(loss, uniform, smoothing, sizes[axis])
     if reduction == "mean":
         return true_divide(loss.sum(), share.sum())
     return reduced(loss, reduction, "cross_entropy")
+
+
+def _smoothed(loss: Tensor, uniform: Tensor, smoothing: float, classes: Any) -> Tensor:
+    """The loss of a target mixed with 1 / classes each; `uniform`: the loss of all ones."""
+    return add(mul(loss, 1 - smoothing), true_divide(mul(uniform, smoothing), classes))
 
 
 def _per_class(weight: Tensor, logp: Tensor, axis: int) -> Tensor:
@@ -154,13 +160,12 @@ def _weights(
 def _soft_loss(
     logp: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
 ) -> Tensor:
+    spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
     shares = cast(target, here(logp).spec.dtype)
+    loss = neg(reduce("reduce_sum", mul(spread, shares), (axis,), False))
     if smoothing:
-        count = spelled(shape_of(logp)[axis])
-        shares = add(mul(shares, 1 - smoothing), true_divide(smoothing, count))
-    if weight is not None:
-        shares = mul(shares, _per_class(weight, logp, axis))
-    loss = neg(reduce("reduce_sum", mul(logp, shares), (axis,), False))
+        uniform = neg(reduce("reduce_sum", spread, (axis,), False))
+        loss = _smoothed(loss, uniform, smoothing, spelled(shape_of(logp)[axis]))
     if reduction == "mean":
         return true_divide(loss.sum(), count_of(loss, range(loss.ndim)))
     return reduced(loss, reduction, "cross_entropy")

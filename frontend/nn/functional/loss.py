@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ...apply import elementwise
 from ...autocast import autocasts
+from ...context import ambient
 from ...errors import ArgumentError
 from ...functions.math import (
     abs,
@@ -220,7 +223,14 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """(log(var) + (input - target)**2 / var) / 2; var counts as at least eps, without a gradient
     there. `full` adds the constant. `var` has the shape of the input, of which the last axis may
-    be 1 or missing."""
+    be 1 or missing.
+
+    Raises:
+        ArgumentError: a variance is negative (eager, or a number).
+    """
+    known = not isinstance(var, Tensor) or ambient.trace is None
+    if known and np.any((var.detach().array if isinstance(var, Tensor) else np.asarray(var)) < 0):
+        raise ArgumentError("gaussian_nll_loss: a variance is negative")
     if isinstance(var, Tensor) and var.ndim == input.ndim - 1:
         var = unsqueeze(var, -1)
     floor = elementwise("stop_gradient", clamp(var, min=eps))
