@@ -182,9 +182,25 @@ def _infer_where(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorTy
     return (x,)
 
 
+_BRANCHES = 1024  # elements; for fewer of them, numpy's own selection is as fast
+
+
+def _select(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
+    """y ^ ((x ^ y) * condition) on the bits: without the branch of numpy's `where` for each
+    element, which takes ten times as long where the condition follows no pattern."""
+    condition, x, y = arrays
+    if x.size < _BRANCHES or x.dtype.itemsize > 8:
+        return [np.where(condition, x, y)]
+    bits = f"u{x.dtype.itemsize}"
+    left, right = x.view(bits), y.view(bits)
+    chosen = np.bitwise_xor(left, right, order="C")
+    chosen *= condition
+    chosen ^= right
+    return [chosen.view(x.dtype)]
+
+
 WHERE = define(
-    "where", Kind.ELEMENTWISE, _infer_where,
-    lambda arrays, attrs: [np.where(*arrays)],
+    "where", Kind.ELEMENTWISE, _infer_where, _select,
     "x where the condition holds, else y; the other side is not looked at", arity=3,
 )  # fmt: skip
 

@@ -82,13 +82,16 @@ def _wide(x: np.ndarray) -> np.ndarray:
 
 
 def _evaluate_sum(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
-    (x,) = arrays
-    # numpy sums pairwise only along the last axis: put the reduced axes there.
-    kept = kept_axes(x.ndim, attrs["axes"])
-    moved = _wide(x).transpose(kept + tuple(attrs["axes"]))
-    flat = moved.reshape(moved.shape[: len(kept)] + (-1,)) if x.size else moved
-    axes = -1 if x.size else tuple(range(len(kept), x.ndim))
-    return [np.asarray(np.sum(flat, axis=axes)).astype(x.dtype)]
+    (x,), reduced = arrays, tuple(attrs["axes"])
+    moved, axes = _wide(x), reduced
+    if x.size and reduced != (x.ndim - 1,):
+        # numpy sums pairwise only along the last axis: put the reduced axes there.
+        kept = kept_axes(x.ndim, reduced)
+        moved, axes = moved.transpose(kept + reduced), (-1,)
+        moved = moved.reshape(moved.shape[: len(kept)] + (-1,))
+    return [
+        np.asarray(np.add.reduce(moved, axis=axes, dtype=moved.dtype)).astype(x.dtype, copy=False)
+    ]
 
 
 def _evaluate_prod(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
