@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError, ShapeError
@@ -20,6 +21,33 @@ def per_axis(value: Any, count: int, name: str) -> tuple[Any, ...]:
             raise ArgumentError(f"{name}={value!r} has {len(value)} numbers for {count} axes")
         return tuple(value)
     return (value,) * count
+
+
+def check_windows(
+    name: str,
+    shape: Sequence[Any],
+    sizes: Sequence[Any],
+    strides: Sequence[Any],
+    dilations: Sequence[Any],
+    padding: Sequence[tuple[Any, Any]],
+) -> None:
+    """Whether windows of these sizes lie within axes of these sizes, padded before and after. Sizes
+    that are symbols are not looked at.
+
+    Raises:
+        ArgumentError: a stride or dilation is less than 1.
+        ShapeError: a window is larger than its axis.
+    """
+    for what, numbers in (("stride", strides), ("dilation", dilations)):
+        if any(isinstance(n, int) and n < 1 for n in numbers):
+            raise ArgumentError(f"{name}: {what}={tuple(numbers)} is not at least 1")
+    for k, (size, window) in enumerate(zip(shape, sizes, strict=True)):
+        whole, reach = size + sum(padding[k]), dilations[k] * (window - 1) + 1
+        if isinstance(whole, int) and isinstance(reach, int) and whole < reach:
+            raise ShapeError(
+                f"{name}: a window of {reach} elements is larger than an axis of {whole}",
+                hint="both with dilation and padding; pad the input or use a smaller kernel",
+            )
 
 
 def reduced(values: Any, reduction: str, name: str) -> Any:

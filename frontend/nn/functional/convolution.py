@@ -12,7 +12,7 @@ from ...functions.joining import flip
 from ...functions.matrix import dot_general
 from ...functions.shape import transpose, unsqueeze
 from ...tensor import Tensor, here
-from .arguments import per_axis
+from .arguments import check_windows, per_axis
 
 
 def conv(
@@ -37,11 +37,14 @@ def conv(
         return single[0]
     strides = per_axis(stride, axes, "stride")
     dilations = per_axis(dilation, axes, "dilation")
+    window = shape_of(weight)[2:]
+    pads = _padding(padding, window, strides, dilations, name)
+    check_windows(name, shape_of(input)[2:], window, strides, dilations, pads)
     result = apply(
         "conv",
         [input, weight],
         strides=strides,
-        padding=_padding(padding, shape_of(weight)[2:], strides, dilations, name),
+        padding=pads,
         lhs_dilation=(1,) * axes,
         rhs_dilation=dilations,
         groups=groups,

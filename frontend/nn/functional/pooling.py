@@ -13,7 +13,7 @@ from ...functions.arguments import shape_of, spelled
 from ...functions.creation import iota, ones
 from ...functions.shape import constant_pad
 from ...tensor import Tensor, here
-from .arguments import per_axis
+from .arguments import check_windows, per_axis
 
 
 class _Windows:
@@ -45,6 +45,9 @@ class _Windows:
         if ceil_mode:
             shape = shape_of(input)
             self.high = tuple(self._covering(shape[a], k) for k, a in enumerate(self.axes))
+        pads = list(zip(self.low, self.high, strict=True))
+        pooled = shape_of(input)[-axes:]
+        check_windows(name, pooled, self.sizes, self.strides, self.dilations, pads)
 
     def _covering(self, size: Any, k: int) -> int:
         """The padding after an axis with which a last window that is cut off counts, too."""

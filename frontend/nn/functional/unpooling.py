@@ -63,11 +63,8 @@ def _unpool(
                 raise ArgumentError(f"{name}: output_size={list(output_size)}, expected {wanted} "
                                     "(less or more by less than a stride)")  # fmt: skip
         wanted = given
-    total: Any = 1
-    for size in wanted:
-        total = total * size
-    flat = zeros([*outer, total], dtype=here(input).spec.dtype)
-    places, values = (reshaped(t, [*outer, -1]) for t in (indices, input))
+    flat = zeros([*outer, math.prod(wanted)], dtype=here(input).spec.dtype)
+    places, values = (reshaped(t, [*outer, math.prod(own)]) for t in (indices, input))
     return reshaped(scatter(flat, -1, places, values), [*outer, *wanted])
 
 

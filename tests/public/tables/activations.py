@@ -138,7 +138,8 @@ for _dim in (-1, 0, 1):
                          batch=[1] if _dim != 1 else [0])  # fmt: skip
     TABLE.shaped(F + "glu", public(F + "glu", _dim),
                  lambda x, d=_dim: np.multiply(*_halves(x, d)), [(4, 6, 2)], label=str(_dim),
-                 dtypes=FLOATS if _dim == -1 else WIDE, batch=[1] if _dim != 1 else [0])  # fmt: skip
+                 dtypes=FLOATS if _dim == -1 else WIDE,
+                 batch=[1] if _dim != 1 else [0])  # fmt: skip
 
 
 def _halves(x: np.ndarray, axis: int) -> list[np.ndarray]:
@@ -146,13 +147,13 @@ def _halves(x: np.ndarray, axis: int) -> list[np.ndarray]:
     return [left, sigmoid(right)]
 
 
-for _name in ("softmax", "log_softmax"):
+for _name, _of in (("softmax", special.softmax), ("log_softmax", special.log_softmax)):
     TABLE.case(F + _name, "large", public(F + _name, -1), [np.array([[1000.0, 999, -1000]])],
-               lambda x, f=getattr(special, _name): f(x, -1))  # fmt: skip
+               lambda x, f=_of: f(x, -1))  # fmt: skip
     TABLE.case(F + _name, "dtype", public(F + _name, 0, dtype=sley.float64), [np.arange(4)],
-               lambda x, f=getattr(special, _name): f(x.astype(float), 0), dtype="float64")
+               lambda x, f=_of: f(x.astype(float), 0), dtype="float64")
     TABLE.case(F + _name, "minus infinity", public(F + _name, -1),
-               [np.array([[1.0, -np.inf, 2]])], lambda x, f=getattr(special, _name): f(x, -1),
+               [np.array([[1.0, -np.inf, 2]])], lambda x, f=_of: f(x, -1),
                special=True)  # fmt: skip
 TABLE.wrong(F + "softmax", "dim", lambda: sley.nn.functional.softmax(sley.ones(2, 3), 2),
             IndexError, "")  # fmt: skip
