@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from .dims import Dim, evaluate
 from .graph import Graph, Node, Value
@@ -265,7 +265,14 @@ class Interval(NamedTuple):
     last: int
 
 
-def intervals(plan: Plan, sizes: Mapping[str, int]) -> list[Interval]:
+class HasBlocks(Protocol):
+    """A plan, or what is left of it when the program has become machine code."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]: ...
+
+
+def intervals(plan: HasBlocks, sizes: Mapping[str, int]) -> list[Interval]:
     """The blocks of `plan` for one binding of the symbols."""
     return [Interval(evaluate(b.nbytes, sizes), b.first, b.last) for b in plan.blocks]
 
@@ -287,7 +294,7 @@ def peak_live_bytes(blocks: Sequence[Interval], align: int = 1) -> int:
     return peak
 
 
-def assign_offsets(plan: Plan, sizes: Mapping[str, int]) -> tuple[list[int], int]:
+def assign_offsets(plan: HasBlocks, sizes: Mapping[str, int]) -> tuple[list[int], int]:
     """(the offset of each block in the arena, bytes of the arena) for one binding of the symbols.
 
     Offsets are multiples of `ALIGNMENT`; blocks whose lifetimes meet do not overlap.

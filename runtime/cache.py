@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 _DIGEST = 32  # bytes of sha256 in front of the content
-_SUFFIX = ".o"
 MAX_BYTES = 512 << 20
 _CHECK_EVERY = 64  # writes between two looks at the size of the folder
 
@@ -21,8 +20,9 @@ class ObjectCache:
     folder that cannot be written to makes a cache that remembers nothing.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int = MAX_BYTES, suffix: str = ".o") -> None:
         self.folder = folder
+        self.suffix = suffix
         self.max_bytes = max_bytes
         self._writes = 0
 
@@ -39,6 +39,10 @@ class ObjectCache:
             return None
         _touch(path)
         return content
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a file for `key`, whole or not."""
+        return self._path(key).exists()
 
     def put(self, key: str, content: bytes) -> None:
         """Keep `content` under `key`; readers see all of it or nothing."""
@@ -57,7 +61,7 @@ class ObjectCache:
     def trim(self) -> None:
         """Remove the longest unused files until the rest fits into `max_bytes`."""
         found = []
-        for path in self.folder.glob(f"*{_SUFFIX}"):
+        for path in self.folder.glob(f"*{self.suffix}"):
             try:
                 status = path.stat()
             except OSError:  # another process was faster
@@ -79,7 +83,7 @@ class ObjectCache:
         return content
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{_SUFFIX}"
+        return self.folder / f"{key}{self.suffix}"
 
 
 def _remove(path: Path) -> None:

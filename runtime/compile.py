@@ -1,47 +1,24 @@
-"""A graph becomes an executable: passes, kernels to object code, one entry, linked in memory."""
+"""A graph becomes an executable: found on disk, or made by the passes and the backend."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import tempfile
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-import llvmlite
-
-from ..backends.llvm import native
-from ..backends.llvm.emit import kernel_symbols
-from ..backends.llvm.entry import KernelCall, entry_text, frame_of
-from ..backends.llvm.kernel import compile_kernel
+from ..backends.llvm.native import LLVMError
 from ..backends.llvm.target import host_target
-from ..ir.dims import Dim, symbol, symbols
-from ..ir.graph import Graph, Location, Node
-from ..ir.isomorphic import graph_hash
-from ..ir.ops.base import TypeRuleError
-from ..ir.plan import Launch, Plan
+from ..ir.graph import Graph
 from ..ir.target import Target
-from ..ir.verifier import verify
-from ..ir.work import work
-from ..passes.pipeline import Hook, Lowered, lower_launches, run_passes
-from .cache import ObjectCache
 from .config import config
-from .executable import Executable, KernelCode
+from .executable import Details, Executable
+from .executable_cache import entry_of
 
-# (kernel, schedule, target, symbol) -> (LLVM text, bytes of scratch of a thread, tasks)
-Emit = Callable[[Graph, Any, Target, str], tuple[str, Dim, Dim]]
+if TYPE_CHECKING:
+    from ..passes.pipeline import Hook, Lowered
 
-_MAX_KEPT = 2048  # kernels in memory
-
-
-class CompileError(RuntimeError):
-    """A kernel cannot be compiled.
-
-    The message names the kernel, the file that holds its text, and the user's line.
-    """
+# Passes, emitters and the verifier are loaded where they are asked for: a program that is found on
+# disk needs none of them, and loading them takes longer than all else that it needs.
 
 
 @dataclass(frozen=True)
@@ -63,172 +40,69 @@ class Options:
     def target(self) -> Target:
         return host_target(self.cpu or config().cpu)
 
+    @property
+    def verified(self) -> bool:
+        return config().verify if self.verify is None else self.verify
+
 
 def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
-    """Compiles a tensor program.
+    """Compiles a tensor program, or finds it on disk.
+
+    Who wants to see the passes at work, by `dump` or by verifying between them, has them run.
 
     Raises:
         CompileError: a kernel cannot be compiled.
     """
     options = options or Options()
-    checked = config().verify if options.verify is None else options.verify
-    lowered = run_passes(
-        graph,
-        options.target(),
-        donated=options.donated,
-        dump=options.dump,
-        verify=verify if checked else None,
-    )
-    return build(lowered, options.target())
+    if options.dump is not None or options.verified:
+        return _make(graph, options)
+    entry = entry_of(graph, options.target(), options.donated)
+    if entry is None:
+        return _make(graph, options)
+    image = entry.load()
+    if image is not None:
+        try:
+            return Executable(
+                graph, image, options.target(), options.donated, lambda: _details(graph, options)
+            )
+        except LLVMError as error:
+            entry.refuse(str(error))
+    executable = _make(graph, options)
+    entry.store(executable.image)
+    return executable
 
 
 def compile_launches(graph: Graph, options: Options | None = None) -> Executable:
     """Compiles a program that is fused already, as `compile_graph` does any other."""
+    from ..passes.pipeline import lower_launches
+    from .build import build
+
     options = options or Options()
     lowered = lower_launches(graph, options.target(), donated=options.donated)
     return build(lowered, options.target())
 
 
-def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Executable:
-    """Compiles what the passes made.
+def _make(graph: Graph, options: Options) -> Executable:
+    from .build import build
 
-    Raises:
-        CompileError: a kernel cannot be compiled.
-    """
-    plan = lowered.plan
-    nodes = [step.node for step in plan.walk() if isinstance(step, Launch)]
-    keys = _kernel_keys(nodes, target)
-    distinct = {key: node for node, key in reversed(list(zip(nodes, keys, strict=True)))}
-    kernels = _compile_kernels(distinct, target, emit)
-    calls = _calls(nodes, keys, kernels)
-    frame = frame_of(plan, _program_symbols(plan))
-    text = entry_text(plan, frame, calls)
-    try:
-        return Executable(
-            plan,
-            frame,
-            list(kernels.values()),
-            (text, _object(text, target, opt_level=0)),  # straight-line code: nothing to gain
-            target,
-            stages=lowered.stages,
-            constants=[literal.array for literal in lowered.constants],
-        )
-    except native.LLVMError as error:
-        raise CompileError(f"the entry of @{plan.graph.name}: {error}") from error
+    return build(_lower(graph, options), options.target())
 
 
-def _program_symbols(plan: Plan) -> list[str]:
-    """The size symbols of a program: those of its inputs in order, then any others."""
-    values = [*plan.graph.params, *(v for node in plan.graph.walk() for v in node.results)]
-    return symbols(dim for value in values for dim in value.type.shape)
+def _details(graph: Graph, options: Options) -> Details:
+    """What tools show of a program that was found on disk: it is compiled after all."""
+    from .build import assemble
+
+    return assemble(_lower(graph, options), options.target())[1]
 
 
-def _calls(
-    nodes: Sequence[Node], keys: Sequence[str], kernels: Mapping[str, KernelCode]
-) -> list[KernelCall]:
-    """What the entry must know of each launch."""
-    calls = []
-    for node, key in zip(nodes, keys, strict=True):
-        code, kernel = kernels[key], node.attrs["kernel"]
-        arguments = tuple(symbol(name) for name in kernel_symbols(kernel))
-        grain = code.schedule.grain
-        calls.append(KernelCall(code.symbol, arguments, code.extent, work(kernel), grain))
-    return calls
+def _lower(graph: Graph, options: Options) -> Lowered:
+    from ..ir.verifier import verify
+    from ..passes.pipeline import run_passes
 
-
-# -------------------------------------------------------------------------------------- kernels
-
-
-def _kernel_keys(nodes: Sequence[Node], target: Target) -> list[str]:
-    """For each launch a hash of kernel, schedule and target; names and lines do not count."""
-    known: dict[tuple[Graph, Any], str] = {}
-    for node in nodes:
-        pair = node.attrs["kernel"], node.attrs["schedule"]
-        if pair not in known:
-            parts = (graph_hash(pair[0]), str(pair[1]), repr(target))
-            known[pair] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return [known[node.attrs["kernel"], node.attrs["schedule"]] for node in nodes]
-
-
-_kept: dict[tuple[str, Emit], Future[KernelCode]] = {}
-_kept_lock = threading.Lock()
-
-
-def _compile_kernels(
-    distinct: Mapping[str, Node], target: Target, emit: Emit
-) -> dict[str, KernelCode]:
-    """The kernels by key. Each is compiled once in the process, several beside each other."""
-    workers = max(1, min(config().num_threads, len(distinct)))
-    executor = ThreadPoolExecutor(workers, "sley-compile")
-    with executor, _kept_lock:
-        for key, node in distinct.items():
-            if (key, emit) not in _kept:
-                _kept[key, emit] = executor.submit(_compile_kernel, key, node, target, emit)
-        futures = {key: _kept[key, emit] for key in distinct}
-        for old in list(_kept)[: max(0, len(_kept) - _MAX_KEPT)]:
-            del _kept[old]
-    for key, future in futures.items():
-        if future.exception() is not None:  # it may be tried again
-            _kept.pop((key, emit), None)
-    return {key: future.result() for key, future in futures.items()}
-
-
-def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> KernelCode:
-    kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
-    name = f"sley_kernel_{key[:24]}"
-    try:
-        text, scratch, extent = emit(kernel, schedule, target, name)
-        code = _object(text, target)
-    except native.LLVMError as error:
-        raise CompileError(_explain(node, str(error))) from error
-    except (ValueError, TypeRuleError, NotImplementedError) as error:
-        path = _keep(f"{kernel}\n// schedule: {schedule}\n")
-        raise CompileError(
-            _explain(node, f"{error}\nThe text of the kernel is in {path}")
-        ) from error
-    return KernelCode(kernel.name, kernel, schedule, key, name, text, code, scratch, extent)
-
-
-def _explain(node: Node, message: str) -> str:
-    line = _line_of(node)
-    return f"kernel @{node.attrs['kernel'].name}{f' ({line})' if line else ''}: {message}"
-
-
-def _line_of(node: Node) -> Location | None:
-    """The user's line of a launch, or of the first node of its kernel that has one."""
-    if node.line is not None:
-        return node.line
-    return next((n.line for n in node.attrs["kernel"].walk() if n.line is not None), None)
-
-
-def _keep(text: str) -> str:
-    with tempfile.NamedTemporaryFile("w", prefix="sley-", suffix=".ir", delete=False) as file:
-        file.write(text)
-    return file.name
-
-
-# ---------------------------------------------------------------------------------- object code
-
-
-def _object(text: str, target: Target, opt_level: int = 2) -> bytes:
-    """The object file of an LLVM text, from the disk where it was made before."""
-
-    def make() -> bytes:
-        return native.compile_object(
-            text,
-            cpu=target.cpu,
-            features=target.features,
-            triple=target.triple,
-            opt_level=opt_level,
-        )
-
-    folder = config().cache_dir
-    if folder is None:
-        return make()
-    made_by = (opt_level, native.PASSES, llvmlite.__version__)
-    parts = (text, target.cpu, target.features, target.triple, *made_by)
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()
-    return _disk(folder / "objects").fetch(key, make)
-
-
-_disk = functools.cache(ObjectCache)
+    return run_passes(
+        graph,
+        options.target(),
+        donated=options.donated,
+        dump=options.dump,
+        verify=verify if options.verified else None,
+    )

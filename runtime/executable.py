@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import addressof
@@ -13,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, POOL, SYMBOL, Frame
-from ..backends.llvm.expand import expand
+from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, POOL, SYMBOL
 from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
 from ..ir.graph import Graph
-from ..ir.plan import HostCall, Plan, assign_offsets, intervals, peak_live_bytes
+from ..ir.plan import Plan, assign_offsets, intervals, peak_live_bytes
 from ..ir.target import Target
 from .host_calls import HostCalls
+from .image import Image
 from .memory import aligned, result_allocator
 from .threads import ThreadPool, default_pool
 
@@ -38,7 +39,7 @@ class KernelCode:
         hash: of graph, schedule and target; equal kernels are compiled once.
         symbol: the name of its function.
         text: its LLVM text.
-        code: the object file.
+        code: the object file, and `object_key` its key on disk.
         scratch, extent: bytes of scratch of one thread, and number of tasks, over the program's
             symbols.
     """
@@ -50,8 +51,26 @@ class KernelCode:
     symbol: str
     text: str
     code: bytes
+    object_key: str
     scratch: Dim
     extent: Dim
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Details:
+    """What tools show of a program; running it needs none of this.
+
+    Attributes:
+        plan: where the values lie.
+        kernels: the distinct kernels.
+        entry_text: the LLVM text of the entry.
+        stages: (name of a pass, program after it), in order.
+    """
+
+    plan: Plan
+    kernels: tuple[KernelCode, ...]
+    entry_text: str
+    stages: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,47 +105,43 @@ class Executable:
     """A program as machine code. Calls from several threads may overlap: each leases an arena.
 
     Attributes:
+        graph: the program as it was given.
+        image: what running needs.
         inputs: the parameters of the program.
         symbols: names of the size symbols, in the order in which `run` takes their values.
-        kernels: the distinct kernels.
-        plan: where the values lie.
-        stages: (name of a pass, program after it), in order.
+        donated: result number -> number of the input whose buffer takes it.
         constants: arrays that follow the caller's arrays as inputs of the planned program.
         target: the processor; where this machine cannot run its code, `run` raises RuntimeError.
     """
 
     def __init__(
         self,
-        plan: Plan,
-        frame: Frame,
-        kernels: Sequence[KernelCode],
-        entry: tuple[str, bytes],
+        graph: Graph,
+        image: Image,
         target: Target,
-        *,
-        stages: Sequence[tuple[str, Any]] = (),
-        constants: Sequence[np.ndarray] = (),
+        donated: Mapping[int, int],
+        details: Callable[[], Details],
     ) -> None:
-        self.plan = plan
-        self.frame = frame
-        self.symbols = frame.symbols
-        self.kernels = tuple(kernels)
-        self.entry_text = entry[0]
-        self.stages = tuple(stages)
-        self.constants = tuple(np.asarray(a, order="C") for a in constants)
+        """`details` is called once, when the first of the properties below is asked for."""
+        self.graph = graph
+        self.image = image
         self.target = target
-        steps = [step for step in plan.walk() if isinstance(step, HostCall)]
-        self._hosts = HostCalls(steps, frame, HOST_STATUS, FIRST_SYMBOL) if steps else None
-        self._entry = self._link([*(k.code for k in self.kernels), entry[1]])
+        self.donated = dict(donated)
+        self.frame = image.frame
+        self.symbols = image.frame.symbols
+        self.constants = tuple(np.asarray(a, order="C") for a in image.constants)
+        self._make_details = details
+        hosts = image.hosts
+        self._hosts = HostCalls(hosts, self.frame, HOST_STATUS, FIRST_SYMBOL) if hosts else None
+        self._entry = self._link([item.code for item in image.objects])
         # As the program was given: the planned one may see complex buffers as pairs of numbers.
-        given = stages[0][1] if stages else plan.graph
-        params = plan.graph.params
-        self.inputs = given.params[: len(params) - len(self.constants)]
-        self._result_types = [value.type for value in given.yields]
+        self.inputs = graph.params
+        self._result_types = [value.type for value in graph.yields]
         self._constant_pointers = tuple(a.ctypes.data for a in self.constants)
         self._count = len(self.inputs)
-        buffers = frame.inputs + len(frame.fresh)
+        buffers = self.frame.inputs + len(self.frame.fresh)
         self._pack = struct.Struct(f"{buffers}q").pack_into
-        self._buffers_at = 8 * frame.first_buffer
+        self._buffers_at = 8 * self.frame.first_buffer
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._idle: list[_Lease] = []
 
@@ -139,7 +154,7 @@ class Executable:
 
     def _refuse(self, frame: int) -> None:
         raise RuntimeError(
-            f"@{self.plan.graph.name} was compiled for {self.target.name}: this machine is another"
+            f"@{self.graph.name} was compiled for {self.target.name}: this machine is another"
         )
 
     # ------------------------------------------------------------------ running
@@ -160,7 +175,7 @@ class Executable:
         """
         if len(pointers) != self._count:
             raise ValueError(
-                f"@{self.plan.graph.name} takes {self._count} inputs, got {len(pointers)}"
+                f"@{self.graph.name} takes {self._count} inputs, got {len(pointers)}"
             )
         binding = self._bindings.get(sizes)
         if binding is None:
@@ -201,7 +216,7 @@ class Executable:
             KeyError: a symbol whose value neither a shape nor `sizes` tells.
         """
         known = bind_sizes(self.inputs, arrays, sizes)
-        donated = set(self.plan.donated.values())
+        donated = set(self.donated.values())
         held = [self._dense(i, a, i in donated) for i, a in enumerate(arrays)]
         pointers = [a.ctypes.data for a in held]
         return self.run(pointers, tuple(known[name] for name in self.symbols))
@@ -213,8 +228,8 @@ class Executable:
 
     def _bind(self, sizes: tuple[int, ...]) -> _Binding:
         known = dict(zip(self.symbols, sizes, strict=True))
-        offsets, arena = assign_offsets(self.plan, known)
-        scratch = max((evaluate(k.scratch, known) for k in self.kernels), default=0)
+        offsets, arena = assign_offsets(self.image, known)
+        scratch = max((evaluate(dim, known) for dim in self.image.scratch), default=0)
         results = []
         for number in self.frame.fresh:
             type = self._result_types[number]
@@ -252,8 +267,36 @@ class Executable:
 
     # ------------------------------------------------------------------ what tools show
 
+    @functools.cached_property
+    def details(self) -> Details:
+        """What the passes and the emitters made. A program that was found on disk goes through
+        them now."""
+        return self._make_details()
+
+    @property
+    def plan(self) -> Plan:
+        """Where the values lie."""
+        return self.details.plan
+
+    @property
+    def kernels(self) -> tuple[KernelCode, ...]:
+        """The distinct kernels."""
+        return self.details.kernels
+
+    @property
+    def entry_text(self) -> str:
+        """The LLVM text of the entry."""
+        return self.details.entry_text
+
+    @property
+    def stages(self) -> tuple[tuple[str, Any], ...]:
+        """(name of a pass, program after it), in order."""
+        return self.details.stages
+
     def loops(self) -> list[Graph]:
         """Each kernel with its schedule as explicit loops."""
+        from ..backends.llvm.expand import expand  # for tools: running needs no emitter
+
         return [expand(k.graph, k.schedule, self.target) for k in self.kernels]
 
     def llvm(self) -> str:
@@ -270,15 +313,15 @@ class Executable:
     @property
     def object_hashes(self) -> tuple[str, ...]:
         """The hashes of the distinct kernels, sorted."""
-        return tuple(sorted(k.hash for k in self.kernels))
+        return tuple(sorted(self.image.kernels))
 
     def arena_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
         """Bytes of the arena for these values of the symbols."""
-        return assign_offsets(self.plan, sizes or {})[1]
+        return assign_offsets(self.image, sizes or {})[1]
 
     def peak_live_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
         """The most bytes of the arena that are in use at one step."""
-        return peak_live_bytes(intervals(self.plan, sizes or {}))
+        return peak_live_bytes(intervals(self.image, sizes or {}))
 
 
 def _at_least(memory: tuple[np.ndarray, int], nbytes: int) -> tuple[np.ndarray, int]:

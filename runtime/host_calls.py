@@ -20,7 +20,7 @@ from ..ir.graph import Location, Node
 
 if TYPE_CHECKING:
     from ..backends.llvm.entry import Frame
-    from ..ir.plan import HostCall
+    from .image import HostStep
 
 _MAX_BINDINGS = 256  # bindings of the symbols that are remembered
 
@@ -58,9 +58,9 @@ class HostCalls:
         address: of the function that the entry calls.
     """
 
-    def __init__(self, steps: Sequence[HostCall], frame: Frame, status: int, symbols: int) -> None:
+    def __init__(self, steps: Sequence[HostStep], frame: Frame, status: int, symbols: int) -> None:
         self._nodes = [step.node for step in steps]
-        self._slots = [[frame.slot(place) for place in step.args] for step in steps]
+        self._slots = [step.slots for step in steps]
         self._names = frame.symbols
         self._frame = ctypes.c_int64 * frame.slots
         self._status = status

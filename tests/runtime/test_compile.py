@@ -21,8 +21,9 @@ from sley.ir.literal import Literal
 from sley.ir.ops import OPS
 from sley.ir.types import tensor_type
 from sley.passes.pipeline import lower_launches
-from sley.runtime import compile as compiling
-from sley.runtime.compile import CompileError, Options, build, compile_graph
+from sley.runtime import build as compiling
+from sley.runtime.build import CompileError, build
+from sley.runtime.compile import Options, compile_graph
 
 N = symbol("N")
 TARGET = host_target()

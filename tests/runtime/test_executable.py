@@ -25,7 +25,7 @@ from sley.backends.llvm.target import host_target
 from sley.ir.dims import symbol
 from sley.ir.evaluate import evaluate
 from sley.passes.pipeline import lower_launches
-from sley.runtime.compile import build
+from sley.runtime.build import build
 from sley.runtime.threads import get_num_threads, set_num_threads
 
 N, M = symbol("N"), symbol("M")

@@ -1,0 +1,130 @@
+"""A hash of a traced program before any pass: ops, attributes, types and constants, and nothing
+that does not change what it is compiled to (names, lines).
+
+It is computed in one walk, without the program's text, so a program that is on disk is found in a
+few microseconds for each op.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numpy as np
+
+from ..ir.dims import Expr
+from ..ir.dtypes import DType
+from ..ir.graph import Graph, Node, Region, Value
+from ..ir.literal import Literal
+from ..ir.numerals import array_digest
+from ..ir.ops import OPS
+from ..ir.ops.base import Kind
+from ..ir.schedule import Schedule
+
+# What decides the code that a program becomes. The frontend decides only the program.
+_ROOMS = ("ir", "passes", "backends", "runtime")
+_MAY_FAIL = (Kind.HOST, Kind.SORT)
+
+
+class NoKey(Exception):
+    """The program holds something that has no text, so there is no telling when it is the same."""
+
+
+def trace_key(graph: Graph) -> tuple[bytes, dict[Literal, int]]:
+    """(the hash, the program's constants numbered).
+
+    Raises:
+        NoKey: an attribute has no text, or an op is not of the table.
+    """
+    walk = _Walk()
+    walk.graph(graph)
+    return hashlib.sha256("\n".join(walk.lines).encode()).digest(), walk.literals
+
+
+@functools.cache
+def source_key() -> str | None:
+    """A hash of everything that compiles: sley's own source, llvmlite and numpy, which computes
+    what is constant. None where the source cannot be read."""
+    root = Path(__file__).parents[1]
+    whole = hashlib.sha256(f"{llvmlite.__version__} {np.__version__}".encode())
+    files = [path for room in _ROOMS for path in sorted((root / room).rglob("*.py"))]
+    if not files:
+        return None
+    try:
+        for path in files:
+            content = path.read_bytes()
+            whole.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
+    except OSError:
+        return None
+    return whole.hexdigest()
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.literals: dict[Literal, int] = {}
+        self.numbers: dict[Value, int] = {}
+
+    def graph(self, graph: Graph) -> None:
+        self.lines.append(f"{graph.level} {graph.outs}")
+        self.region(graph)
+
+    def region(self, region: Region) -> None:
+        numbers, lines = self.numbers, self.lines
+        for param in region.params:
+            numbers[param] = len(numbers)
+            lines.append(str(param.type))
+        for node in region.nodes:
+            self.node(node)
+        lines.append(f"yield {[numbers[v] for v in region.yields]}")
+
+    def node(self, node: Node) -> None:
+        op, numbers = node.op, self.numbers
+        if OPS.get(op.name) is not op:
+            raise NoKey(f"{op.name} is no op of the table")
+        text = f"{op.name}{[numbers[v] for v in node.operands]}{self.attributes(node.attrs)}"
+        if op.kind in _MAY_FAIL:  # its error shows the line
+            text += json.dumps(node.line)
+        self.lines.append(text)
+        for region in node.regions:
+            self.lines.append("{")
+            self.region(region)
+        for value in node.results:
+            numbers[value] = len(numbers)
+
+    def attributes(self, attrs: Mapping[str, Any]) -> str:
+        return ",".join([f"{name}={self.attribute(value)}" for name, value in attrs.items()])
+
+    def attribute(self, value: Any) -> str:
+        kind = type(value)
+        if kind is int or kind is bool or value is None:
+            return repr(value)
+        if kind is str:
+            return json.dumps(value)
+        if kind is tuple or kind is list:
+            return f"[{','.join([self.attribute(v) for v in value])}]"
+        if kind is Expr:
+            return f"({value})"
+        if kind is DType:
+            return value.name
+        if kind is Literal:
+            return self.literal(value)
+        if isinstance(value, (np.integer, np.bool_)):
+            return repr(value.item())
+        if kind is Graph:
+            inner = _Walk()
+            inner.literals = self.literals
+            inner.graph(value)
+            return json.dumps("\n".join(inner.lines))
+        if kind is Schedule:
+            return json.dumps(str(value))
+        raise NoKey(f"an attribute of type {kind.__name__}")
+
+    def literal(self, value: Literal) -> str:
+        self.literals.setdefault(value, len(self.literals))
+        return f"constant {array_digest(value.array)}"
