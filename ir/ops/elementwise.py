@@ -189,7 +189,8 @@ def _select(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     """y ^ ((x ^ y) * condition) on the bits: without the branch of numpy's `where` for each
     element, which takes ten times as long where the condition follows no pattern."""
     condition, x, y = arrays
-    if x.size < _BRANCHES or x.dtype.itemsize > 8:
+    alike = condition.shape == x.shape == y.shape  # kernels have them broadcast to each other
+    if x.size < _BRANCHES or x.dtype.itemsize > 8 or not alike:
         return [np.where(condition, x, y)]
     bits = f"u{x.dtype.itemsize}"
     left, right = x.view(bits), y.view(bits)

@@ -9,7 +9,8 @@ from ...ir.dims import Dim
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.ops.reduction import kept_axes
-from .cost import MAX_MEMBERS, may_absorb, repeats_cheaply
+from .absorbing import Reading, may_absorb
+from .cost import MAX_MEMBERS, repeats_cheaply
 from .groups import (
     APART,
     Form,
@@ -223,13 +224,19 @@ class Clustering:
         for group in self.groups:
             for producer in group.producers:
                 readers[producer][group] = None
+        readings: dict[Group, Reading] = {}
         for group in sorted(self.groups, key=lambda g: -g.last):
             into = list(readers[group])
-            if not into or group.roots:
-                continue
-            if not (repeats_cheaply(group) or (len(into) == 1 and may_absorb(group, into[0]))):
+            if not into or group.roots or group.form is not Form.LOOP:
                 continue
             for reader in into:
+                if reader not in readings:
+                    readings[reader] = Reading(reader)
+            alone = len(into) == 1 and may_absorb(group, into[0], readings[into[0]])
+            if not (repeats_cheaply(group) or alone):
+                continue
+            for reader in into:
+                readings[reader].absorb(group)
                 self.merge(group, reader, readers)
             for producer in group.producers:
                 readers[producer].pop(group, None)

@@ -34,23 +34,6 @@ def repeats_cheaply(producer: Group) -> bool:
     return all(map(is_scalar, producer.place)) and work(producer.members) <= REPEAT_SCALAR
 
 
-def may_absorb(producer: Group, consumer: Group) -> bool:
-    """Whether computing `producer` inside its only reader costs less than storing its values."""
-    if producer.form is not Form.LOOP or producer.roots:
-        return False
-    if len(producer.members) + len(consumer.members) > MAX_MEMBERS:
-        return False
-    if repeats_cheaply(producer):
-        return True
-    cost = work(producer.members)
-    return all(
-        cost <= allowed
-        for node in consumer.members
-        for leaf, allowed in repeated_reads(node)
-        if leaf in producer.place
-    )
-
-
 def repeated_reads(node: Node) -> Iterable[tuple[Value, int]]:
     """The leaves of which `node` reads elements more than once, and the work it may repeat."""
     points = product(read_axes(node))

@@ -119,26 +119,35 @@ def leaves(value: Value, index: Index | None) -> Iterator[tuple[Value, Index | N
 
     The index is None where it depends on data.
     """
+    for leaf, at, _ in guarded_leaves(value, index):
+        yield leaf, at
+
+
+def guarded_leaves(
+    value: Value, index: Index | None
+) -> Iterator[tuple[Value, Index | None, tuple[tuple[str, Dim], ...]]]:
+    """As `leaves`, and the conditions under which each is read (none where the index is None)."""
     if value.node is None or value.node.op.kind not in THROUGH:  # most are
-        yield value, index
+        yield value, index, ()
         return
-    pending: list[tuple[Value, Index | None]] = [(value, index)]
+    pending: list[tuple[Value, Index | None, tuple[tuple[str, Dim], ...]]] = [(value, index, ())]
     while pending:
-        value, index = pending.pop()
+        value, index, holds = pending.pop()
         if is_source(value):
             continue
         if not is_view(value):
-            yield value, index
+            yield value, index, holds
             continue
         node = value.node
         assert node is not None
         if index is None:
-            pending.extend((o, None) for o in node.operands)
+            pending.extend((o, None, ()) for o in node.operands)
             continue
         assert node.op.index_map is not None
         for piece in node.op.index_map([o.type for o in node.operands], node.attrs, index):
             if piece.operand >= 0:
-                pending.append((node.operands[piece.operand], piece.index))
+                operand = node.operands[piece.operand]
+                pending.append((operand, piece.index, (*holds, *piece.conditions)))
 
 
 def reads(node: Node, place: Index) -> Iterator[tuple[Value, Index | None]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ...ir.dims import Dim, nonnegative
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
+from .absorbing import computed_at
 from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads
 from .groups import Form, Group, external_reads, leaves
 
@@ -46,7 +47,8 @@ def _move(
     nodes, needed = _closure(value, group, readers)
     if not nodes or any(v.node in group.members and v not in group.place for v in needed):
         return False
-    cost = sum(node.op.cost for node in nodes if _reads_memory(node))
+    computed = [v.node for v, _ in computed_at(value, nodes) if v.node is not None]
+    cost = sum(node.op.cost for node in computed if _reads_memory(node))
     if cost > RECOMPUTE or not all(_may_read(value, reader, cost, len(nodes)) for reader in into):
         return False
     stored = {v for v, _ in group.roots}

@@ -47,6 +47,8 @@ class Writer(Scopes):
 
         Where `guard` is false the result is unspecified, and no memory is touched.
         """
+        if guard is not None and within(index, value.type.shape):
+            guard = None  # it is there anyway: one element, whoever reads it and when
         if value in self.rows and value not in self._writing_row:
             return self.row_element(value, index, guard)
         if (value, index) in self.given:

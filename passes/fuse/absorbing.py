@@ -1,0 +1,150 @@
+"""What a kernel would compute again if it absorbed another.
+
+A kernel computes a value once for each index at which it reads it. So where it reads one at two
+indices, all that it absorbed behind that value is computed twice, and so on behind that. `Reading`
+counts this while a group grows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Iterator
+
+from ...ir.graph import Node, Value
+from ...ir.ops.base import Kind
+from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads, repeats_cheaply, work
+from .groups import Form, Group, Index, fresh_axes, guarded_leaves
+
+# Where a value is read: its index and the conditions under which; of an index that depends on data,
+# what tells this read from others.
+Point = tuple[Index | None, Hashable]
+
+
+class Reading:
+    """At how many points a group reads the values of others, and what work it may repeat there.
+
+    Attributes:
+        points: for each value that is read and not computed by the group, where.
+        slack: the scalar instructions that one read of a value may still cost, where that is read
+            more often than it has elements.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.members = set(group.members)
+        self.points: dict[Value, set[Point]] = {}
+        self.slack: dict[Value, float] = {}
+        self._seen: set[tuple[Value, Point]] = set()  # what was absorbed, and where it is computed
+        for node in group.members:
+            if node.results[0] in group.place:
+                self._note(_reads_at(node, _own_point(node, group)))
+        for value, place in group.roots:
+            self._note(_leaves_at(value, (place, ())))
+        self._limit(group.members, math.inf)
+
+    def of(self, producer: Group) -> tuple[int, float]:
+        """(points of its domain that are read, the least slack) of the values of `producer`."""
+        points: set[Hashable] = set()
+        slack = math.inf
+        for value, place in producer.place.items():
+            standing = None if place == producer.axes else place
+            points.update((standing, point) for point in self.points.get(value, ()))
+            slack = min(slack, self.slack.get(value, math.inf))
+        return len(points), slack
+
+    def absorb(self, producer: Group) -> None:
+        """Counts what is read when the members of `producer` are computed here, too."""
+        _, slack = self.of(producer)
+        self.members.update(producer.members)
+        for value in producer.place:
+            self.slack.pop(value, None)
+            for point in self.points.pop(value, ()):
+                self._note(_followed(value, point, self.members, self._seen))
+        self._limit(producer.members, slack - work(producer.members))
+
+    def _note(self, found: Iterable[tuple[Value, Point]]) -> None:
+        for leaf, point in found:
+            if leaf.node not in self.members:
+                self.points.setdefault(leaf, set()).add(point)
+
+    def _limit(self, members: Iterable[Node], slack: float) -> None:
+        """Lets no read of `members` cost more than `slack`, nor more than their kinds allow."""
+        for node in members:
+            for operand in node.operands:
+                for leaf, _, _ in guarded_leaves(operand, None):
+                    if slack < math.inf and leaf.node not in self.members:
+                        self.slack[leaf] = min(self.slack.get(leaf, math.inf), slack)
+            for leaf, allowed in repeated_reads(node):
+                if leaf.node not in self.members:
+                    least = min(allowed, slack, self.slack.get(leaf, math.inf))
+                    self.slack[leaf] = least
+
+
+def computed_at(value: Value, members: Iterable[Node]) -> set[tuple[Value, Point]]:
+    """What of `members` is computed for one element of `value`: values, and where."""
+    seen: set[tuple[Value, Point]] = set()
+    for _ in _followed(value, (fresh_axes(value.type.shape), ()), set(members), seen):
+        pass
+    return seen
+
+
+def _followed(
+    value: Value, point: Point, members: set[Node], seen: set[tuple[Value, Point]]
+) -> Iterator[tuple[Value, Point]]:
+    """What `value` at `point` is made of, through `members`: values of others, and where.
+
+    What was `seen` before is computed already.
+    """
+    pending = [(value, point)]
+    while pending:
+        current, at = pending.pop()
+        if current.node not in members:
+            yield current, at
+        elif (current, at) not in seen:
+            seen.add((current, at))
+            pending.extend(_reads_at(current.node, at))
+
+
+def _reads_at(node: Node, point: Point) -> Iterator[tuple[Value, Point]]:
+    """The values that `node` reads to compute its element at `point`, through views, and where."""
+    index, why = point
+    if index is None or node.op.indexed_map is None:
+        for operand in node.operands:
+            yield from _leaves_at(operand, point)
+        return
+    where = node.op.indexed_map([o.type for o in node.operands], node.attrs, index)
+    for number, operand in enumerate(node.operands):
+        known = number == where.indices[0]
+        yield from _leaves_at(operand, (where.indices[1], why) if known else (None, (node, point)))
+
+
+def _leaves_at(operand: Value, point: Point) -> Iterator[tuple[Value, Point]]:
+    index, why = point
+    for number, (leaf, at, conditions) in enumerate(guarded_leaves(operand, index)):
+        if at is None and leaf is not operand:
+            yield leaf, (None, (operand, number, point))
+        else:
+            yield leaf, (at, (why, conditions) if conditions else why)
+
+
+def _own_point(node: Node, group: Group) -> Point:
+    """Where `node`, which has a place in `group`, is computed."""
+    if group.form is Form.APART or node.op.contract_map is not None:
+        return None, node
+    if node.op.indexed_map is not None and len(node.operands) == 3:
+        return None, node  # a scatter runs over its updates
+    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+        return group.axes, ()
+    return group.place[node.results[0]], ()
+
+
+def may_absorb(producer: Group, consumer: Group, reading: Reading) -> bool:
+    """Whether computing `producer` inside its only reader costs less than storing its values."""
+    if producer.form is not Form.LOOP or producer.roots:
+        return False
+    if len(producer.members) + len(consumer.members) > MAX_MEMBERS:
+        return False
+    if repeats_cheaply(producer):
+        return True
+    points, slack = reading.of(producer)
+    cost = work(producer.members)
+    return cost <= slack and max(cost, 1) * (points - 1) <= RECOMPUTE
