@@ -126,7 +126,9 @@ def _hard_loss(
     counted = ne(target, ignore)
     share = _weights(weight, hits, counted, logp, axis)
     picked = reduce("reduce_sum", where(hits, logp, 0), (axis,), False)
-    loss = where(counted, neg(mul(picked, share) if weight is not None else picked), 0)
+    loss = sub(0, picked if weight is None else mul(picked, share))
+    if ignore >= 0:  # else it is no class and picks 0 anyway
+        loss = where(counted, loss, 0)
     if smoothing:
         spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
         uniform = where(counted, neg(reduce("reduce_sum", spread, (axis,), False)), 0)

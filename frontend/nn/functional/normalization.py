@@ -173,10 +173,16 @@ def instance_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """[N, C, ...] normalised over the axes after the channels, each image by itself (Ulyanov et
-    al., 2016)."""
+    al., 2016).
+
+    Raises:
+        ShapeError: one value for each channel, whose statistics are asked for.
+    """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     axes = tuple(range(2, input.ndim))
+    if all(isinstance(n, int) and n == 1 for n in shape_of(input)[2:]):
+        raise ShapeError(f"instance_norm: one value for each channel, {list(input.shape)}")
     sizes = [spelled(shape_of(input)[1])] + [1] * (input.ndim - 2)
     result, centre, variance = _normalised(wide(input), axes, eps)
     if running_mean is not None and running_var is not None:
@@ -191,7 +197,15 @@ def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
     """x / (k + alpha * mean of the squares of `size` channels around) ** beta (Krizhevsky et al.,
-    2012)."""
+    2012).
+
+    Raises:
+        ShapeError: fewer than 3 axes.
+    """
+    if input.ndim < 3:
+        raise ShapeError(
+            f"local_response_norm of {here(input).spec}", hint="the input is [N, C, ...]"
+        )
     low, high = [0] * input.ndim, [0] * input.ndim
     low[1], high[1] = size // 2, (size - 1) // 2
     padded = constant_pad(mul(input, input), low, high, 0)

@@ -68,8 +68,14 @@ def _edge(input: Tensor, axis: int, size: Any, count: int, mode: str, after: boo
 # Images
 
 
+def _at_least_one(number: int, what: str) -> None:
+    if number < 1:
+        raise ArgumentError(f"{what}={number} is not at least 1")
+
+
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """[..., C r r, H, W] as [..., C, H r, W r] (Shi et al., 2016)."""
+    _at_least_one(upscale_factor, "pixel_shuffle: upscale_factor")
     *outer, channels, height, width = (spelled(n) for n in shape_of(input))
     r = upscale_factor
     split = reshaped(input, [*outer, channels // (r * r), r, r, height, width])
@@ -80,6 +86,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """[..., C, H r, W r] as [..., C r r, H, W]."""
+    _at_least_one(downscale_factor, "pixel_unshuffle: downscale_factor")
     *outer, channels, height, width = (spelled(n) for n in shape_of(input))
     r = downscale_factor
     split = reshaped(input, [*outer, channels, height // r, r, width // r, r])
@@ -115,7 +122,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
     Raises:
         ShapeError: the channels do not divide into the groups.
+        ArgumentError: `groups` is less than 1.
     """
+    _at_least_one(groups, "channel_shuffle: groups")
     batch, channels, *rest = (spelled(n) for n in shape_of(input))
     if channels % groups:
         raise ShapeError(f"channel_shuffle: {channels} channels in {groups} groups")
