@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import llvmlite
-
 from ..backends.llvm import native
 from ..backends.llvm.emit import kernel_symbols
 from ..backends.llvm.entry import Frame, KernelCall, entry_text, frame_of
@@ -25,8 +23,8 @@ from ..ir.work import work
 from ..passes.pipeline import Lowered
 from .config import config
 from .executable import Details, Executable, KernelCode
-from .executable_cache import objects_in
-from .image import HostStep, Image, ObjectCode
+from .image import HostStep, Image
+from .objects import ObjectCode, object_code
 
 # (kernel, schedule, target, symbol) -> (LLVM text, bytes of scratch of a thread, tasks)
 Emit = Callable[[Graph, Any, Target, str], tuple[str, Dim, Dim]]
@@ -191,19 +189,10 @@ def _keep(text: str) -> str:
 
 
 def _object(text: str, target: Target, opt_level: int = 2) -> ObjectCode:
-    """The object file of an LLVM text, from the disk where it was made before."""
-
-    def make() -> bytes:
-        return native.compile_object(
-            text,
-            cpu=target.cpu,
-            features=target.features,
-            triple=target.triple,
-            opt_level=opt_level,
-        )
-
-    made_by = (opt_level, native.PASSES, llvmlite.__version__)
-    parts = (text, target.cpu, target.features, target.triple, *made_by)
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()
-    folder = config().cache_dir
-    return ObjectCode(key, make() if folder is None else objects_in(folder).fetch(key, make))
+    return object_code(
+        text,
+        cpu=target.cpu,
+        features=target.features,
+        triple=target.triple,
+        opt_level=opt_level,
+    )

@@ -174,9 +174,7 @@ class Executable:
             HostError: a step that runs on the host has failed; no input was written.
         """
         if len(pointers) != self._count:
-            raise ValueError(
-                f"@{self.graph.name} takes {self._count} inputs, got {len(pointers)}"
-            )
+            raise ValueError(f"@{self.graph.name} takes {self._count} inputs, got {len(pointers)}")
         binding = self._bindings.get(sizes)
         if binding is None:
             binding = self._bind(sizes)

@@ -19,10 +19,13 @@ from ..ir.target import Target
 from .cache import ObjectCache
 from .config import config
 from .image import Image, ImageError, from_bytes, to_bytes
+from .objects import objects_in
 from .trace_key import NoKey, source_key, trace_key
 
-objects_in = functools.cache(lambda folder: ObjectCache(folder / "objects"))
-_images_in = functools.cache(lambda folder: ObjectCache(folder / "executables", suffix=".sley"))
+
+@functools.cache
+def _images_in(folder: Path) -> ObjectCache:
+    return ObjectCache(folder / "executables", suffix=".sley")
 
 
 class Entry:
@@ -36,8 +39,8 @@ class Entry:
         self.name = name
         self.key = key
         self._literals = literals
-        self._objects: ObjectCache = objects_in(folder)
-        self._images: ObjectCache = _images_in(folder)
+        self._objects = objects_in(folder)
+        self._images = _images_in(folder)
 
     def load(self) -> Image | None:
         """The program, where it is there and whole."""

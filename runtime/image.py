@@ -23,6 +23,7 @@ from ..ir.literal import Literal
 from ..ir.plan import Block
 from ..ir.printer import print_program
 from ..ir.terms import TermReader
+from .objects import ObjectCode
 
 _FORMAT = 1
 _MAX_CONSTANTS = 64 << 20  # bytes of constants in one file
@@ -37,13 +38,6 @@ class HostStep(NamedTuple):
 
     node: Node
     slots: tuple[int, ...]
-
-
-class ObjectCode(NamedTuple):
-    """An object file, and the key under which it lies on disk."""
-
-    key: str
-    code: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from ..backends.llvm import native
 from ..backends.llvm.pool import CORES_BYTES, LAYOUT, MAX_THREADS, SIZE, can_park, pool_text
 from .config import config
+from .objects import object_code
 
 # How long a thread spins before it sleeps. A worker that sleeps takes tens of microseconds to
 # wake; the caller at the join knows that work is under way and waits longer. With more threads
@@ -130,8 +131,8 @@ class _Code:
     def __init__(self) -> None:
         host = native.host()
         text = pool_text(platform.system(), platform.machine())
-        content = native.compile_object(text, cpu=host.cpu, features=host.features, opt_level=0)
-        self.library = native.Library([content])
+        made = object_code(text, cpu=host.cpu, features=host.features, opt_level=0)
+        self.library = native.Library([made.code])
         self.run_address = self.library.address("sley_pool_run")
         self.run_dynamic_address = self.library.address("sley_pool_run_dynamic")
         pointer, integer = ctypes.c_void_p, ctypes.c_int64

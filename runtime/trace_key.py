@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import llvmlite
@@ -25,6 +25,7 @@ from ..ir.numerals import array_digest
 from ..ir.ops import OPS
 from ..ir.ops.base import Kind
 from ..ir.schedule import Schedule
+from . import LOADED_AT
 
 # What decides the code that a program becomes. The frontend decides only the program.
 _ROOMS = ("ir", "passes", "backends", "runtime")
@@ -49,19 +50,29 @@ def trace_key(graph: Graph) -> tuple[bytes, dict[Literal, int]]:
 @functools.cache
 def source_key() -> str | None:
     """A hash of everything that compiles: sley's own source, llvmlite and numpy, which computes
-    what is constant. None where the source cannot be read."""
-    root = Path(__file__).parents[1]
-    whole = hashlib.sha256(f"{llvmlite.__version__} {np.__version__}".encode())
-    files = [path for room in _ROOMS for path in sorted((root / room).rglob("*.py"))]
-    if not files:
+    what is constant. A file stands there with size and time, by which Python itself tells whether
+    its bytecode is of that source. None where there is no source to look at, or where it has
+    changed since it was loaded."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    files = sorted(file for room in _ROOMS for file in _stamps(os.path.join(root, room)))
+    if not files or max(time for _, _, time in files) > LOADED_AT:
         return None
+    parts = (llvmlite.__version__, np.__version__, *map(str, files))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _stamps(folder: str) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of each source file below `folder`."""
     try:
-        for path in files:
-            content = path.read_bytes()
-            whole.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
-    except OSError:
-        return None
-    return whole.hexdigest()
+        entries = list(os.scandir(folder))
+    except OSError:  # the package is no folder
+        return
+    for entry in entries:
+        if entry.name.endswith(".py"):
+            status = entry.stat()
+            yield entry.path, status.st_size, status.st_mtime_ns
+        elif entry.is_dir() and entry.name != "__pycache__":
+            yield from _stamps(entry.path)
 
 
 class _Walk:

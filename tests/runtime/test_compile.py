@@ -21,7 +21,7 @@ from sley.ir.literal import Literal
 from sley.ir.ops import OPS
 from sley.ir.types import tensor_type
 from sley.passes.pipeline import lower_launches
-from sley.runtime import build as compiling
+from sley.runtime import objects
 from sley.runtime.build import CompileError, build
 from sley.runtime.compile import Options, compile_graph
 
@@ -171,16 +171,16 @@ def test_threads_that_compile_the_same_program():
 
 
 def test_object_code_is_found_on_disk(tmp_path, monkeypatch):
-    settings = dataclasses.replace(compiling.config(), cache_dir=tmp_path)
-    monkeypatch.setattr(compiling, "config", lambda: settings)
+    settings = dataclasses.replace(objects.config(), cache_dir=tmp_path)
+    monkeypatch.setattr(objects, "config", lambda: settings)
     made = []
-    original = compiling.native.compile_object
+    original = objects.native.compile_object
 
     def compile_object(text, **options):
         made.append(text)
         return original(text, **options)
 
-    monkeypatch.setattr(compiling.native, "compile_object", compile_object)
+    monkeypatch.setattr(objects.native, "compile_object", compile_object)
     graph = program([(N, 9)], lambda x: [launch(softmax(N, 9), x)])
     results = []
     for _ in range(2):
