@@ -110,7 +110,7 @@ def view_as_complex(input: Tensor) -> Tensor:
         )
     strides = tensor.strides()
     odd = any(isinstance(s, int) and s % 2 for s in strides[:-1])
-    if strides[-1] != 1 or odd:
+    if (strides[-1] != 1 or odd) and 0 not in shape:
         raise ShapeError(
             "view_as_complex: the pairs do not lie beside each other in memory",
             hint="call .contiguous() first",
@@ -180,4 +180,4 @@ def angle(input: Any) -> Tensor:
     if here(tensor).spec.dtype.is_complex:
         return atan2(apply("imag", [tensor]), apply("real", [tensor]))
     number = cast_float(tensor)
-    return where(ne(number, number), number, where(lt(number, 0), math.pi, 0.0))
+    return where(lt(number, 0), math.pi, where(ne(number, number), number, 0.0))
