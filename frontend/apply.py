@@ -251,35 +251,40 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     """
     if isinstance(op, str):
         op = OPS[op]
-    if len(args) == 2 and type(args[0]) is Tensor and args[0].spec.dtype.is_inexact:
-        # The common cases, where nothing is promoted or broadcast.
-        x, y = args
-        if type(y) is Tensor and x.spec is y.spec and not (x._weak and y._weak):
-            return emit(op, (value_of(x), value_of(y)))
-        if type(y) in (float, int) and not x._weak:
-            return emit(op, (value_of(x), number_value(y, x.spec)))
     rest = args[conditions:]
-    dtype = common_dtype(rest, promote, op.name)
+    dtype = _shared_dtype(rest) or common_dtype(rest, promote, op.name)
     for arg in args[:conditions]:
         if isinstance(arg, Tensor) and arg.spec.dtype.kind != "bool":
             raise DTypeError(
                 f"{op.name}: the condition is {arg.spec.dtype.public}, not bool",
                 hint="compare first, as in x != 0",
             )
-    types = [a.spec for a in args if isinstance(a, Tensor)]
-    shape = types[0].shape if types else ()
-    for other in types[1:]:
-        if other.shape != shape:
-            shape = broadcast_shapes([t.shape for t in types], op.name)
-            break
-    values = []
-    for position, arg in enumerate(args):
-        wanted = dtype if position >= conditions else bool_
-        values.append(expanded(arg, tensor_type(wanted, shape)))
+    shapes = [a.spec.shape for a in args if isinstance(a, Tensor)]
+    shape = shapes[0] if shapes else ()
+    if len(shapes) > 1 and shapes.count(shape) < len(shapes):
+        shape = broadcast_shapes(shapes, op.name)
+    type = tensor_type(dtype, shape)
+    values = [expanded(a, tensor_type(bool_, shape)) for a in args[:conditions]]
+    values += [expanded(a, type) for a in rest]
     result = emit(op, values)
-    if all(not isinstance(a, Tensor) or a._weak for a in args):
-        result._weak = ambient.trace is not None
+    if ambient.trace is not None:
+        result._weak = all(not isinstance(a, Tensor) or a._weak for a in args)
     return result
+
+
+def _shared_dtype(args: Sequence[Any]) -> DType | None:
+    """The one inexact dtype of all tensors among `args`, if no number raises it: the common case,
+    where nothing is promoted."""
+    shared: DType | None = None
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype = arg.spec.dtype
+            if arg._weak or not dtype.is_inexact or (shared is not None and dtype is not shared):
+                return None
+            shared = dtype
+        elif type(arg) is not float and type(arg) is not int:
+            return None
+    return shared
 
 
 def common_dtype(args: Sequence[Any], promote: str, name: str) -> DType:

@@ -20,6 +20,8 @@ def number_array(number: Any, dtype: DType) -> np.ndarray:
     """
     if type(number) is float and dtype.itemsize >= 4 and dtype.is_float and abs(number) < 1e38:
         return np.asarray(number).astype(dtype.numpy)
+    if type(number) is int and 0 <= number < 128:  # exact in every dtype
+        return np.array(number, dtype.numpy)
     number = number.item() if isinstance(number, np.generic) else number
     number_dtype(number)
     if isinstance(number, complex):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,11 @@ import numpy as np
 from ..ir.builder import Concrete, Evaluating
 from ..ir.evaluate import with_regions
 from ..ir.graph import Location, Node, Region, Value
+from ..ir.ops import OPS
 from ..ir.ops.base import Kind, Op, TypeRuleError
 from ..ir.types import TensorType
 from .errors import AutogradError, user_location
+from .scalars import stretched
 
 if TYPE_CHECKING:
     from .storage import Storage
@@ -44,6 +48,8 @@ class EagerValue(Concrete):
         self.version = 0
         self.leaf: Callable[[], Tensor | None] | None = None
 
+
+_STOP = OPS["stop_gradient"]
 
 # Array, the storage that it lies in, and the version of that when the value was made.
 _Memory = tuple[np.ndarray, "Storage | None", int]
@@ -92,12 +98,16 @@ class TapeNode(Node):
         self.regions = regions
         self.line = line
         self.freed = False
-        self._types = [v.type for v in results]
-        self._weak = [weakref.ref(v) for v in results]
         # A result among others may be read by the rule after it has died; a lone one cannot.
         self._saved: list[_Memory] = []
-        if len(results) > 1:
-            self._saved = [(v.array, v.storage, v.version) for v in results]
+        if len(results) == 1:
+            value = results[0]
+            self._types, self._weak = [value.type], [weakref.ref(value)]
+            value.node, value.tracked = self, value.type.dtype.is_inexact
+            return
+        self._types = [v.type for v in results]
+        self._weak = [weakref.ref(v) for v in results]
+        self._saved = [(v.array, v.storage, v.version) for v in results]
         for index, value in enumerate(results):
             value.node, value.index, value.tracked = self, index, value.type.dtype.is_inexact
 
@@ -155,6 +165,34 @@ def _result_types(
     return found
 
 
+class _Quiet(threading.local):
+    """Of each thread a context in which numpy reports no overflow and no invalid value: entering it
+    takes a tenth of the time of `np.errstate`."""
+
+    def __init__(self) -> None:
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        self.run = context.run
+        self.busy = False
+
+
+_quiet = _Quiet()
+
+
+def _evaluated(
+    op: Op, arrays: list[np.ndarray], attrs: Mapping[str, Any], regions: tuple[Region, ...]
+) -> Sequence[np.ndarray]:
+    """What `op` computes. Ops that may call user's code do so in the context of the user."""
+    if regions or op.kind is Kind.HOST or _quiet.busy:
+        with np.errstate(all="ignore"):
+            return op.evaluate(arrays, with_regions(attrs, regions, {}))
+    _quiet.busy = True  # a context is not entered twice, as by a signal handler that uses tensors
+    try:
+        return _quiet.run(op.evaluate, arrays, attrs)
+    finally:
+        _quiet.busy = False
+
+
 class Tape(Evaluating):
     """Computes each op at once with its numpy evaluation; with `track`, results of tracked values
     keep their node.
@@ -178,26 +216,32 @@ class Tape(Evaluating):
         attrs = attrs or {}
         if op.arity is not None and len(operands) != op.arity:
             raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
-        types = _result_types(op, [v.type for v in operands], attrs, regions)
-        arrays = []
+        arrays: list[np.ndarray] = []
+        types: list[TensorType] = []
         tracked = False
         for value in operands:
-            assert isinstance(value, EagerValue)
-            if value.storage is not None and value.storage.version != value.version:
+            storage = value.storage  # type: ignore[attr-defined]
+            if storage is not None and storage.version != value.version:  # type: ignore[attr-defined]
+                assert isinstance(value, EagerValue)
                 raise Overwritten(value, op, None if self.locate is None else self.locate())
-            arrays.append(value.array)
-            tracked = tracked or value.tracked
-        with np.errstate(all="ignore"):
-            outs = op.evaluate(arrays, with_regions(attrs, regions, {}))
-        results = []
-        for array, type in zip(outs, types, strict=True):
-            results.append(
-                EagerValue(array if isinstance(array, np.ndarray) else np.asarray(array), type)
-            )
-        if tracked and self.track and op.name != "stop_gradient":
+            arrays.append(value.array)  # type: ignore[attr-defined]
+            types.append(value.type)
+            if value.tracked:  # type: ignore[attr-defined]
+                tracked = True
+        found = _result_types(op, types, attrs, regions)
+        outs = _evaluated(op, arrays, attrs, regions)
+        results = [
+            EagerValue(array if type(array) is np.ndarray else np.asarray(array), spec)
+            for array, spec in zip(outs, found, strict=True)
+        ]
+        if tracked and self.track and op is not _STOP:
             line = self.locate() if self.locate is not None else None
             TapeNode(op, tuple(operands), attrs, regions, line, results)
         return results[0] if len(results) == 1 else tuple(results)
+
+    def full(self, type: TensorType, number: float | int | bool) -> Value:
+        array = np.asarray(number).astype(type.dtype.numpy)
+        return EagerValue(stretched(array, type.shape) if type.shape else array, type)
 
 
 TRACKING = Tape(track=True)

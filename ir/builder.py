@@ -39,6 +39,14 @@ class Builder:
         """
         raise NotImplementedError
 
+    def full(self, type: TensorType, number: float | int | bool) -> Value:
+        """A value of `type` whose every element is `number`."""
+        literal = Literal(np.asarray(number).astype(type.dtype.numpy))
+        scalar = self.emit(OPS["constant"], (), {"value": literal})
+        if not type.shape:
+            return scalar
+        return self.emit(OPS["broadcast"], (scalar,), {"shape": type.shape, "dims": ()})
+
     def __enter__(self) -> Any:
         push_builder(self)
         return self

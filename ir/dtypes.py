@@ -24,9 +24,11 @@ class DType:
     kind: str
     numpy: np.dtype
     itemsize: int = field(init=False)
+    is_inexact: bool = field(init=False)  # floating-point or complex: what has gradients
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "itemsize", self.numpy.itemsize)
+        object.__setattr__(self, "is_inexact", self.kind in ("float", "complex"))
 
     @property
     def is_float(self) -> bool:
@@ -42,11 +44,6 @@ class DType:
     def is_complex(self) -> bool:
         """True for complex64 and complex128."""
         return self.kind == "complex"
-
-    @property
-    def is_inexact(self) -> bool:
-        """Whether it is a floating-point or a complex type: what has gradients."""
-        return self.kind in ("float", "complex")
 
     def to_real(self) -> DType:
         """Of a complex type that of its parts, else the type itself."""

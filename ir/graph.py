@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .literal import Literal
-from .ops.base import OPS
+from .ops.base import OPS, active
 from .types import TensorType
 
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ def _operate(name: str, left: Value | float, right: Value | float) -> Value:
 
 def full(type: TensorType, number: float | int | bool) -> Value:
     """A value of `type` whose every element is `number`."""
-    scalar = OPS["constant"](value=Literal(np.asarray(number).astype(type.dtype.numpy)))
-    if not type.shape:
-        return scalar
-    return OPS["broadcast"](scalar, shape=type.shape, dims=())
+    return active().full(type, number)
 
 
 class Node:

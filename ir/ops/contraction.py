@@ -58,7 +58,9 @@ def _eval_dot(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     )
     left = lhs.transpose(left_order).reshape(left_shape)
     right = rhs.transpose(right_order).reshape(right_shape)
-    return [np.matmul(left, right).reshape(shape).astype(dtype, copy=False)]
+    product = np.matmul(left, right).astype(dtype, copy=False)
+    # A reshaped array would not be the owner of its memory.
+    return [product if product.shape == shape else product.reshape(shape)]
 
 
 @functools.lru_cache(1024)

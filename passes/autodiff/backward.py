@@ -17,6 +17,8 @@ from ...ir.ops.elementwise import ADD
 from .rule import GradientError, NotDifferentiable, RegionRule
 from .table import GRADIENTS
 
+_UNKNOWN = NotDifferentiable("no rule is known for it")
+
 Observer = Callable[[Node, Sequence["Value | None"]], None]
 
 
@@ -57,11 +59,13 @@ def backward(
     order, live = nodes_between(list(arrived), kept, follow)
     with emitting_lines() as set_line:
         for node in reversed(order):
-            incoming = [arrived.get(result) for result in node.results]
+            incoming: list[Value | None] = []
+            reached = False
             for result in node.results:
-                if result not in kept:
-                    arrived.pop(result, None)
-            if any(cotangent is not None for cotangent in incoming):
+                cotangent = arrived.get(result) if result in kept else arrived.pop(result, None)
+                incoming.append(cotangent)
+                reached = reached or cotangent is not None
+            if reached:
                 set_line(node.line)
                 _apply_rule(node, incoming, arrived, live, observe)
     return [arrived.get(value) for value in wrt]
@@ -131,7 +135,7 @@ def pulled(
     Raises:
         GradientError: the op has no gradient.
     """
-    rule = GRADIENTS.get(node.op.name, NotDifferentiable("no rule is known for it"))
+    rule = GRADIENTS.get(node.op.name, _UNKNOWN)
     if isinstance(rule, NotDifferentiable):
         place = f" ({node.line})" if node.line is not None else ""
         raise GradientError(f"{node.op.name} has no gradient: {rule.reason}{place}")
@@ -146,7 +150,7 @@ def pulled(
             found.append(None)
             continue
         value = cotangent if isinstance(cotangent, Value) else cotangent()
-        if value.type != operand.type:
+        if value.type is not operand.type:
             raise TypeRuleError(
                 f"the gradient rule of {node.op.name} gives {value.type} for {operand.type}"
             )
