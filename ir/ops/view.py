@@ -31,10 +31,15 @@ def split_index(position: Dim, shape: Sequence[Dim]) -> Index:
     if any(_is(size, 0) for size in shape):
         return (0,) * len(shape)
     index: list[Dim] = []
-    for axis in range(len(shape)):
+    first = True  # of the axes that count: the position does not go beyond it
+    for axis, size in enumerate(shape):
+        if _is(size, 1):
+            index.append(0)
+            continue
         inner = product(shape[axis + 1 :])
         digit = position if _is(inner, 1) else floordiv(position, inner)
-        index.append(digit if axis == 0 else mod(digit, shape[axis]))
+        index.append(digit if first else mod(digit, size))
+        first = False
     return tuple(index)
 
 

@@ -191,7 +191,11 @@ def folded_axes(node: Node) -> tuple[int, ...]:
 
 
 def followed(value: Value, group: Group) -> Iterator[Index]:
-    """Places of `value` in `group` when it is a reordering of a value that the group computes."""
+    """Places of `value` in `group` when it is a reordering of a value that the group computes.
+
+    None where a view's maps, one after the other, do not give the same expressions again: then
+    the group would not find its own value at that place.
+    """
     path: list[Node] = []
     while value not in group.place:
         if not is_view(value) or value.node is None or value.node.op.inverse_map is None:
@@ -200,8 +204,11 @@ def followed(value: Value, group: Group) -> Iterator[Index]:
         value = value.node.operands[0]
     place = group.place[value]
     for node in reversed(path):
-        assert node.op.inverse_map is not None
-        place = node.op.inverse_map([o.type for o in node.operands], node.attrs, place)
+        assert node.op.inverse_map is not None and node.op.index_map is not None
+        types, there = [o.type for o in node.operands], place
+        place = node.op.inverse_map(types, node.attrs, there)
+        if node.op.index_map(types, node.attrs, place)[0].index != there:
+            return
     yield place
 
 
