@@ -40,6 +40,8 @@ class Trace:
         inputs: the arguments, in the order of `add_input`.
         shadows: by concrete tensor met in the trace, what stands for it; `concrete` is the way
             back.
+        continued: the values of arguments whose history begins outside: their gradient is no
+            matter of a `backward()` in the trace.
         released: nodes whose history a `backward()` has used up.
         hints: the sizes of the example call, by symbol.
         guards: comparisons of sizes that the trace has decided.
@@ -50,6 +52,7 @@ class Trace:
         self.builder = TraceBuilder()
         self.tracked = self.builder.tracked
         self.leaves: dict[Value, Tensor] = {}
+        self.continued: set[Value] = set()
         self.captures: dict[Storage, Capture] = {}
         self.inputs: list[Input] = []
         self.shadows: dict[Tensor, Tensor] = {}
@@ -97,7 +100,6 @@ class Trace:
             return self.lift(tensor)
         if tensor.storage.trace is not None:
             raise TraceError(f"a traced tensor {tensor.spec} as an argument of another program")
-        _check_history(tensor)
         type = tensor_type(tensor.spec.dtype, shape if shape is not None else tensor.spec.shape)
         param = self.builder.param(type, name)
         storage = Storage(type, trace=self, value=param)
@@ -106,6 +108,11 @@ class Trace:
         shadow._hooks = None if tensor._hooks is None else dict(tensor._hooks)
         if not tensor.is_contiguous():
             shadow._strides = tensor.strides()
+        if ambient.context.grad_enabled and has_history(tensor):
+            self.continued.add(param)
+            self.tracked.add(param)
+            self.leaves[param] = shadow
+            shadow._tracked, shadow._value, shadow._version = True, param, storage.version
         self.shadows[tensor], self.concrete[shadow] = shadow, tensor
         self.inputs.append(Input(tensor, param, shadow))
         self._origins[storage] = tensor.storage
@@ -178,8 +185,16 @@ class Trace:
         return storage.value
 
     def set_current(self, storage: Storage, value: Value) -> None:
-        """Note that a traced storage now holds `value`."""
-        self.current(storage)
+        """Note that a traced storage now holds `value`.
+
+        Raises:
+            TraceError: it is that of an argument with a history from outside.
+        """
+        if self.current(storage) in self.continued:
+            raise TraceError(
+                "a compiled function writes to an argument that has a history from outside",
+                hint="write to a clone()",
+            )
         storage.value = value
         storage.touch(user_location())
         origin = self._origins.get(storage)
@@ -370,11 +385,16 @@ class Trace:
         return self.builder.finish(name, results)
 
 
+def has_history(tensor: Tensor) -> bool:
+    """Whether a concrete tensor was computed from one that requires grad."""
+    return tensor.root()._tracked and tensor.spec.dtype.is_inexact
+
+
 def _check_history(tensor: Tensor) -> None:
     if tensor.root()._tracked and ambient.context.grad_enabled:
         raise TraceError(
             f"a tensor {tensor.spec} has a history from outside the compiled function",
-            hint="pass it through detach() first, or compute it inside",
+            hint="make it an argument, pass it through detach() first, or compute it inside",
         )
 
 

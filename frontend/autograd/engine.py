@@ -14,7 +14,7 @@ from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.backward import GradientError
 from ..apply import builder, detached_value, expanded, is_tracked, value_of, wrap
 from ..context import ambient, setting
-from ..errors import ArgumentError, AutogradError, ShapeError
+from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
 from ..inplace import write
 from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
@@ -106,12 +106,24 @@ def backward(
     targets = reached.owned
     if wanted is not None:
         targets = [v for v in targets if v in set(wanted)]
+    _check_ends(targets)
     found = _differentiate(pairs, targets, reached, create_graph)
     for value in targets:
         owner, gradient = owner_of(value), found.get(value)
         if owner is not None and gradient is not None and (owner._requires or owner._retains):
             _accumulate(owner, gradient, create_graph)
     _release(reached, create_graph if retain_graph is None else retain_graph)
+
+
+def _check_ends(targets: Sequence[Value]) -> None:
+    """Raises TraceError where a walk would have to go on outside of the trace."""
+    if ambient.trace is None or ambient.trace.continued.isdisjoint(targets):
+        return
+    raise TraceError(
+        "backward() in a compiled function meets an argument with a history from outside, where "
+        "it cannot go on",
+        hint="call backward() outside on what the function returns, or pass detach()",
+    )
 
 
 def grad(

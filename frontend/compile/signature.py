@@ -11,6 +11,7 @@ from ...ir.dtypes import of_numpy
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, of_array
+from ..trace import has_history
 from ..trees import flatten_tree
 
 _TENSORS = {Tensor}
@@ -89,8 +90,10 @@ def _layout(tensor: Tensor) -> Hashable:
 
 
 def _requires(tensor: Tensor) -> Hashable:
-    """Whether a gradient is wanted, and the hooks that it passes."""
-    return tuple(tensor._hooks.values()) if tensor._hooks else tensor._requires
+    """Whether a gradient is wanted, of a leaf or of one with a history, and the hooks that it
+    passes."""
+    hooks = tuple(tensor._hooks.values()) if tensor._hooks else ()
+    return hooks, tensor._requires, ambient.context.grad_enabled and has_history(tensor)
 
 
 def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:

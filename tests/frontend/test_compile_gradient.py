@@ -101,3 +101,50 @@ def test_sizes_that_no_saved_value_tells() -> None:
         x = images(n).requires_grad_()
         function(x).backward()
         assert np.array_equal(x.grad.numpy(), np.full((n, 6), 2.0, np.float32))
+
+
+def test_gradients_go_on_through_arguments_with_a_history() -> None:
+    def cell(x: sley.Tensor, h: sley.Tensor) -> tuple[sley.Tensor, sley.Tensor]:
+        return (x @ h).tanh(), h * 2.0
+
+    compiled = sley.compile(cell)
+    found = []
+    for call in (cell, compiled):
+        for n in (4, 2, 3):
+            w = (sley.eye(6) + 0.1).requires_grad_()
+            x, h = images(n), w
+            for _ in range(3):  # the first time neither has a history, then both
+                x, h = call(x, h)
+            (x.sum() + h[:, 0].tanh().sum()).backward()
+            found.append(w.grad.numpy())
+    for eager, traced in zip(found[:3], found[3:], strict=True):
+        np.testing.assert_allclose(traced, eager, 1e-4, 1e-5)
+
+
+def test_a_program_without_the_history_does_not_serve_a_call_with_one() -> None:
+    compiled = sley.compile(make())
+    x = images(4)
+    compiled(x)
+    w = sley.ones(6, requires_grad=True)
+    compiled(x * w).sum().backward()
+    assert w.grad is not None and float(w.grad.abs().sum()) > 0
+    with sley.no_grad():
+        assert not compiled(x * w).requires_grad
+
+
+def test_a_history_from_outside_is_no_matter_of_the_function() -> None:
+    w = sley.ones(6, requires_grad=True)
+
+    @sley.compile
+    def walks(x: sley.Tensor) -> None:
+        (x * x).sum().backward()
+
+    @sley.compile
+    def writes(x: sley.Tensor) -> sley.Tensor:
+        return x.add_(1.0)
+
+    with pytest.raises(sley.TraceError, match="history from outside, where"):
+        walks(w * 2.0)
+    with pytest.raises(sley.TraceError, match="writes to an argument that has a history"):
+        writes(w * 2.0)
+    assert w.grad is None
