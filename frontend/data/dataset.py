@@ -6,14 +6,22 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from ..errors import ArgumentError, ShapeError
 from ..functions.random import randperm
 from ..random_state import Generator
 from ..tensor import Tensor
 
-Example = TypeVar("Example", covariant=True)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # with a default, as Python 3.13 has it
+
+    # What an example is; Any where a dataset does not say it.
+    Example = TypeVar("Example", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    Example = TypeVar("Example", covariant=True)
 
 
 class Dataset(Generic[Example]):

@@ -177,24 +177,24 @@ _host(
 )  # fmt: skip
 _host(
     "linalg_qr", _infer_qr,
-    lambda arrays, attrs: list(np.linalg.qr(*arrays, mode=attrs["mode"])),
+    lambda arrays, attrs: list(np.linalg.qr(arrays[0], mode=attrs["mode"])),
     "(Q, R) with Q R = A, Q orthonormal columns, R upper triangular.", attributes=("mode",),
 )  # fmt: skip
 _host(
     "linalg_svd", _infer_svd,
-    lambda arrays, attrs: list(np.linalg.svd(*arrays, full_matrices=attrs["full_matrices"])),
+    lambda arrays, attrs: list(np.linalg.svd(arrays[0], full_matrices=attrs["full_matrices"])),
     "(U, S, V^H) with U diag(S) V^H = A, S descending.", attributes=("full_matrices",),
 )  # fmt: skip
 _host(
     "linalg_eigh", _infer_eigh,
-    lambda arrays, attrs: list(np.linalg.eigh(*arrays, UPLO=attrs["uplo"])),
+    lambda arrays, attrs: list(np.linalg.eigh(arrays[0], UPLO=attrs["uplo"])),
     "(eigenvalues ascending, eigenvectors as columns) of symmetric or Hermitian matrices; reads "
     "the triangle `uplo` (L or U).", attributes=("uplo",),
 )  # fmt: skip
 _host(
     "linalg_pinv", _infer_pinv,
     lambda arrays, attrs: [
-        np.linalg.pinv(*arrays, rcond=attrs["rtol"], hermitian=attrs["hermitian"])
+        np.linalg.pinv(arrays[0], rcond=attrs["rtol"], hermitian=attrs["hermitian"])
     ],
     "The Moore-Penrose inverse; singular values up to `rtol` times the largest count as 0.",
     attributes=("rtol", "hermitian"),

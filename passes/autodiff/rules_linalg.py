@@ -70,7 +70,8 @@ def _as(value: Value, like: Value) -> Value:
 def _indices(type: TensorType) -> tuple[Value, Value]:
     """(row number, column number) of each element of matrices."""
     ndim = type.ndim
-    return tuple(IOTA(shape=type.shape, axis=a, dtype=i64) for a in (ndim - 2, ndim - 1))  # type: ignore[return-value]
+    row, column = (IOTA(shape=type.shape, axis=a, dtype=i64) for a in (ndim - 2, ndim - 1))
+    return row, column
 
 
 def _on_diagonal(value: Value, inside: Value) -> Value:
