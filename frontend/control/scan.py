@@ -14,10 +14,11 @@ from ...ir.types import TensorType
 from ...passes.autodiff.rule import GradientError
 from ...passes.autodiff.rules_control import with_kept
 from ..apply import equal_dims, value_of
+from ..autograd.function import Function, FunctionCtx
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..functions.creation import zeros
-from ..functions.joining import stack
+from ..functions.joining import stack, unbind
 from ..subtrace import Param, Recorded, emit_regions, has_history, record, set_state
 from ..symint import dim_or_none
 from ..tensor import Tensor
@@ -118,16 +119,30 @@ def _length(xs: Sequence[Tensor], length: Any) -> Dim:
     return known
 
 
+class _Turns(Function):
+    """The slices of x along its first axis as one operation: its gradient is put together once,
+    where that of each slice alone would be as large as x."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> tuple[Tensor, ...]:
+        return unbind(x)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> Tensor:
+        return stack(gradients)
+
+
 def _run(loop: _Loop, carry: list[Tensor], xs: list[Tensor]) -> tuple[Any, Any]:
     """As a Python loop."""
     assert isinstance(loop.length, int)
     types, what = types_of(carry), f"{named(loop.function)}, the body of scan"
+    columns_of_xs = [_Turns.apply(x) if x.requires_grad else x for x in xs]
     rows: list[list[Tensor]] = []
     structure: Structure | None = None
     turns = range(loop.length)
     for t in reversed(turns) if loop.reverse else turns:
         with unwritten([*carry, *xs], what):
-            carry, ys, found = loop.turn(carry, [x[t] for x in xs], types)
+            carry, ys, found = loop.turn(carry, [column[t] for column in columns_of_xs], types)
         if rows:
             wanted = (types_of(rows[0]), structure)
             check_equal(f"y of {named(loop.function)}", wanted, (types_of(ys), found), _HINT)  # type: ignore[arg-type]
