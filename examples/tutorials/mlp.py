@@ -40,7 +40,7 @@ def train(compiled: bool, epochs: int = 4):
 
     if compiled:
         step = sley.compile(step)
-    loader = DataLoader(Digits(train=True, transform=to_mnist), batch_size=32, shuffle=True)
+    loader = DataLoader(Digits(train=True, transform=to_mnist), batch_size=64, shuffle=True)
     losses = []
     for _ in range(epochs):
         for images, labels in loader:
