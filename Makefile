@@ -1,7 +1,7 @@
 # make demo    train the small net, eager and compiled
 # make test    run every test
 # make lint    ruff and mypy
-# make bench   time sley against numpy, and against jax and torch where they are installed
+# make bench   time sley against torch, jax, onnxruntime and numpy where these are installed
 #
 # Each target makes the virtual environment .venv first when it is missing, or older than
 # pyproject.toml. Another Python: make test PYTHON=python3.13. Some tests: make test TESTS=tests/ir.
@@ -9,7 +9,7 @@
 PYTHON ?= python3
 TESTS ?= tests
 PYTEST_FLAGS ?= -n 2 --dist worksteal
-BENCH_FLAGS ?=
+BENCH_FLAGS ?= --output benchmarks/results/latest.json
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,7 @@ lint: $(VENV)/installed-test
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.tables
 
 bench-extras: $(VENV)/installed
 	$(PIP) install --editable '.[bench]'

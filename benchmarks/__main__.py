@@ -9,56 +9,82 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import overhead, tables
+from .libraries import IMPLEMENTATIONS, PACKAGES, is_installed
 from .runner import QUICK, Effort, compare
-from .workload import IMPLEMENTATIONS, PEERS, is_installed
-from .workloads import WORKLOADS
+from .workload import Workload
+from .workloads import GROUPS, WORKLOADS
+
+_ORDER = [
+    *GROUPS, "compile, cold", "compile, from the cache on disk", "peak memory beyond the arguments",
+    "import", "installed", "compiler",
+]  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    wanted = options.impl.split(",")
-    implementations = [i for i in wanted if is_installed(i)]
-    chosen = [w for w in WORKLOADS if not options.names or any(n in w.name for n in options.names)]
+    implementations = [i for i in options.impl.split(",") if is_installed(i)]
+    chosen = _chosen(options.names, options.group)
+    numbers = [int(number) for number in options.threads.split(",")]
     effort = QUICK if options.quick else Effort()
+    if options.budget:
+        turns = len(implementations) * max(1, len(chosen)) * len(numbers)
+        effort = effort.within(options.budget, turns)
     records: list[dict[str, Any]] = []
-    print(tables.head())
-    for threads in map(int, options.threads.split(",")):
-        records += compare(chosen, implementations, threads, effort, _report)
+    print(tables.head(implementations))
+    report = partial(_report, implementations)
+    for threads in numbers:
+        records += compare(chosen, implementations, threads, effort, report)
     if not options.names:
-        for record in overhead.measure(options.quick):
+        for record in overhead.measure(options.group, implementations, options.quick):
             records.append(record)
-            _report(record)
-    records.sort(key=lambda r: GROUPS.index(r["group"]))
+            report(record)
+    records.sort(key=lambda r: _ORDER.index(r["group"]))
+    for row in tables.overview(records):
+        print(row)
     if options.output:
         _write(Path(options.output), records)
 
 
-GROUPS = [*dict.fromkeys(w.group for w in WORKLOADS), "import", "compile", "compiler"]
+def _chosen(names: Sequence[str], groups: Sequence[str]) -> list[Workload]:
+    """Those with one of the words in the name and one in the group's, where there are words."""
+    return [
+        w for w in WORKLOADS
+        if (not names or any(word in w.name for word in names))
+        and (not groups or any(word in w.group for word in groups))
+    ]  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="words; all workloads by default")
+    parser.add_argument(
+        "--group", action="append", default=[], metavar="WORD",
+        help="only groups with this word: " + ", ".join(_ORDER),
+    )  # fmt: skip
     parser.add_argument("--impl", default=",".join(IMPLEMENTATIONS), help="libraries to compare")
-    parser.add_argument("--threads", default="1,2", help="numbers of threads (default 1,2)")
+    parser.add_argument("--threads", default="2", help="numbers of threads, as 1,2 (default 2)")
     parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS",
+        help="time at most this long in all; building and compiling come on top",
+    )  # fmt: skip
     parser.add_argument("--output", metavar="FILE", help="write the results as JSON")
     return parser
 
 
-def _report(record: dict[str, Any]) -> None:
-    for row in tables.text([record]):
-        print(row, flush=True)
+def _report(implementations: Sequence[str], record: dict[str, Any]) -> None:
+    print(tables.text(record, implementations), flush=True)
     for name, failure in record.get("failures", {}).items():
         print(f"    {name} failed: {failure}", flush=True)
 
 
 def _write(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    packages = [p for p in ("sley", "llvmlite", *PEERS) if p == "sley" or is_installed(p)]
+    packages = [p for p in PACKAGES if p == "sley" or is_installed(p)]
     result = {
         "date": datetime.date.today().isoformat(),
         "machine": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from sley.backends.llvm import native
 
+from .counting import count
+from .libraries import Counting
 from .workload import Call, Workload
 
 _CHAINS = 16  # independent sums: enough to hide the latency of one multiply-add
@@ -18,20 +21,40 @@ _FLOPS = 1 << 29  # of one thread in one call
 
 def limit(workload: Workload, threads: int) -> tuple[Call, float] | None:
     """A call that takes a multiple of the least time the machine needs for the workload, and that
-    multiple; None where neither arithmetic nor memory is its limit."""
+    multiple; None where neither arithmetic nor memory is its limit. Where it has both, the slower
+    of the two on this machine."""
+    flops, nbytes = _counted(workload) if workload.counted else (workload.flops, workload.nbytes)
     executor = ThreadPoolExecutor(threads)
     spread = executor.map if threads > 1 else map
-    if workload.flops:
+    found: list[tuple[Call, float]] = []
+    if flops:
         multiply = _multiply_adds()
         work: Callable[[int], object] = lambda _: multiply()
-        return lambda: list(spread(work, range(threads))), (threads * _FLOPS / workload.flops)
-    if workload.nbytes:
-        source = np.ones(max(workload.nbytes // 8, threads), np.float32)
+        found.append((lambda: list(spread(work, range(threads))), threads * _FLOPS / flops))
+    if nbytes:
+        source = np.ones(max(nbytes // 8, threads), np.float32)
         target = np.empty_like(source)
         pieces = list(zip(np.array_split(target, threads), np.array_split(source, threads)))
         copy: Callable[[tuple], None] = lambda piece: np.copyto(*piece)
-        return lambda: list(spread(copy, pieces)), 1.0
-    return None
+        found.append((lambda: list(spread(copy, pieces)), 1.0))
+    return max(found, key=_seconds, default=None)
+
+
+def _counted(workload: Workload) -> tuple[int, int]:
+    """Operations and bytes of the program that sley traces."""
+    library = Counting()
+    tensors = [library.tensor(a) for a in workload.inputs(False)]
+    workload.torch_like(library, tensors)()
+    return count(library.programs[0])
+
+
+def _seconds(limit: tuple[Call, float]) -> float:
+    """The least time, measured once warm."""
+    call, multiple = limit
+    call()
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) / multiple
 
 
 def _multiply_adds() -> Callable[[], None]:

@@ -1,45 +1,64 @@
-"""The compiler's own time: importing, compiling, and passing large programs."""
+"""Around the running: importing, compiling, memory, sizes on disk, passes over large programs."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import random
-import statistics
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from .runner import ROOT, environment
-from .workload import is_installed
+from .runner import ROOT, environment, summary
+from .workload import Workload
+from .workloads import WORKLOADS
 
-_TRAINING = "step of the demo's net, batch 64"
-
-# Prints the seconds from a function and its arguments to the first result; imports do not count.
+# Prints the seconds from a function and its arguments to the first result, imports not counted, and
+# the bytes of memory that three calls take at most beyond what the libraries and the arguments had
+# taken. jax is also asked to keep what it compiled on disk.
 _FIRST_CALL = """
 import sys, time
+from benchmarks.overhead import peak_memory
 from benchmarks.workload import build
-from benchmarks.workloads import WORKLOADS
-(workload,) = [w for w in WORKLOADS if w.name == sys.argv[2]]
+from benchmarks.workloads import named
+workload = named(sys.argv[2])
 if sys.argv[1] == "jax":
     import jax
     jax.config.update("jax_compilation_cache_dir", sys.argv[3])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.numpy.zeros(3).block_until_ready()
-elif sys.argv[1] == "torch":
+elif sys.argv[1].startswith("torch"):
     import torch
 else:
     import sley, sley.nn.functional
 call = build(workload, sys.argv[1])
+before = peak_memory()
 start = time.perf_counter()
 call()
 print(time.perf_counter() - start)
+call(), call()
+print(peak_memory() - before)
 """
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has had since the last call; 0 where the system
+    does not tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not status.exists():
+        return 0
+    (row,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM")]
+    reset.write_text("5")
+    return 1024 * int(row.split()[1])
 
 
 def imports(libraries: Sequence[str], runs: int) -> list[dict[str, Any]]:
@@ -56,32 +75,83 @@ def imports(libraries: Sequence[str], runs: int) -> list[dict[str, Any]]:
                 subprocess.run(command, check=True, cwd=ROOT, env=surroundings)
                 if turn > 0:  # the first one writes the bytecode
                     samples[name].append(time.perf_counter() - start)
-    return [_record("import", "import in a fresh process", samples)]
+    return [summary("import", "import in a fresh process", 1, samples)]
 
 
-def compile_times(libraries: Sequence[str], runs: int) -> list[dict[str, Any]]:
-    """Seconds of the training step's first call in fresh processes: with an empty cache on disk,
-    and with one that an earlier process has filled."""
-    cold: dict[str, list[float]] = {}
-    warm: dict[str, list[float]] = {}
-    for _ in range(runs):
+def compile_times(
+    workloads: Sequence[Workload], libraries: Sequence[str], runs: int
+) -> Iterator[dict[str, Any]]:
+    """Of each workload's first call in fresh processes: the seconds with an empty cache on disk and
+    with one that an earlier process has filled, and the memory of the latter. torch.compile, which
+    takes long, once."""
+    for workload in workloads:
+        cold: dict[str, list[float]] = {}
+        warm: dict[str, list[float]] = {}
+        memory: dict[str, list[float]] = {}
         for name in libraries:
-            with tempfile.TemporaryDirectory() as folder:
-                cold.setdefault(name, []).append(_first_call(name, folder))
-                warm.setdefault(name, []).append(_first_call(name, folder))
-    return [
-        _record("compile", "first training step, nothing in the cache", cold),
-        _record("compile", "first training step, from the cache on disk", warm),
-    ]
+            for _ in range(1 if name == "torch.compile" else runs):
+                with tempfile.TemporaryDirectory() as folder:
+                    seconds = _first_call(name, workload.name, folder)[0]
+                    again, peak = _first_call(name, workload.name, folder)
+                memory.setdefault(name, []).append(peak)
+                if name != "torch":  # has nothing to compile
+                    cold.setdefault(name, []).append(seconds)
+                    warm.setdefault(name, []).append(again)
+        yield summary("compile, cold", workload.name, 2, cold)
+        yield summary("compile, from the cache on disk", workload.name, 2, warm)
+        yield summary("peak memory beyond the arguments", workload.name, 2, memory, "B")
 
 
-def _first_call(name: str, cache: str) -> float:
+def _first_call(library: str, workload: str, cache: str) -> tuple[float, float]:
+    """(seconds, bytes)."""
+    caches = {"SLEY_CACHE_DIR": cache, "TORCHINDUCTOR_CACHE_DIR": cache}
     done = subprocess.run(
-        [sys.executable, "-c", _FIRST_CALL, name, _TRAINING, cache],
-        check=True, cwd=ROOT, env={**environment(2), "SLEY_CACHE_DIR": cache},
-        capture_output=True, text=True,
+        [sys.executable, "-c", _FIRST_CALL, library, workload, cache],
+        check=True, cwd=ROOT, env={**environment(2), **caches}, capture_output=True, text=True,
     )  # fmt: skip
-    return float(done.stdout.split()[-1])
+    seconds, peak = done.stdout.split()[-2:]
+    return float(seconds), float(peak)
+
+
+def installed_sizes(libraries: Sequence[str]) -> dict[str, Any]:
+    """Bytes on disk of each library with all that it requires."""
+    sizes = {name: [float(sum(map(_size, _required(name))))] for name in libraries}
+    return summary("installed", "on disk, with what it requires", 1, sizes, "B")
+
+
+def _required(name: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The distributions that a distribution needs, itself included; extras are not."""
+    known |= {name}
+    for entry in _requirements(name):
+        needed = re.split(r"[^\w.-]", entry)[0].lower().replace("_", "-")
+        if "extra ==" not in entry and needed not in known and _is_there(needed):
+            known = _required(needed, known)
+    return known
+
+
+def _requirements(name: str) -> Sequence[str]:
+    if name == "sley":
+        return list(_settings()["project"]["dependencies"])
+    return importlib.metadata.requires(name) or ()
+
+
+def _settings() -> dict[str, Any]:
+    """What pyproject.toml says of sley, which may be here without being installed."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _is_there(distribution: str) -> bool:
+    return next(importlib.metadata.distributions(name=distribution), None) is not None
+
+
+def _size(distribution: str) -> int:
+    if distribution == "sley":
+        packages = _settings()["tool"]["setuptools"]["packages"]
+        folders = [ROOT.joinpath(*package.split(".")[1:]) for package in packages]
+        return sum(f.stat().st_size for folder in folders for f in folder.glob("*.*"))
+    files = importlib.metadata.files(distribution) or ()
+    places = [Path(str(f.locate())) for f in files if not str(f).endswith(".pyc")]
+    return sum(place.stat().st_size for place in places if place.exists())
 
 
 def large_program(nodes: int, runs: int) -> list[dict[str, Any]]:
@@ -109,7 +179,7 @@ def large_program(nodes: int, runs: int) -> list[dict[str, Any]]:
             samples.setdefault(name, []).append((end - start) / nodes)
     del samples["trace"]  # what was given
     return [
-        _record("compiler", f"{name}, {nodes} ops, for each", {"sley": times})
+        summary("compiler", f"{name}, {nodes} ops, for each", 1, {"sley": times})
         for name, times in samples.items()
     ]
 
@@ -149,23 +219,24 @@ def _random_program(nodes: int) -> Any:
         return builder.finish("large", values[-4:])
 
 
-def _record(group: str, name: str, samples: dict[str, list[float]]) -> dict[str, Any]:
-    return {
-        "group": group,
-        "name": name,
-        "threads": 1 if group == "compiler" else 2,
-        "seconds": {key: statistics.median(times) for key, times in samples.items()},
-        "samples": {key: len(times) for key, times in samples.items()},
-        "fastest": {key: min(times) for key, times in samples.items()},
-    }
+def measure(
+    words: Sequence[str], libraries: Sequence[str], quick: bool
+) -> Iterator[dict[str, Any]]:
+    """Those of these whose group has one of the words in its name; all without words."""
 
+    def wanted(*groups: str) -> bool:
+        return not words or any(word in group for word in words for group in groups)
 
-def measure(quick: bool) -> list[dict[str, Any]]:
-    """All of these."""
-    peers = [name for name in ("jax", "torch") if is_installed(name)]
-    runs = 2 if quick else 10
-    return [
-        *imports(["sley", "numpy", *peers], runs),
-        *compile_times(["sley", *(p for p in peers if p == "jax")], 1 if quick else 3),
-        *large_program(1000 if quick else 10_000, 1 if quick else 3),
-    ]
+    runs = 1 if quick else 3
+    imported = [name for name in libraries if "." not in name]
+    if wanted("import"):
+        yield from imports(imported, 3 * runs)
+    if wanted("installed"):
+        yield installed_sizes(imported)
+    if wanted("compile, cold", "compile, from the cache on disk", "peak memory"):
+        compiling = [name for name in libraries if name not in ("numpy", "onnxruntime")]
+        chosen = [w for w in WORKLOADS if w.group in ("inference", "training")]
+        chosen = [w for w in chosen if not quick or "demo" in w.name]
+        yield from compile_times(chosen, compiling, runs)
+    if wanted("compiler"):
+        yield from large_program(1000 if quick else 10_000, runs)

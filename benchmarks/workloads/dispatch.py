@@ -63,10 +63,10 @@ def _jax_total(jax: Any, arrays: Sequence[Any]) -> Call:
 
 WORKLOADS = (
     Workload(
-        "add of 8 floats", "dispatch", _pair, _numpy_add, _torch_like_add, _jax_add, threads=(1,)
+        "add of 8 floats", "dispatch", _pair, _torch_like_add, _jax_add, _numpy_add, threads=(1,)
     ),
     Workload(
-        f"sum of {_TENSORS} captured tensors", "dispatch", _many, _numpy_total, _torch_like_total,
-        _jax_total, threads=(1,),
+        f"sum of {_TENSORS} captured tensors", "dispatch", _many, _torch_like_total,
+        _jax_total, _numpy_total, threads=(1,),
     ),
 )  # fmt: skip

@@ -1,12 +1,13 @@
-"""The demo's training step: a small convolutional net on a batch of handwritten digits.
+"""Training steps that are also written by hand in numpy: of small convolutional nets and of an MLP.
 
-Convolution, relu, pooling twice, two linear layers, cross entropy; forward, backward and SGD with
-momentum.
+Convolution, relu, pooling twice; linear layers with relu between them; cross entropy; forward,
+backward and SGD with momentum. The demo's net is compiled; the nets of the tutorials run in sley's
+eager mode, beside numpy doing the same by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,37 @@ from ..workload import Arrays, Call, Library, Workload
 
 _BATCH = 64
 _RATE, _MOMENTUM = np.float32(0.05), np.float32(0.9)
-_SHAPES = ((16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,), (64, 128), (64,), (10, 64), (10,))
+Shapes = Sequence[tuple[int, ...]]
+_DEMO: Shapes = ((16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,), (64, 128), (64,), (10, 64), (10,))
+_TUTORIAL: Shapes = (
+    (32, 1, 3, 3), (32,), (64, 32, 3, 3), (64,), (128, 3136), (128,), (10, 128), (10,)
+)  # fmt: skip
+_MLP: Shapes = ((128, 784), (128,), (10, 128), (10,))
 
 
-def _inputs(tiny: bool) -> Arrays:
-    """Images, labels, then the parameters."""
+def _parameters(shapes: Shapes) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    bounds = [np.sqrt(1 / np.prod(s[1:])) if len(s) > 1 else 0.1 for s in shapes]
+    return [rng.uniform(-b, b, s).astype(np.float32) for b, s in zip(bounds, shapes, strict=True)]
+
+
+def _digits(tiny: bool) -> Arrays:
+    """Images of 8x8, labels, then the parameters."""
     from sley.frontend.data.digits import load_digits
 
     images, labels = load_digits()
     batch = 3 if tiny else _BATCH
-    rng = np.random.default_rng(0)
-    bounds = [np.sqrt(1 / np.prod(s[1:])) if len(s) > 1 else 0.1 for s in _SHAPES]
-    parameters = [rng.uniform(-b, b, s).astype(np.float32) for b, s in zip(bounds, _SHAPES)]
     x = images[:batch, None].astype(np.float32) / np.float32(16)
-    return [x, labels[:batch], *parameters]
+    return [x, labels[:batch], *_parameters(_DEMO)]
+
+
+def _random(shapes: Shapes, example: tuple[int, ...]) -> Callable[[bool], Arrays]:
+    def make(tiny: bool) -> Arrays:
+        batch, rng = 3 if tiny else _BATCH, np.random.default_rng(1)
+        x = rng.standard_normal((batch, *example), np.float32)
+        return [x, rng.integers(0, 10, batch), *_parameters(shapes)]
+
+    return make
 
 
 def _torch_like(library: Library, tensors: Sequence[Any]) -> Call:
@@ -36,13 +54,14 @@ def _torch_like(library: Library, tensors: Sequence[Any]) -> Call:
     F = library.functional
     for parameter in parameters:
         parameter.requires_grad_()
-    w1, b1, w2, b2, w3, b3, w4, b4 = parameters
     optimizer = library.module.optim.SGD(parameters, lr=float(_RATE), momentum=float(_MOMENTUM))
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        h = F.max_pool2d(F.relu(F.conv2d(x, w1, b1, padding=1)), 2)
-        h = F.max_pool2d(F.relu(F.conv2d(h, w2, b2, padding=1)), 2)
+        *convs, w3, b3, w4, b4 = parameters
+        h = x
+        for w, b in zip(convs[::2], convs[1::2], strict=True):
+            h = F.max_pool2d(F.relu(F.conv2d(h, w, b, padding=1)), 2)
         h = F.relu(F.linear(h.flatten(1), w3, b3))
         loss = F.cross_entropy(F.linear(h, w4, b4), y)
         loss.backward()
@@ -107,13 +126,14 @@ def _numpy(arrays: Arrays) -> Call:
 def _loss_and_gradients(
     p: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    rows1, c1 = _conv(x, p[0], p[1])
-    a1 = _pool(np.maximum(c1, 0))
-    rows2, c2 = _conv(a1, p[2], p[3])
-    a2 = _pool(np.maximum(c2, 0))
-    flat = a2.reshape(len(x), -1)
-    h = np.maximum(flat @ p[4].T + p[5], 0)
-    scores = h @ p[6].T + p[7]
+    kept, a = [], x
+    for w, b in zip(p[:-4:2], p[1:-4:2], strict=True):
+        rows, c = _conv(a, w, b)
+        a = _pool(np.maximum(c, 0))
+        kept.append((rows, c, a))
+    flat = a.reshape(len(x), -1)
+    h = np.maximum(flat @ p[-4].T + p[-3], 0)
+    scores = h @ p[-2].T + p[-1]
     e = np.exp(scores - scores.max(1, keepdims=True))
     softmax = e / e.sum(1, keepdims=True)
     each = np.arange(len(x))
@@ -121,12 +141,15 @@ def _loss_and_gradients(
 
     softmax[each, y] -= 1
     d4 = softmax / np.float32(len(x))
-    d3 = (d4 @ p[6]) * (h > 0)
-    d2 = _unpool(np.maximum(c2, 0), a2, (d3 @ p[4]).reshape(a2.shape)) * (c2 > 0)
-    dw2, db2, da1 = _conv_gradients(rows2, p[2], d2)
-    d1 = _unpool(np.maximum(c1, 0), a1, da1) * (c1 > 0)
-    dw1, db1, _ = _conv_gradients(rows1, p[0], d1)
-    return loss, [dw1, db1, dw2, db2, d3.T @ flat, d3.sum(0), d4.T @ h, d4.sum(0)]
+    d3 = (d4 @ p[-2]) * (h > 0)
+    gradients = [d3.T @ flat, d3.sum(0), d4.T @ h, d4.sum(0)]
+    d = (d3 @ p[-4]).reshape(a.shape) if kept else None
+    for k in reversed(range(len(kept))):
+        rows, c, a = kept[k]
+        dc = _unpool(np.maximum(c, 0), a, d) * (c > 0)
+        dw, db, d = _conv_gradients(rows, p[2 * k], dc, wants_input=k > 0)
+        gradients = [dw, db, *gradients]
+    return loss, gradients
 
 
 def _conv(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,13 +163,16 @@ def _conv(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _conv_gradients(
-    rows: np.ndarray, w: np.ndarray, d: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of weight, bias and input."""
+    rows: np.ndarray, w: np.ndarray, d: np.ndarray, wants_input: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Gradients of weight, bias and, where it is wanted, input."""
     columns = d.transpose(0, 2, 3, 1).reshape(-1, len(w))
+    dw, db = (columns.T @ rows).reshape(w.shape), columns.sum(0)
+    if not wants_input:
+        return dw, db, None
     turned = np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
     _, dx = _conv(d, turned, np.zeros(turned.shape[0], np.float32))
-    return (columns.T @ rows).reshape(w.shape), columns.sum(0), dx
+    return dw, db, dx
 
 
 def _tiles(x: np.ndarray) -> np.ndarray:
@@ -159,8 +185,9 @@ def _pool(x: np.ndarray) -> np.ndarray:
     return _tiles(x).max(4)
 
 
-def _unpool(x: np.ndarray, pooled: np.ndarray, d: np.ndarray) -> np.ndarray:
+def _unpool(x: np.ndarray, pooled: np.ndarray, d: np.ndarray | None) -> np.ndarray:
     """The gradient goes to the first of the largest elements of each tile."""
+    assert d is not None
     n, channels, height, width = pooled.shape
     place = np.zeros((*pooled.shape, 4), np.float32)
     np.put_along_axis(place, _tiles(x).argmax(4)[..., None], d[..., None], 4)
@@ -168,9 +195,19 @@ def _unpool(x: np.ndarray, pooled: np.ndarray, d: np.ndarray) -> np.ndarray:
     return tiles.reshape(x.shape)
 
 
+def _eager(name: str, shapes: Shapes, example: tuple[int, ...]) -> Workload:
+    return Workload(
+        f"eager step of {name}, batch {_BATCH}", "eager", _random(shapes, example), _torch_like,
+        numpy=_numpy, tolerance=1e-4, checked_calls=3, eager=True, only=("sley", "torch", "numpy"),
+        threads=(1, 2),
+    )  # fmt: skip
+
+
 WORKLOADS = (
     Workload(
-        f"step of the demo's net, batch {_BATCH}", "training", _inputs, _numpy, _torch_like, _jax,
+        f"step of the demo's net, batch {_BATCH}", "training", _digits, _torch_like, _jax, _numpy,
         tolerance=1e-4, checked_calls=3,
     ),
+    _eager("an MLP 784-128-10", _MLP, (784,)),
+    _eager("the tutorial's CNN", _TUTORIAL, (1, 28, 28)),
 )  # fmt: skip
