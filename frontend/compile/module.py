@@ -6,6 +6,7 @@ from typing import Any
 
 from ..nn.module import Module
 from .function import CompiledFunction, Dynamic
+from .lowered import Lowered
 
 
 class CompiledModule(Module):
@@ -22,3 +23,7 @@ class CompiledModule(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.compiled(*args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program of the module for these arguments after each pass; compiled if need be."""
+        return self.compiled.lower(*args, **kwargs)
