@@ -119,6 +119,11 @@ def spelled(dim: Dim) -> Any:
     return SymInt(dim, ambient.trace)
 
 
+def spelled_shape(tensor: Tensor) -> list[Any]:
+    """The sizes as users see them."""
+    return [spelled(size) for size in shape_of(tensor)]
+
+
 def plain_size(value: Any) -> Any:
     """A size or place that a user gave, as an int (of numpy's too) or a `SymInt`.
 

@@ -15,15 +15,11 @@ from ..apply import apply, as_type, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..promotion import result_type
-from ..tensor import Tensor, dims_of, normal_axis, of_array
+from ..tensor import Tensor, dims_of, here, normal_axis, of_array
 from ..viewing import expand_view, narrow_view
-from .arguments import array_names, as_input, reshaped, shape_of, sizes_of, spelled
+from .arguments import array_names, as_input, reshaped, shape_of, sizes_of, spelled_shape
 from .select import index_select
 from .shape import ravel, transpose, unsqueeze
-
-
-def _sizes(input: Tensor) -> list[Any]:
-    return [spelled(size) for size in shape_of(input)]
 
 
 def _promoted(tensors: Sequence[Any], name: str) -> list[Tensor]:
@@ -51,17 +47,21 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     axis = normal_axis(dim, kept[0].ndim)
     if any(p.ndim != kept[0].ndim for p in kept):
         raise ShapeError(f"cat of tensors with {[p.ndim for p in kept]} axes")
-    return apply("concat", _sized_alike(kept, axis), axis=axis)
+    _check_alike(kept, "cat", axis)
+    return apply("concat", kept, axis=axis)
 
 
-def _sized_alike(parts: list[Tensor], axis: int) -> list[Tensor]:
-    """Sizes beside `axis` that a trace has found equal, written as the first one's."""
+def _check_alike(parts: list[Tensor], name: str, axis: int | None = None) -> None:
+    """Compare sizes, but for `axis`; a trace notes which of them it takes to be equal."""
     first = shape_of(parts[0])
     for part in parts[1:]:
         for a, (x, y) in enumerate(zip(first, shape_of(part), strict=True)):
-            if a != axis:
-                equal_dims(x, y)
-    return parts
+            if a != axis and not equal_dims(x, y):
+                raise ShapeError(
+                    f"{name} of {here(parts[0]).spec} and {here(part).spec}: axis {a} differs",
+                    hint="all sizes must be equal"
+                    + ("" if axis is None else f" but of axis {axis}"),
+                )
 
 
 concat = concatenate = cat
@@ -82,6 +82,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
             f"stack of the shapes {[list(shape_of(p)) for p in parts]}",
             hint="all must have one shape; cat() joins along an axis that they have",
         )
+    _check_alike(parts, "stack")
     return cat([unsqueeze(p, axis) for p in parts], axis)
 
 
@@ -141,7 +142,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
         ArgumentError: the sizes do not add up to that of the axis.
     """
     axis = normal_axis(dim, input.ndim)
-    size: Any = _sizes(input)[axis]
+    size: Any = spelled_shape(input)[axis]
     if isinstance(split_size_or_sections, (tuple, list)):
         sections = list(split_size_or_sections)
         total: Any = 0
@@ -171,7 +172,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     axis = normal_axis(dim, input.ndim)
     if chunks < 1:
         raise ArgumentError(f"chunk: {chunks} chunks")
-    size: Any = _sizes(input)[axis]
+    size: Any = spelled_shape(input)[axis]
     if not isinstance(size, int) and size % chunks == 0:
         return _sections(input, axis, [size // chunks] * chunks)
     return split(input, max(1, math.ceil(int(size) / chunks)), axis)
@@ -181,7 +182,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views along `dim`: so many of nearly equal size, or cut at the given indices."""
     axis = normal_axis(dim, input.ndim)
-    size = int(_sizes(input)[axis])
+    size = int(spelled_shape(input)[axis])
     if isinstance(indices_or_sections, int):
         base, extra = divmod(size, indices_or_sections)
         return _sections(input, axis, [base + (k < extra) for k in range(indices_or_sections)])
@@ -196,7 +197,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along `dim`, as views without that axis."""
     axis = normal_axis(dim, input.ndim)
-    return tuple(select(input, axis, i) for i in range(_sizes(input)[axis]))
+    return tuple(select(input, axis, i) for i in range(spelled_shape(input)[axis]))
 
 
 # Repeating and turning
@@ -211,7 +212,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     times = sizes_of(repeats)
     if len(times) < input.ndim:
         raise ShapeError(f"repeat: {len(times)} numbers for {input.ndim} axes")
-    sizes = [1] * (len(times) - input.ndim) + _sizes(input)
+    sizes = [1] * (len(times) - input.ndim) + spelled_shape(input)
     paired = reshaped(input, [n for size in sizes for n in (1, size)])
     spread = expand_view(paired, [n for pair in zip(times, sizes) for n in pair])
     return _copied(spread, [k * n for k, n in zip(times, sizes)])
@@ -235,7 +236,7 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Te
     if dim is None:
         input, dim = ravel(input), 0
     axis = normal_axis(dim, input.ndim)
-    sizes = _sizes(input)
+    sizes = spelled_shape(input)
     if isinstance(repeats, Tensor):
         places = np.repeat(np.arange(sizes[axis]), repeats.array)
         return index_select(input, axis, of_array(places.astype(np.int64)))
@@ -248,14 +249,14 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Elements moved by `shifts` places along `dims` (of the flattened tensor: None), those that
     leave at one end coming back at the other."""
     if dims is None:
-        return reshaped(roll(ravel(input), shifts, 0), _sizes(input))
+        return reshaped(roll(ravel(input), shifts, 0), spelled_shape(input))
     steps = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
     axes = dims if isinstance(dims, (tuple, list)) else (dims,)
     if len(steps) != len(axes):
         raise ArgumentError(f"roll: {len(steps)} shifts along {len(axes)} axes")
     for step, dim in zip(steps, axes):
         axis = normal_axis(dim, input.ndim)
-        size = _sizes(input)[axis]
+        size = spelled_shape(input)[axis]
         if isinstance(size, int) and size == 0:
             continue
         cut = (size - step) % size

@@ -377,6 +377,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear of {here(input).spec} with a weight {here(weight).spec}",
             hint="the input is [..., in], the weight [out, in]",
         )
+    if not equal_dims(shape_of(input)[-1], shape_of(weight)[-1]):
+        raise ShapeError(
+            f"linear of {here(input).spec} with a weight {here(weight).spec}: the input has "
+            f"{shape_of(input)[-1]} features, the weight takes {shape_of(weight)[-1]}",
+            hint="the input is [..., in], the weight [out, in]",
+        )
     contract = ((input.ndim - 1,), (weight.ndim - 1,))
     result = dot_general(input, weight, contract, name="linear")
     if bias is None:

@@ -14,12 +14,8 @@ from ..autocast import autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..tensor import Tensor, here, normal_axis, of_array
-from .arguments import array_names, cast, reshaped, shape_of, spelled
+from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape
 from .creation import iota
-
-
-def _sizes(input: Tensor) -> list[Any]:
-    return [spelled(size) for size in shape_of(input)]
 
 
 def _checked(index: Tensor, name: str) -> Tensor:
@@ -44,7 +40,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def linear_place(input: Tensor, axis: int, index: Tensor) -> Tensor:
     """For each element of `index` the place in the flattened `input`: its own coordinates, with
     that along `axis` replaced by the index."""
-    shape, own = shape_of(input), _sizes(index)
+    shape, own = shape_of(input), spelled_shape(index)
     if len(own) != len(shape):
         raise ShapeError(f"the index has {len(own)} axes, the tensor {len(shape)}")
     place: Any = None
@@ -80,7 +76,9 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     axis, places = normal_axis(dim, input.ndim), _checked(index, "gather")
     if input.ndim == 0:
-        return reshaped(apply("gather", [reshaped(input, (1,)), places], axis=0), _sizes(index))
+        return reshaped(
+            apply("gather", [reshaped(input, (1,)), places], axis=0), spelled_shape(index)
+        )
     _check_range(places, shape_of(input)[axis], "gather")
     flat = reshaped(input, (spelled(product(shape_of(input))),))
     return apply("gather", [flat, linear_place(input, axis, places)], axis=0)
@@ -94,7 +92,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     if dim is None:
         return gather(reshaped(input, (-1,)), 0, reshaped(indices, (-1,)))
     axis = normal_axis(dim, input.ndim)
-    own, places = _sizes(input), _sizes(indices)
+    own, places = spelled_shape(input), spelled_shape(indices)
     if len(own) != len(places):
         raise ShapeError(f"take_along_dim: {len(places)} axes of indices, {len(own)} of the tensor")
     common = [p if isinstance(n, int) and n == 1 else n for n, p in zip(own, places)]
@@ -126,7 +124,7 @@ def scatter_write(input: Tensor, dim: int, index: Tensor, src: Any, combine: str
     done = apply(
         "scatter", [flat, linear_place(input, axis, places), updates], axis=0, combine=combine
     )
-    return reshaped(done, _sizes(input))
+    return reshaped(done, spelled_shape(input))
 
 
 @array_names

@@ -13,11 +13,7 @@ from ..errors import ArgumentError, ShapeError, UnsupportedError
 from ..tensor import Tensor, dims_of, here, normal_axis
 from ..viewing import expand_view, offset_of, permute_view, reshape_view, view_by
 from ..views import diagonal_step, strided_step
-from .arguments import array_names, reshaped, shape_of, sizes_of, spelled
-
-
-def _sizes(input: Tensor) -> list[Any]:
-    return [spelled(size) for size in shape_of(input)]
+from .arguments import array_names, reshaped, shape_of, sizes_of, spelled, spelled_shape
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
@@ -50,12 +46,12 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """A view with the shape of `other`."""
-    return view(input, *_sizes(other))
+    return view(input, *spelled_shape(other))
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     """`reshape` to the shape of `other`."""
-    return reshaped(input, _sizes(other))
+    return reshaped(input, spelled_shape(other))
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -73,14 +69,14 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return input
     shape = shape_of(input)
     joined = spelled(product(shape[first : last + 1]))
-    sizes = _sizes(input)
+    sizes = spelled_shape(input)
     return reshaped(input, [*sizes[:first], joined, *sizes[last + 1 :]])
 
 
 @array_names
 def unflatten(input: Tensor, dim: int, sizes: Sequence[Any]) -> Tensor:
     """The axis `dim` split into axes of `sizes` (one may be -1)."""
-    axis, shape = normal_axis(dim, input.ndim), _sizes(input)
+    axis, shape = normal_axis(dim, input.ndim), spelled_shape(input)
     parts = list(sizes)
     if any(isinstance(size, int) and size == -1 for size in parts):
         known: Any = 1
@@ -118,7 +114,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new axis of size 1 before axis `dim` (-1: at the end)."""
     axis = normal_axis(dim, input.ndim + 1)
-    sizes = _sizes(input)
+    sizes = spelled_shape(input)
     return reshaped(input, [*sizes[:axis], 1, *sizes[axis:]])
 
 
@@ -201,7 +197,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """`expand` to the shape of `other`."""
-    return expand_view(input, _sizes(other))
+    return expand_view(input, spelled_shape(other))
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
@@ -252,8 +248,18 @@ def constant_pad(input: Tensor, low: Sequence[Any], high: Sequence[Any], value: 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """All windows of `size` elements, `step` apart, along an axis; their elements are the last
-    axis. A copy."""
+    axis. A copy.
+
+    Raises:
+        ShapeError: a window is larger than the axis.
+        ArgumentError: `step` is less than 1.
+    """
     axis = normal_axis(dimension, input.ndim)
+    length = shape_of(input)[axis]
+    if isinstance(length, int) and size > length:
+        raise ShapeError(f"unfold: windows of {size} elements of axis {axis}, which has {length}")
+    if step < 1:
+        raise ArgumentError(f"unfold: step={step} is not at least 1")
     window = {"axes": (axis,), "sizes": (size,), "strides": (step,), "dilations": (1,)}
     return apply("window", [input], **window)
 
@@ -270,7 +276,7 @@ def _diagonals(input: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
         raise ArgumentError("diagonal: dim1 and dim2 are the same axis")
     order = [x for x in range(input.ndim) if x not in (a, b)]
     moved = permute_view(input, [*order, a, b])
-    *_, rows, columns = _sizes(moved)
+    *_, rows, columns = spelled_shape(moved)
     length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
     if length < 0:
         length = 0
@@ -325,7 +331,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         return _diagonals(input, diagonal, 0, 1).clone()
     if input.ndim != 1:
         raise ShapeError(f"diag takes a vector or a matrix, not {input.ndim} axes")
-    size = _sizes(input)[0]
+    size = spelled_shape(input)[0]
     n = size + abs(diagonal)
     column = constant_pad(input, (max(-diagonal, 0),), (max(diagonal, 0),))
     hits = elementwise("eq", elementwise("add", iota((n, n), 0), diagonal), iota((n, n), 1))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from recording import record
 
+import sley
+import sley.nn.functional as F
 from sley.frontend.apply import apply, elementwise
 from sley.frontend.construct import tensor
 from sley.frontend.errors import (
@@ -38,6 +40,9 @@ WRONG = [
     (lambda x: apply("add", [x, x[0]]), ShapeError, r"f32\[3\]"),
     (lambda x: apply("reduce_sum", [x], axes=(5,)), ShapeError, "reduce_sum"),
     (lambda x: x.add_(tensor(np.zeros((4, 2, 3)))), ShapeError, "add_"),
+    (lambda x: sley.stack([x, x[:, :2]]), ShapeError, r"stack of f32\[2, 3\].*axis 1"),
+    (lambda x: sley.cat([x, x[:, :2]]), ShapeError, r"cat of f32\[2, 3\].*axis 1"),
+    (lambda x: F.linear(x, x[:, :2]), ShapeError, "linear.*3 features.*takes 2"),
     (lambda x: tensor("text"), DTypeError, "str"),
     (lambda x: elementwise("where", x, x, x, conditions=1), DTypeError, "condition"),
 ]
