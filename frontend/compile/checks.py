@@ -16,6 +16,7 @@ from ...ir.dtypes import i64
 from ...ir.graph import Graph, Node, Value, full
 from ...ir.ops import OPS
 from ...ir.ops.base import Kind
+from ...passes.inline import repeat
 from ..errors import IndexingError
 from ..trace_builder import IndexCheck
 from .slices import telling_sizes
@@ -132,19 +133,10 @@ def _leading_to(value: Value) -> list[Node]:
 
 
 def _copy(nodes: Sequence[Node], value: Value, builder: Recording, new: dict[Value, Value]) -> None:
-    """Emits `nodes` again; parameters that they read become parameters."""
-
-    def find(old: Value) -> Value:
-        if old not in new:
-            new[old] = builder.param(old.type, old.name)
-        return new[old]
-
-    for node in nodes:
-        if node.results[0] in new:
-            continue
-        operands = [find(operand) for operand in node.operands]
-        builder.line = node.line
-        result = builder.emit(node.op, operands, node.attrs, node.regions)
-        made = result if isinstance(result, tuple) else (result,)
-        new.update(zip(node.results, made, strict=True))
-    find(value)
+    """Emits `nodes` again, but those that stand in `new`; parameters that they or `value` read
+    become parameters."""
+    for read in (*(operand for node in nodes for operand in node.operands), value):
+        if read.node is None and read not in new:
+            new[read] = builder.param(read.type, read.name)
+    with builder:
+        repeat([node for node in nodes if node.results[0] not in new], new)

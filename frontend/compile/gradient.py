@@ -19,6 +19,7 @@ from ...ir.ops import OPS
 from ...ir.ops.base import Kind
 from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.rule import zeros
+from ...passes.inline import repeat
 from ...runtime.host_calls import HostError
 from ..apply import value_of
 from ..context import ambient
@@ -169,7 +170,7 @@ def _close(graph: Graph, params: Sequence[Value]) -> tuple[Graph, list[Value]]:
     def find(value: Value) -> Value:
         if value not in new:
             node = value.node
-            if value not in own and node is not None and node.op.kind in _AGAIN:
+            if node is not None and node.op.kind in _AGAIN:
                 builder.line = node.line
                 new[value] = builder.emit(node.op, [find(o) for o in node.operands], node.attrs)
             else:
@@ -178,11 +179,11 @@ def _close(graph: Graph, params: Sequence[Value]) -> tuple[Graph, list[Value]]:
         return new[value]
 
     for node in graph.nodes:
-        operands = [find(o) for o in node.operands]
-        builder.line = node.line
-        result = builder.emit(node.op, operands, node.attrs, node.regions)
-        made = result if isinstance(result, tuple) else (result,)
-        new.update(zip(node.results, made, strict=True))
+        for operand in node.operands:
+            if operand not in own:
+                find(operand)
+    with builder:
+        repeat(graph.nodes, new)
     yields = [find(v) for v in graph.yields]
     for param in telling_sizes(builder, params):
         find(param)
