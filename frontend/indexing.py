@@ -6,23 +6,29 @@ bool masks are turned into integers, which only eager tensors can.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.dims import Dim, Expr, floordiv, product
+from ..ir.dims import Dim, Expr, product
 from ..ir.dtypes import i64
 from ..ir.types import tensor_type
 from .apply import apply, as_type, broadcast_shapes, elementwise, expanded, value_of
 from .construct import as_tensor
 from .context import ambient
-from .errors import IndexingError, ShapeError, TraceError, UnsupportedError
+from .errors import IndexingError, ShapeError, TraceError
+from .index_slices import position, slice_bounds
 from .inplace import copy_, write
 from .symint import SymInt, dim_or_none
 from .tensor import Tensor, here, of_array
 from .viewing import permute_view, regrouped, reshape_view, slice_view
+
+
+class _Mask(NamedTuple):
+    """A bool tensor that stands in an index."""
+
+    tensor: Tensor
 
 
 class Parsed(NamedTuple):
@@ -61,7 +67,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if not isinstance(value, (Tensor, SymInt, bool, int, float, complex)):
         value = as_tensor(value)
     if isinstance(value, Tensor) and here(value).ndim > 0:
-        value = _drop_leading_ones(value, view, parsed)
+        value = _drop_leading_ones(value, _selected_ndim(view, parsed))
     if not parsed.tensors:
         copy_(view, value)
     else:
@@ -84,12 +90,16 @@ def _mask_over_all(tensor: Tensor, index: Any) -> Tensor | None:
     return None
 
 
-def _drop_leading_ones(value: Tensor, view: Tensor, parsed: Parsed) -> Tensor:
+def _selected_ndim(view: Tensor, parsed: Parsed) -> int:
+    """How many axes the selected elements have."""
+    indices = [index.ndim for _, index in parsed.tensors]
+    return view.ndim - len(indices) + max(indices, default=0)
+
+
+def _drop_leading_ones(value: Tensor, ndim: int) -> Tensor:
     """PyTorch takes a value with more axes than the place if the first ones have size 1."""
-    if parsed.tensors:
-        return value
     shape = here(value).spec.shape
-    extra = len(shape) - view.ndim
+    extra = len(shape) - ndim
     if extra <= 0 or any(size != 1 for size in shape[:extra]):
         return value
     smaller = reshape_view(value, shape[extra:])
@@ -121,17 +131,15 @@ def parse(tensor: Tensor, index: Any) -> Parsed:
 
 
 def _items(index: Any) -> list[Any]:
-    """The parts of an index; masks, lists and arrays become integer tensors."""
+    """The parts of an index; lists and arrays become tensors."""
     items: list[Any] = []
     for item in index if isinstance(index, tuple) else (index,):
-        if isinstance(item, (bool, np.bool_)):
-            if not item:
-                raise UnsupportedError("False as an index", hint="use a mask with axes")
-            item = None  # as in PyTorch, True selects all under a new axis
-        if isinstance(item, (list, np.ndarray)):
+        if isinstance(item, np.bool_):
+            item = bool(item)
+        if isinstance(item, (list, tuple, range, np.ndarray)):
             item = as_tensor(np.asarray(item, None if np.size(item) else np.int64))
         if isinstance(item, Tensor) and item.dtype.kind == "bool":
-            items.extend(_nonzero(item))
+            items.append(_Mask(item))
         elif isinstance(item, np.integer):
             items.append(int(item))
         elif isinstance(item, Tensor) and item.ndim == 0:
@@ -155,11 +163,20 @@ def _nonzero(mask: Tensor) -> list[Tensor]:
             "a bool mask selects a number of elements that depends on data",
             hint="use sley.where(mask, x, 0), or multiply by the mask",
         )
+    if mask.ndim == 0:
+        return [_chosen(bool(mask.array))]
     return [of_array(places.astype(np.int64)) for places in np.nonzero(mask.array)]
 
 
+def _chosen(flag: bool) -> Tensor:
+    """The places along an axis of size 1 that a bool selects: the one there is, or none."""
+    return of_array(np.zeros(int(flag), np.int64))
+
+
 def _axes_used(item: Any) -> int:
-    return 0 if item is None or item is Ellipsis else 1
+    if isinstance(item, _Mask):
+        return item.tensor.ndim
+    return 0 if item is None or item is Ellipsis or isinstance(item, bool) else 1
 
 
 def _take(parsed: Parsed, shape: Sequence[Dim], axis: int, item: Any) -> int:
@@ -167,10 +184,16 @@ def _take(parsed: Parsed, shape: Sequence[Dim], axis: int, item: Any) -> int:
     if item is None:
         parsed.shape.append(1)
         return axis
+    if isinstance(item, bool):  # as a mask without axes: it chooses along a new axis
+        parsed.tensors.append((len(parsed.shape), _chosen(item)))
+        parsed.shape.append(1)
+        return axis
+    if isinstance(item, _Mask):
+        return _take_mask(parsed, shape, axis, item.tensor)
     size = shape[axis]
     number = dim_or_none(item) if isinstance(item, (int, SymInt)) else None
     if number is not None:
-        parsed.starts.append(_position(number, size, axis))
+        parsed.starts.append(position(number, size, axis))
         parsed.sizes.append(1)
         parsed.steps.append(1)
     elif isinstance(item, slice):
@@ -195,81 +218,26 @@ def _take(parsed: Parsed, shape: Sequence[Dim], axis: int, item: Any) -> int:
     return axis + 1
 
 
-def _position(number: Dim, size: Dim, axis: int) -> Dim:
-    """The index of one element from the front."""
-    if isinstance(number, int) and isinstance(size, int):
-        if not -size <= number < size:
-            raise IndexingError(
-                f"index {number} is out of range for axis {axis} of size {size}",
-                hint="indices go from -size to size - 1",
-            )
-        return number + size if number < 0 else number
-    trace = ambient.trace
-    assert trace is not None, "a symbolic size outside of a trace"
-    if trace.decide(number, "<", 0):
-        number = number + size
-    if trace.decide(number, "<", 0) or not trace.decide(number, "<", size):
+def _take_mask(parsed: Parsed, shape: Sequence[Dim], axis: int, mask: Tensor) -> int:
+    """Add a mask over as many axes as it has: the places of its true elements along each.
+
+    Raises:
+        IndexingError: its shape is not that of these axes.
+    """
+    places, covered = _nonzero(mask), tuple(shape[axis : axis + mask.ndim])
+    if mask.spec.shape != covered:
         raise IndexingError(
-            f"index {number} is out of range for axis {axis} of size {size}",
-            hint="indices go from -size to size - 1",
+            f"a mask of shape {list(mask.spec.shape)} for axes of the sizes {list(covered)}",
+            hint="a mask has the size of each axis that it covers, the first ones unless `...` or "
+            "other indices stand before it",
         )
-    return number
-
-
-def slice_bounds(item: slice, size: Dim) -> tuple[Dim, Dim, int]:
-    """start, number of elements and step of a slice of an axis, as Python's slices have them.
-
-    Raises:
-        IndexingError: the step is 0.
-    """
-    step = 1 if item.step is None else _integer(item.step)
-    if step == 0:
-        raise IndexingError("the step of a slice cannot be 0")
-    low, high = (_bound(item.start), _bound(item.stop))
-    if isinstance(size, int) and not isinstance(low, Expr) and not isinstance(high, Expr):
-        first, last, step = slice(low, high, step).indices(size)
-        return first, len(range(first, last, step)), step
-    trace = ambient.trace
-    assert trace is not None, "a symbolic size outside of a trace"
-    begin, end = _clamped(low, size, step, True), _clamped(high, size, step, False)
-    span = end - begin if step > 0 else begin - end
-    if trace.decide(span, "<", 0):
-        return 0, 0, step
-    return begin, floordiv(span + abs(step) - 1, abs(step)), step
-
-
-def _bound(value: Any) -> Dim | None:
-    if value is None:
-        return None
-    dim = dim_or_none(value)
-    return _integer(value) if dim is None else dim
-
-
-def _integer(value: Any) -> int:
-    """What stands in a slice, as an int.
-
-    Raises:
-        IndexingError: it is no integer.
-    """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise IndexingError(f"a slice takes integers, not a {type(value).__name__}") from None
-
-
-def _clamped(bound: Dim | None, size: Dim, step: int, is_start: bool) -> Dim:
-    """A bound of a slice, counted from the front and within the axis."""
-    trace = ambient.trace
-    assert trace is not None
-    first: Dim = 0 if step > 0 else -1
-    last: Dim = size if step > 0 else size - 1
-    if bound is None:
-        return first if is_start == (step > 0) else last
-    if trace.decide(bound, "<", 0):
-        bound = bound + size
-        if trace.decide(bound, "<", first):
-            return first
-    return last if trace.decide(bound, ">", last) else bound
+    if mask.ndim == 0:
+        parsed.tensors.append((len(parsed.shape), places[0]))
+        parsed.shape.append(1)
+        return axis
+    for index in places:
+        axis = _take(parsed, shape, axis, index)
+    return axis
 
 
 def _basic(tensor: Tensor, parsed: Parsed) -> Tensor:
