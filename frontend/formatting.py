@@ -81,14 +81,14 @@ def tensor_text(tensor: Tensor) -> str:
     else:
         assert tensor._array is not None
         default = ambient.context.default_dtype
-        implied = [default, default.to_complex()]
+        implied = [default]
         if 0 in type.shape:
             body = "[]"
             if len(type.shape) > 1:
                 notes.append(f"size={type.shape}")
         else:
             body = _elements(tensor._array, type.dtype)
-            implied += _IMPLIED
+            implied += [default.to_complex(), *_IMPLIED]
         if type.dtype not in implied:
             notes.append(f"dtype={type.dtype!r}")
     if tensor.requires_grad:
