@@ -11,18 +11,10 @@ from typing import Any
 from ..ir.dims import Dim, Expr, floordiv, product
 from .apply import equal_dims
 from .errors import ArgumentError, IndexingError, ShapeError
+from .strides import contiguous_strides, step_offset, step_strides
 from .symint import SymInt
 from .tensor import Tensor, dims_of, here, make_view, normal_axis
-from .views import (
-    Step,
-    broadcast_step,
-    contiguous_strides,
-    reshape_step,
-    slice_step,
-    step_offset,
-    step_strides,
-    transpose_step,
-)
+from .views import Step, broadcast_step, reshape_step, slice_step, transpose_step
 
 
 def view_by(tensor: Tensor, step: Step) -> Tensor:

@@ -17,13 +17,13 @@ from sley.frontend.errors import (
     ShapeError,
     UnsupportedError,
 )
+from sley.frontend.strides import contiguous_strides, reshape_strides
 from sley.frontend.viewing import (
     expand_view,
     narrow_view,
     permute_view,
     reshape_view,
 )
-from sley.frontend.views import contiguous_strides, reshape_strides
 
 
 def counted(*shape):
