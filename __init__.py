@@ -5,6 +5,7 @@ and weaves it into fused kernels for the processor at hand.
 """
 
 import sys
+from math import e, inf, nan, pi
 from types import ModuleType
 
 from .frontend import (
@@ -461,14 +462,20 @@ from .ir.dtypes import c128 as complex128
 from .ir.dtypes import f16 as float16
 from .ir.dtypes import f32 as float32
 from .ir.dtypes import f64 as float64
+from .ir.dtypes import i8 as int8
+from .ir.dtypes import i16 as int16
 from .ir.dtypes import i32 as int32
 from .ir.dtypes import i64 as int64
 from .ir.dtypes import u8 as uint8
+from .ir.dtypes import u16 as uint16
+from .ir.dtypes import u32 as uint32
+from .ir.dtypes import u64 as uint64
 
 __version__ = "0.1.0"
 
-half, float, double, int, long = float16, float32, float64, int32, int64
+half, float, double, short, int, long = float16, float32, float64, int16, int32, int64
 cfloat, cdouble = complex64, complex128
+newaxis = None
 
 
 _attach_methods()
@@ -639,6 +646,7 @@ __all__ = [
     "dsplit",
     "dstack",
     "dtype",
+    "e",
     "einsum",
     "empty",
     "empty_like",
@@ -706,10 +714,13 @@ __all__ = [
     "index_put",
     "index_reduce",
     "index_select",
+    "inf",
     "inference_mode",
     "initial_seed",
     "inner",
     "int",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "inverse",
@@ -786,6 +797,7 @@ __all__ = [
     "multinomial",
     "multiply",
     "mv",
+    "nan",
     "nan_to_num",
     "nanmean",
     "nanmedian",
@@ -795,6 +807,7 @@ __all__ = [
     "ne",
     "neg",
     "negative",
+    "newaxis",
     "nn",
     "no_grad",
     "nonzero",
@@ -809,6 +822,7 @@ __all__ = [
     "outer",
     "pdist",
     "permute",
+    "pi",
     "pinverse",
     "polar",
     "polygamma",
@@ -858,6 +872,7 @@ __all__ = [
     "set_printoptions",
     "set_rng_state",
     "sgn",
+    "short",
     "sigmoid",
     "sign",
     "signbit",
@@ -902,6 +917,9 @@ __all__ = [
     "true_divide",
     "trunc",
     "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "unbind",
     "unflatten",
     "unique",

@@ -154,7 +154,7 @@ FUNCTIONS: dict[ModuleType, str] = {
     systems: "det slogdet",
     linear_products: "matrix_power",
     random: "bernoulli multinomial",
-    conversion: "new_empty short char pin_memory is_pinned is_signed",
+    conversion: "new_empty pin_memory is_pinned is_signed",
     writes: """
         squeeze_ unsqueeze_ transpose_ swapaxes_ swapdims_ t_ as_strided_ log_normal_ cauchy_
         geometric_ apply_ map_ fill_diagonal_

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, bf16, bool_, c128, f16, f32, f64, i64, u32, u64
+from ..ir.dtypes import SIGNED, DType, bf16, bool_, c128, f16, f32, f64, i64, u64
 from .context import ambient
 from .errors import DTypeError, user_location
 from .symint import SymInt
@@ -49,7 +49,7 @@ def promote_types(a: DType, b: DType) -> DType:
     unsigned, signed = (a, b) if a.kind == "uint" else (b, a)
     if unsigned is u64:
         raise DTypeError(f"no dtype holds both {a.public} and {b.public}", hint="cast one of them")
-    return i64 if unsigned is u32 else signed
+    return next(d for d in SIGNED if d.itemsize >= signed.itemsize and d.bits > unsigned.bits)
 
 
 def can_cast(source: DType, target: DType) -> bool:

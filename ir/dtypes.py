@@ -72,8 +72,11 @@ class DType:
 
 bool_ = DType("bool", "bool", "bool", np.dtype(np.bool_))
 u8 = DType("u8", "uint8", "uint", np.dtype(np.uint8))
+u16 = DType("u16", "uint16", "uint", np.dtype(np.uint16))
 u32 = DType("u32", "uint32", "uint", np.dtype(np.uint32))
 u64 = DType("u64", "uint64", "uint", np.dtype(np.uint64))
+i8 = DType("i8", "int8", "int", np.dtype(np.int8))
+i16 = DType("i16", "int16", "int", np.dtype(np.int16))
 i32 = DType("i32", "int32", "int", np.dtype(np.int32))
 i64 = DType("i64", "int64", "int", np.dtype(np.int64))
 f16 = DType("f16", "float16", "float", np.dtype(np.float16))
@@ -83,7 +86,9 @@ f64 = DType("f64", "float64", "float", np.dtype(np.float64))
 c64 = DType("c64", "complex64", "complex", np.dtype(np.complex64))
 c128 = DType("c128", "complex128", "complex", np.dtype(np.complex128))
 
-ALL: tuple[DType, ...] = (bool_, u8, u32, u64, i32, i64, f16, bf16, f32, f64, c64, c128)
+UNSIGNED = (u8, u16, u32, u64)
+SIGNED = (i8, i16, i32, i64)
+ALL: tuple[DType, ...] = (bool_, *UNSIGNED, *SIGNED, f16, bf16, f32, f64, c64, c128)
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 
@@ -96,3 +101,8 @@ def by_name(name: str) -> DType:
 def of_numpy(dtype: np.dtype | type) -> DType | None:
     """The dtype that stores what numpy's `dtype` does, or None if sley has none."""
     return _BY_NUMPY.get(np.dtype(dtype))
+
+
+def is_half(dtype: np.dtype) -> bool:
+    """Whether numpy's `dtype` is float16 or bfloat16, whose arithmetic is done in float32."""
+    return dtype.itemsize == 2 and dtype.kind not in "iu"

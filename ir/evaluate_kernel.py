@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .dims import evaluate as evaluate_dim
+from .dtypes import is_half
 from .evaluate import EvaluationError, bind_sizes, concrete, describe
 from .evaluate_grid import Grid, Local
 from .graph import Graph, Node, Region, Value
@@ -236,7 +237,7 @@ class _Kernel(Grid):
         """The members folded along the dimension after the grid, in order."""
         axis = len(self.grid)
         named = combine_ops(node)
-        if named is not None and all(a.dtype.itemsize != 2 for a in members):
+        if named is not None and not any(is_half(a.dtype) for a in members):
             return [
                 Local(
                     UFUNCS[name].reduce(np.ascontiguousarray(a), axis=axis, dtype=a.dtype),

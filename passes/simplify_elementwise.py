@@ -9,7 +9,24 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import Dim
-from ..ir.dtypes import DType, bf16, bool_, f16, f32, f64, i32, i64, u8, u32, u64
+from ..ir.dtypes import (
+    SIGNED,
+    UNSIGNED,
+    DType,
+    bf16,
+    bool_,
+    f16,
+    f32,
+    f64,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+    u16,
+    u32,
+    u64,
+)
 from ..ir.graph import Value
 from ..ir.ops import elementwise as ew
 from ..ir.ops.base import Op
@@ -22,9 +39,12 @@ Simplification = Callable[[Operands, Attrs], Value | None]
 
 # dtypes that hold every value of the key.
 EXACT: dict[DType, tuple[DType, ...]] = {
-    bool_: (u8, u32, u64, i32, i64, f16, bf16, f32, f64),
-    u8: (u32, u64, i32, i64, f16, bf16, f32, f64),
+    bool_: (*UNSIGNED, *SIGNED, f16, bf16, f32, f64),
+    u8: (u16, u32, u64, i16, i32, i64, f16, bf16, f32, f64),
+    u16: (u32, u64, i32, i64, f32, f64),
     u32: (u64, i64, f64),
+    i8: (i16, i32, i64, f16, bf16, f32, f64),
+    i16: (i32, i64, f32, f64),
     i32: (i64, f64),
     f16: (f32, f64),
     bf16: (f32, f64),

@@ -22,8 +22,8 @@ Maker = Callable[[np.random.Generator], np.ndarray]
 FLOATS = ("f64", "f32", "f16", "bf16")
 WIDE = ("f64", "f32")
 COMPLEX = ("c128", "c64")
-INTS = ("i64", "i32")
-UINTS = ("u8", "u32", "u64")
+INTS = ("i64", "i32", "i16", "i8")
+UINTS = ("u8", "u16", "u32", "u64")
 
 
 @dataclass(frozen=True)

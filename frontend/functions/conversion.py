@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...ir.dtypes import ALL, DType, bf16, bool_, c64, c128, f16, f32, f64, i32, i64, u8
+from ...ir.dtypes import (
+    ALL,
+    DType,
+    bf16,
+    bool_,
+    c64,
+    c128,
+    f16,
+    f32,
+    f64,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+)
 from ..construct import tensor
 from ..errors import ArgumentError, DTypeError
 from ..promotion import as_dtype
@@ -17,6 +32,8 @@ _BY_PUBLIC = {d.public: d for d in ALL} | {
     "float": f32,
     "double": f64,
     "half": f16,
+    "char": i8,
+    "short": i16,
     "long": i64,
     "cfloat": c64,
     "cdouble": c128,
@@ -25,6 +42,7 @@ _BY_PUBLIC = {d.public: d for d in ALL} | {
 
 # What PyTorch called tensors of a dtype, where that is not the dtype's own name.
 _CLASSES = {f32: "Float", f64: "Double", f16: "Half", bf16: "BFloat16", i32: "Int", i64: "Long",
+            i8: "Char", i16: "Short",
             u8: "Byte", bool_: "Bool", c64: "ComplexFloat", c128: "ComplexDouble"}  # fmt: skip
 
 
@@ -96,6 +114,8 @@ DTYPE_METHODS: dict[str, Callable[..., Tensor]] = {
         "double": f64,
         "half": f16,
         "bfloat16": bf16,
+        "char": i8,
+        "short": i16,
         "int": i32,
         "long": i64,
         "bool": bool_,
@@ -141,18 +161,6 @@ def new_full(
 def new_empty(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """As `new_zeros`; the elements are to be written."""
     return creation.zeros(*size, dtype=dtype or here(input).spec.dtype, device=device)
-
-
-def _missing(name: str, public: str) -> Callable[[Tensor], Tensor]:
-    def convert(input: Tensor) -> Tensor:
-        raise DTypeError(f"{name}(): sley has no {public}", hint="use int32, or uint8 for bytes")
-
-    convert.__name__ = convert.__qualname__ = name
-    convert.__doc__ = f"Raises DTypeError: there is no {public}."
-    return convert
-
-
-short, char = _missing("short", "int16"), _missing("char", "int8")
 
 
 def pin_memory(input: Tensor, device: Any = None) -> Tensor:

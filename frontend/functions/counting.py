@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...ir.dims import product
-from ...ir.dtypes import f64, i32, i64
+from ...ir.dtypes import f64, i32, i64, is_half
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise
 from ..context import ambient
@@ -85,7 +85,7 @@ def unique_consecutive(
 def _rows(input: Tensor, dim: int | None) -> np.ndarray:
     """[n, m]: each element, or each slice along `dim`, as one row."""
     array = input.array
-    if array.dtype.itemsize == 2 and array.dtype.kind not in "iu":
+    if is_half(array.dtype):
         array = array.astype(np.float32)
     if dim is None:
         return array.reshape(-1, 1)

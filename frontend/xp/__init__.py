@@ -17,9 +17,12 @@ from ...ir.dtypes import c64 as complex64
 from ...ir.dtypes import c128 as complex128
 from ...ir.dtypes import f32 as float32
 from ...ir.dtypes import f64 as float64
+from ...ir.dtypes import i8 as int8
+from ...ir.dtypes import i16 as int16
 from ...ir.dtypes import i32 as int32
 from ...ir.dtypes import i64 as int64
 from ...ir.dtypes import u8 as uint8
+from ...ir.dtypes import u16 as uint16
 from ...ir.dtypes import u32 as uint32
 from ...ir.dtypes import u64 as uint64
 from . import fft, linalg
@@ -234,6 +237,8 @@ __all__ = [
     "iinfo",
     "imag",
     "inf",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "isdtype",
@@ -308,6 +313,7 @@ __all__ = [
     "triu",
     "trunc",
     "uint8",
+    "uint16",
     "uint32",
     "uint64",
     "unique_all",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..dims import Dim, floordiv, mod, nonnegative, product
+from ..dtypes import is_half
 from ..types import TensorType
 from .base import Attrs, ContractMap, Kind, Piece, define, need
 from .view import window_count
@@ -50,7 +51,7 @@ def _infer_dot(types: Types, attrs: Attrs) -> Types:
 def _eval_dot(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     lhs, rhs = arrays
     dtype = lhs.dtype
-    if dtype.itemsize == 2:
+    if is_half(dtype):
         lhs, rhs = lhs.astype(np.float32), rhs.astype(np.float32)
     axes = [tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")]
     (left_order, left_shape), (right_order, right_shape), shape = _as_matrices(
@@ -149,7 +150,7 @@ def _infer_conv(types: Types, attrs: Attrs) -> Types:
 def _eval_conv(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     x, w = arrays
     dtype = x.dtype
-    wide = np.float32 if dtype.itemsize == 2 else dtype
+    wide = np.float32 if is_half(dtype) else dtype
     x, w, groups = x.astype(wide, copy=False), w.astype(wide, copy=False), attrs["groups"]
     axes = conv_axes(attrs)
     spatial: tuple[Any, ...] = tuple(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_, f32, f64, i64, u32, u64
+from ..dtypes import DType, bool_, f32, f64, i64, is_half, u32, u64
 from ..types import TensorType
 from .base import Attrs, Kind, Op, define, need
 from .source import philox_bits
@@ -33,7 +33,7 @@ def _widened(function: Function) -> Callable[[Sequence[np.ndarray], Attrs], list
 
     def evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
         dtype = arrays[0].dtype
-        if dtype.itemsize != 2:
+        if not is_half(dtype):
             return [np.asarray(function(*arrays))]
         result = np.asarray(function(*(a.astype(np.float32) for a in arrays)))
         return [result if result.dtype == np.bool_ else result.astype(dtype)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..dims import Dim
+from ..dtypes import is_half
 from ..types import TensorType
 from .base import Attrs, IndexedMap, Kind, define, need
 
@@ -61,7 +62,7 @@ def _eval_scatter(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray
     base, indices, updates = arrays
     axis = attrs["axis"]
     _check_range(indices, base.shape[axis], "scatter")
-    wide = base.dtype.itemsize == 2 and attrs["combine"] != "set"
+    wide = is_half(base.dtype) and attrs["combine"] != "set"
     out = base.astype(np.float32) if wide else np.array(base)
     place = (slice(None),) * axis + (indices,)
     combine = COMBINES[attrs["combine"]]

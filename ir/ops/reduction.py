@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..dims import Dim
-from ..dtypes import DType, i64, of_numpy
+from ..dtypes import DType, i64, is_half, of_numpy
 from ..types import TensorType, tensor_type
 from .base import Attrs, Kind, Monoid, Op, TypeRule, define, need
 
@@ -78,7 +78,7 @@ def _infer_arg(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType
 
 
 def _wide(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+    return x.astype(np.float32) if is_half(x.dtype) else x
 
 
 def _evaluate_sum(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:

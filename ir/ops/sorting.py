@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dtypes import i64
+from ..dtypes import i64, is_half
 from ..types import TensorType
 from .base import Attrs, Kind, define, need
 
@@ -23,7 +23,7 @@ def _comparable(x: np.ndarray) -> np.ndarray:
     """Elements of a dtype that numpy sorts quickly, in the same order."""
     if x.dtype == np.bool_:
         return x.view(np.uint8)  # by radix, which numpy has for bytes
-    return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
+    return x.astype(np.float32) if is_half(x.dtype) else x
 
 
 def _evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from .writer import Writer, llvm_type, overload, shaped
 
 def cast(w: Writer, source: DType, target: DType, lanes: int | None, value: str) -> str:
     """`value` as `target`. A float becomes an integer by dropping its fraction; out of range the
-    result is unspecified, but never undefined behaviour: integers of 8 and 32 bits are cut from a
+    result is unspecified, but never undefined behaviour: integers of up to 32 bits are cut from a
     saturated wider one."""
     if source is target:
         return value
@@ -58,7 +58,7 @@ def _to_integer(w: Writer, source: DType, target: DType, lanes: int | None, valu
     if target.name == "u64":
         result, via = "i64", "fptoui.sat"
     else:
-        result, via = ("i32" if target.name in ("u8", "i32") else "i64"), "fptosi.sat"
+        result, via = ("i64" if target.bits == 64 or target.name == "u32" else "i32"), "fptosi.sat"
 
     wide = w.call(
         f"llvm.{via}.{overload(result, lanes)}.{overload(a, lanes)}",

@@ -21,7 +21,8 @@ from ....ir.dtypes import DType, f32, f64
 from ....ir.target import Target
 
 REGISTER = {
-    "bool": "i1", "u8": "i8", "u32": "i32", "u64": "i64", "i32": "i32", "i64": "i64",
+    "bool": "i1", "u8": "i8", "u16": "i16", "u32": "i32", "u64": "i64",
+    "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
     "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double",
 }  # fmt: skip
 SUFFIX = {"float": "f32", "double": "f64"}
