@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..apply import elementwise
+from ..errors import ShapeError
+from ..functions.arguments import shape_of
 from ..functions.joining import flip
 from ..functions.math import where
 from ..functions.matrix import bmm
 from ..functions.reduction import sum
-from ..tensor import Tensor
+from ..tensor import Tensor, here
 from . import decompositions, products, systems
 
 inverse = systems.inv
@@ -36,13 +38,28 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     return products.multi_dot(list(matrices))
 
 
-def cross(input: Tensor, other: Tensor, dim: int = -1) -> Tensor:
-    """`linalg.cross`: the vector products along `dim`, of size 3."""
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """`linalg.cross`: the vector products along `dim`, by default the first axis of size 3.
+
+    Raises:
+        ShapeError: an operand has not three elements there, or no axis has.
+    """
+    if dim is None:
+        threes = [a for a, n in enumerate(shape_of(input)) if isinstance(n, int) and n == 3]
+        if not threes:
+            raise ShapeError(f"cross: no axis of {here(input).spec} has 3 elements")
+        dim = threes[0]
     return products.cross(input, other, dim=dim)
 
 
 def vander(x: Tensor, N: Any = None, increasing: bool = False) -> Tensor:
-    """The powers of the elements of a 1-d tensor, from N - 1 down to 0, or from 0 up."""
+    """The powers of the elements of a 1-d tensor, from N - 1 down to 0, or from 0 up.
+
+    Raises:
+        ShapeError: `x` is not 1-d.
+    """
+    if x.ndim != 1:
+        raise ShapeError(f"vander of {here(x).spec}", hint="linalg.vander takes several vectors")
     made = products.vander(x, N=N)
     return made if increasing else flip(made, 1)
 

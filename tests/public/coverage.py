@@ -5,19 +5,21 @@ python tests/public/coverage.py > docs/coverage.md
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import inspect
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from public.samples import Sample, all_tables
+from public.tables import all as tables
 from public.tables.others import OTHERS
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -36,19 +38,36 @@ DTYPES = (
 )  # fmt: skip
 _HEAD = """# Coverage
 
-Every public name: how many samples the five checks of `tests/public/test_samples.py` run on it
-(eager value, compiled against eager, gradients, symbolic sizes, errors), the dtypes among them,
-whether it is compiled and differentiated there, and which other test files use it. Written by
-`python tests/public/coverage.py > docs/coverage.md`.
+Every public name and what holds it. The samples of a function are calls on ordinary, broadcast,
+0-d, empty and one-element tensors, on views, with NaN and infinities. They lie in the files of
+`tests/public/tables/`, which the last column names; `tests/public/test_samples.py` runs five checks:
+
+1. the eager value and dtype are those of a rendering of the documented formula in numpy,
+2. the compiled value is the eager one (column *compiled*),
+3. first and second derivatives are those of central differences (column *differentiable*),
+4. one program with a symbolic size gives what eager gives (column *sizes*),
+5. bad calls raise the documented error (column *errors*).
+
+Where there are no samples, the last column says what the name is and which file tests it.
+Written by `python tests/public/coverage.py > docs/coverage.md`.
 """
-_COLUMNS = """| name | samples + errors | dtypes | compiled | differentiable | kind | tests |
-|---|---|---|---|---|---|---|"""
+_COLUMNS = """| name | samples | errors | dtypes | compiled | differentiable | sizes | tests |
+|---|---|---|---|---|---|---|---|"""
+_SHORT = {"float": "f", "bfloat": "bf", "int": "i", "uint": "u", "complex": "c", "bool": "bool"}
 
 
 def names_of(namespace: str) -> list[str]:
     """The public names of a namespace that are no modules."""
     module = importlib.import_module(namespace)
-    return sorted(name for name in module.__all__ if not inspect.ismodule(getattr(module, name)))
+    listed = getattr(module, "__all__", None) or [n for n in vars(module) if _is_own(module, n)]
+    return sorted(name for name in listed if not inspect.ismodule(getattr(module, name)))
+
+
+def _is_own(module: ModuleType, name: str) -> bool:
+    """Whether a name of a module without a list of its names is public and defined there."""
+    return not name.startswith("_") and (
+        getattr(getattr(module, name), "__module__", None) == module.__name__
+    )
 
 
 def methods() -> list[str]:
@@ -58,30 +77,26 @@ def methods() -> list[str]:
     return sorted(n for n in dir(sley.Tensor) if not n.startswith("_"))
 
 
-@functools.cache
-def mentions() -> dict[str, set[str]]:
-    """name -> the test files (without those of the samples) that call or read it."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for path in sorted(TESTS.rglob("test_*.py")):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            name = (
-                node.attr if isinstance(node, ast.Attribute)
-                else node.id if isinstance(node, ast.Name)
-                else node.value if isinstance(node, ast.Constant) and isinstance(node.value, str)
-                else None
-            )  # fmt: skip
-            if name is not None:
-                found[name].add(str(path.relative_to(TESTS)))
-    return found
-
-
 def by_name() -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = defaultdict(list)
     for table in all_tables():
         for sample in table.samples:
             found[sample.name].append(sample)
     return found
+
+
+@functools.cache
+def _places() -> dict[str, list[str]]:
+    """name -> the files of its samples."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for module in tables.MODULES:
+        for name in sorted({s.name for s in module.TABLE.samples}):
+            found[name].append(module.__name__.rpartition(".")[2])
+    return found
+
+
+def tables_of(name: str) -> list[str]:
+    return _places()[name]
 
 
 def errors() -> dict[str, int]:
@@ -94,19 +109,30 @@ def errors() -> dict[str, int]:
 
 
 def dtypes_of(samples: list[Sample]) -> str:
+    """Short names: f32, bf16, i64, u8, c64, bool."""
     seen = {str(a.dtype) for s in samples for a in s.arrays}
-    return ", ".join(d for d in DTYPES if d in seen)
+    short = [re.sub(r"^[a-z]+", lambda m: _SHORT[m[0]], d) for d in DTYPES if d in seen]
+    return " ".join(short)
+
+
+def files_of(reason: str) -> list[str]:
+    """The names (or patterns) of test files in a reason of OTHERS."""
+    return re.findall(r"test_[\w*]+\.py", reason)
 
 
 def row(name: str, key: str, samples: list[Sample], bad: int) -> str:
-    files = sorted(mentions().get(name, ()))
-    where = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
     if not samples:
-        return f"| `{name}` | | | | | {OTHERS.get(key, '')} | {where} |"
-    compiled = "yes" if any(s.compiled for s in samples) else "no"
-    gradient = "yes" if any(s.gradient for s in samples) else "no"
-    count = f"{len(samples)} + {bad}" if bad else str(len(samples))
-    return f"| `{name}` | {count} | {dtypes_of(samples)} | {compiled} | {gradient} | | {where} |"
+        return f"| `{name}` | | | | | | | {OTHERS.get(key, '')} |"
+    marks = [
+        "yes" if found else ""
+        for found in (
+            any(s.compiled for s in samples),
+            any(s.gradient for s in samples),
+            any(s.batch is not None for s in samples),
+        )
+    ]
+    cells = [f"`{name}`", str(len(samples)), str(bad or ""), dtypes_of(samples), *marks]
+    return f"| {' | '.join(cells)} | {', '.join(tables_of(samples[0].name))} |"
 
 
 def sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -122,12 +148,18 @@ def without_samples() -> list[str]:
     """Public functions that have neither samples nor a reason."""
     samples = by_name()
     missing = []
-    for title, entries in sections():
+    for _, entries in sections():
         for name, key in entries:
-            same = title == "sley.Tensor" and (name in samples or name.rstrip("_") in samples)
-            if not (samples.get(key) or key in OTHERS or same):
+            if not (samples_of(name, key, samples) or key in OTHERS):
                 missing.append(key)
     return missing
+
+
+def samples_of(name: str, key: str, samples: dict[str, list[Sample]]) -> list[Sample]:
+    """A method's are the function's of its name; those of `x.abs_()` are `abs`'s."""
+    if not key.startswith("Tensor.") or key in samples:
+        return samples.get(key, [])
+    return samples.get(name) or samples.get(name.rstrip("_"), [])
 
 
 def document() -> str:
@@ -136,8 +168,7 @@ def document() -> str:
     for title, entries in sections():
         lines += [f"\n## {title}\n", _COLUMNS]
         for name, key in entries:
-            found = samples.get(key) or (samples.get(name, []) if title == "sley.Tensor" else [])
-            lines.append(row(name, key, found, bad.get(key, 0)))
+            lines.append(row(name, key, samples_of(name, key, samples), bad.get(key, 0)))
     return "\n".join(lines) + "\n"
 
 

@@ -150,8 +150,14 @@ def _halves(x: np.ndarray, axis: int) -> list[np.ndarray]:
 for _name, _of in (("softmax", special.softmax), ("log_softmax", special.log_softmax)):
     TABLE.case(F + _name, "large", public(F + _name, -1), [np.array([[1000.0, 999, -1000]])],
                lambda x, f=_of: f(x, -1))  # fmt: skip
-    TABLE.case(F + _name, "dtype", public(F + _name, 0, dtype=sley.float64), [np.arange(4)],
-               lambda x, f=_of: f(x.astype(float), 0), dtype="float64")
+    TABLE.case(
+        F + _name,
+        "dtype",
+        public(F + _name, 0, dtype=sley.float64),
+        [np.arange(4)],
+        lambda x, f=_of: f(x.astype(float), 0),
+        dtype="float64",
+    )
     TABLE.case(F + _name, "minus infinity", public(F + _name, -1),
                [np.array([[1.0, -np.inf, 2]])], lambda x, f=_of: f(x, -1),
                special=True)  # fmt: skip
@@ -222,5 +228,10 @@ def of_hard_draws(x: sley.Tensor) -> sley.Tensor:
 
 TABLE.case(F + "gumbel_softmax", "hard", of_hard_draws, [drawn((6, 4), "float64", -1, 1)],
            lambda x: np.ones(len(x)), compiled=False, tolerance=1e-9)  # fmt: skip
-TABLE.wrong(F + "gumbel_softmax", "dim",
-            lambda: sley.nn.functional.gumbel_softmax(sley.ones(2), dim=1), IndexError, "")
+TABLE.wrong(
+    F + "gumbel_softmax",
+    "dim",
+    lambda: sley.nn.functional.gumbel_softmax(sley.ones(2), dim=1),
+    IndexError,
+    "",
+)

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 from public.samples import Table
 
-from . import assembling, control, creating, mathematics, matrices, ordering, reductions, shapes
+from . import (
+    activations,
+    assembling,
+    control,
+    convolutions,
+    creating,
+    fourier,
+    layers,
+    losses,
+    mathematics,
+    matrices,
+    modules,
+    ordering,
+    reductions,
+    shapes,
+    tensors,
+    transformations,
+)
 
-TABLES: list[Table] = [
-    creating.TABLE,
-    mathematics.TABLE,
-    reductions.TABLE,
-    shapes.TABLE,
-    matrices.TABLE,
-    ordering.TABLE,
-    assembling.TABLE,
-    control.TABLE,
+MODULES = [
+    creating,
+    mathematics,
+    reductions,
+    shapes,
+    matrices,
+    ordering,
+    assembling,
+    control,
+    tensors,
+    fourier,
+    activations,
+    losses,
+    convolutions,
+    layers,
+    modules,
+    transformations,
 ]
+TABLES: list[Table] = [module.TABLE for module in MODULES]

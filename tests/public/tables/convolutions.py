@@ -293,8 +293,14 @@ TABLE.case(F + "max_pool1d", "special", public(F + "max_pool1d", 2),
 TABLE.shaped(F + "avg_pool2d", public(F + "avg_pool2d", (2, 3), (1, 2), divisor_override=4),
              lambda x: avg_pool(x, kernel=(2, 3), stride=(1, 2)) * 6 / 4, [(2, 3, 5, 7)],
              label="divisor", dtypes=WIDE)  # fmt: skip
-TABLE.shaped(F + "adaptive_avg_pool2d", public(F + "adaptive_avg_pool2d", (None, 2)),
-             lambda x: adaptive(x, (5, 2), np.mean), [(2, 3, 5, 6)], label="None", dtypes=WIDE[:1])
+TABLE.shaped(
+    F + "adaptive_avg_pool2d",
+    public(F + "adaptive_avg_pool2d", (None, 2)),
+    lambda x: adaptive(x, (5, 2), np.mean),
+    [(2, 3, 5, 6)],
+    label="None",
+    dtypes=WIDE[:1],
+)
 
 
 def places_of_maxima(x: np.ndarray) -> np.ndarray:

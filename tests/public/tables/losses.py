@@ -177,11 +177,20 @@ TABLE.shaped(F + "binary_cross_entropy_with_logits",
                  x, y, pos_weight=w),
              lambda x, y, w: entropy_of_logits(x, y, w).mean(), [SHAPE, SHAPE, SHAPE[1:]],
              label="positive", low=0.1, high=0.9, dtypes=WIDE)  # fmt: skip
-TABLE.case(F + "binary_cross_entropy", "certain", public(F + "binary_cross_entropy"),
-           [np.array([0.0, 1, 1]), np.array([0.0, 1, 0])], lambda x, y: np.float64(100 / 3))
-TABLE.case(F + "binary_cross_entropy_with_logits", "large",
-           public(F + "binary_cross_entropy_with_logits", reduction="none"),
-           [np.array([1e4, -1e4, 1e4]), np.array([1.0, 0, 0])], lambda x, y: np.array([0, 0, 1e4]))
+TABLE.case(
+    F + "binary_cross_entropy",
+    "certain",
+    public(F + "binary_cross_entropy"),
+    [np.array([0.0, 1, 1]), np.array([0.0, 1, 0])],
+    lambda x, y: np.float64(100 / 3),
+)
+TABLE.case(
+    F + "binary_cross_entropy_with_logits",
+    "large",
+    public(F + "binary_cross_entropy_with_logits", reduction="none"),
+    [np.array([1e4, -1e4, 1e4]), np.array([1.0, 0, 0])],
+    lambda x, y: np.array([0, 0, 1e4]),
+)
 TABLE.shaped(F + "kl_div", public(F + "kl_div", reduction="batchmean"),
              lambda x, y: divergence(x, y).sum() / len(x), PAIR, label="batchmean", low=0.1,
              dtypes=WIDE, batch=[0, 0], empty=False)  # fmt: skip
@@ -214,8 +223,14 @@ def of_classes(name: str, prepared: Callable[[np.ndarray], np.ndarray]) -> None:
             / (w[y].mean() if r == "mean" else 1),
             gradient=reduction == "mean",
         )  # fmt: skip
-    TABLE.case(F + name, "ignored", public(F + name, ignore_index=2), [x, LABELS],
-               lambda x, y: reduced(-picked(prepared(x), y)[y != 2], "mean"), gradient=True)
+    TABLE.case(
+        F + name,
+        "ignored",
+        public(F + name, ignore_index=2),
+        [x, LABELS],
+        lambda x, y: reduced(-picked(prepared(x), y)[y != 2], "mean"),
+        gradient=True,
+    )
     TABLE.case(F + name, "images", public(F + name),
                [drawn((2, 5, 3), "float64", -2, 2), LABELS.reshape(2, 3)],
                lambda x, y: -picked(prepared(x), y).mean(), gradient=True,

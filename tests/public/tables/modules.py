@@ -144,8 +144,14 @@ for _name, _args in (
     ("UpsamplingBilinear2d", [(8, 10)]), ("UpsamplingNearest2d", [(8, 10)]),
 ):  # fmt: skip
     _mode = "nearest" if "Nearest" in _name else "bilinear"
-    module(_name, _args, [(2, 2, 4, 5)], lambda x, m=_mode: F.interpolate(
-        sley.tensor(x), (8, 10), mode=m, align_corners=None if m == "nearest" else True).numpy())
+    module(
+        _name,
+        _args,
+        [(2, 2, 4, 5)],
+        lambda x, m=_mode: F.interpolate(
+            sley.tensor(x), (8, 10), mode=m, align_corners=None if m == "nearest" else True
+        ).numpy(),
+    )
 
 # -------------------------------------------------------------------------------- with parameters
 
