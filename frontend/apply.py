@@ -1,6 +1,7 @@
 """The one place where a function becomes an op: values of the arguments, emission, results.
 
-Eager and traced run the same lines; they differ in the builder and in what a value is.
+Eager and traced run the same lines; they differ in the builder and in what a value is. Promotion,
+broadcasting and emission stand in one file, since each step hands values of its kind to the next.
 """
 
 from __future__ import annotations

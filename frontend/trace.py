@@ -3,7 +3,8 @@
 Inside `with trace:` every function of the frontend records. A concrete tensor met on the way is
 represented by its *shadow*, a tensor over a traced storage whose value begins as a parameter of the
 program ("capture"). Writes, `.grad` and attributes change shadows or are noted for undoing; the
-compile driver carries them out after each call.
+compile driver carries them out after each call. One class, hence in one file: captures, sizes and
+undoing are one state.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ To wake a thread costs the waker 2 to 70 microseconds (a virtual machine sends a
 through its host), so the caller wakes one worker and each woken worker, while chunks are left,
 two more. No wake-up is lost: a worker reads `signal` before it looks for work and sleeps only while
 `signal` has that value; the caller publishes, then changes `signal`, then looks for sleepers.
+
+One machine, hence in one file: every part names the states of others.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ there the walk of `passes.autodiff` finds it, also after the program was batched
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -254,8 +255,7 @@ class _Call:
                 "forward()",
                 hint="return one for each argument, None for those without",
             )
-        needs = self.ctx.needs_input_grad
-        wanted = [g for g, is_needed in zip(found, needs) if is_needed]
+        wanted = itertools.compress(found, self.ctx.needs_input_grad)
         return [_fitted(g, x, name) for g, x in zip(wanted, self.inputs, strict=True)]
 
 
@@ -346,9 +346,7 @@ def _plain_memory(output: Tensor, own: set[int]) -> Tensor:
 def _gradient(cotangent: Value | None, type: Any, materialize: bool) -> Tensor | None:
     if cotangent is not None:
         return over(cotangent)
-    if type is None or not materialize:
-        return None
-    return wrap(expanded(0, type))
+    return wrap(expanded(0, type)) if materialize and type is not None else None
 
 
 # In a trace ------------------------------------------------------------------------------------
