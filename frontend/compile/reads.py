@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from ...runtime.call_hook import CallHook
 from ..epoch import epoch
 from ..errors import TraceError, _known
 from ..trace import MISSING, Read, Trace
@@ -30,8 +31,8 @@ _TABLES = (
 
 
 def _is_native(profiler: Any) -> bool:
-    """Whether it is a profiler as `cProfile` has them, no function that `sys.setprofile` takes."""
-    return profiler is not None and not callable(profiler)
+    """Whether it is a profiler as `cProfile` has them, neither of ours nor a function."""
+    return profiler is not None and not callable(profiler) and not isinstance(profiler, CallHook)
 
 
 class Watch:
@@ -42,7 +43,7 @@ class Watch:
         self.names: dict[tuple[int, str], tuple[dict, str, Snapshot]] = {}
         self.defaults: list[tuple[str, Any, Snapshot]] = []
         self._functions: dict[types.CodeType, types.FunctionType] = {}
-        self._seen: set[types.CodeType] = set()
+        self._hook = CallHook.of(self._called)
         self._outer: Any = None
         self._note_function(function)
 
@@ -53,21 +54,22 @@ class Watch:
         self._outer = sys.getprofile()
         if _is_native(self._outer):
             self._outer.disable()
-        sys.setprofile(self._called)
+        self._hook.install()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.setprofile(None if _is_native(self._outer) else self._outer)
-        if _is_native(self._outer):
+        sys.setprofile(None)
+        if isinstance(self._outer, CallHook):
+            self._outer.install()
+        elif _is_native(self._outer):
             self._outer.enable()
+        else:
+            sys.setprofile(self._outer)
         if self._collects:
             gc.enable()
 
-    def _called(self, frame: types.FrameType, event: str, argument: Any) -> None:
-        if event != "call" or frame.f_code in self._seen:
-            return
+    def _called(self, frame: types.FrameType) -> None:
         code = frame.f_code
-        self._seen.add(code)
         if not _known(code)[1] or is_library_file(code.co_filename):
             return
         for name in _global_names(code, "LOAD_GLOBAL", "LOAD_NAME"):
