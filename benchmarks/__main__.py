@@ -8,8 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         effort = effort.within(options.budget, turns)
     records: list[dict[str, Any]] = []
     print(tables.head(implementations))
-    report = partial(_report, implementations)
-    for threads in numbers:
-        records += compare(chosen, implementations, threads, effort, report)
-    if not options.names:
-        for record in overhead.measure(options.group, implementations, options.quick):
-            records.append(record)
-            report(record)
-    records.sort(key=lambda r: _ORDER.index(r["group"]))
+    for record in _measured(options, chosen, implementations, numbers, effort):
+        records.append(record)
+        _report(implementations, record)
+        if options.output:  # each time: a long run may be ended early
+            _write(Path(options.output), records)
     for row in tables.overview(records):
         print(row)
-    if options.output:
-        _write(Path(options.output), records)
+
+
+def _measured(
+    options: argparse.Namespace,
+    chosen: Sequence[Workload],
+    implementations: Sequence[str],
+    numbers: Sequence[int],
+    effort: Effort,
+) -> Iterator[dict[str, Any]]:
+    for threads in numbers:
+        yield from compare(chosen, implementations, threads, effort)
+    if not options.names:
+        yield from overhead.measure(options.group, implementations, options.quick)
 
 
 def _chosen(names: Sequence[str], groups: Sequence[str]) -> list[Workload]:
@@ -95,7 +102,7 @@ def _write(path: Path, records: Sequence[dict[str, Any]]) -> None:
             "load": [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         },
         "versions": {name: _version(name) for name in packages},
-        "records": list(records),
+        "records": sorted(records, key=lambda r: _ORDER.index(r["group"])),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")

@@ -78,7 +78,7 @@ class OnnxRuntime(Torch):
     def _session(self, function: Callable[..., Any], tensors: Sequence[Any]) -> Any:
         import onnxruntime
 
-        class Wrapped(self.module.nn.Module):  # type: ignore[name-defined,misc]
+        class Wrapped(self.module.nn.Module):  # type: ignore[name-defined]
             def forward(self, *arguments: Any) -> Any:
                 return function(*arguments)
 

@@ -49,12 +49,15 @@ def _counted(workload: Workload) -> tuple[int, int]:
 
 
 def _seconds(limit: tuple[Call, float]) -> float:
-    """The least time, measured once warm."""
+    """The least time seen, of a few."""
     call, multiple = limit
     call()
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) / multiple
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times) / multiple
 
 
 def _multiply_adds() -> Callable[[], None]:

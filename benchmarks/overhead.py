@@ -141,7 +141,7 @@ def _settings() -> dict[str, Any]:
 
 
 def _is_there(distribution: str) -> bool:
-    return next(importlib.metadata.distributions(name=distribution), None) is not None
+    return any(True for _ in importlib.metadata.distributions(name=distribution))
 
 
 def _size(distribution: str) -> int:

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,23 +82,18 @@ def compare(
     implementations: Sequence[str],
     threads: int,
     effort: Effort,
-    report: Callable[[dict[str, Any]], None],
-) -> list[dict[str, Any]]:
-    """Times each workload on each library; `report` is called with each finished record."""
+) -> Iterator[dict[str, Any]]:
+    """Times each workload on each library; yields each finished record."""
     chosen = [w for w in workloads if w.threads is None or threads in w.threads]
     if not chosen:
-        return []
+        return
     processes = [Process(name, threads) for name in (*implementations, "limit", "reference")]
-    records = []
     try:
         for workload in chosen:
-            record = _compare_one(workload, processes, threads, effort)
-            records.append(record)
-            report(record)
+            yield _compare_one(workload, processes, threads, effort)
     finally:
         for process in processes:
             process.close()
-    return records
 
 
 def _compare_one(

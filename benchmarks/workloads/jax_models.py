@@ -85,7 +85,8 @@ def _transformer(jax: Any, parameters: Sequence[Any], tokens: Any, heads: int, c
 
     def attention(x: Any, qkv: tuple[Any, Any], out: tuple[Any, Any]) -> Any:
         parts = (x @ qkv[0].T + qkv[1]).reshape(batch, length, 3, heads, width // heads)
-        h = jax_attention(jax, *parts.transpose(2, 0, 3, 1, 4), causal)
+        q, k, v = parts.transpose(2, 0, 3, 1, 4)
+        h = jax_attention(jax, q, k, v, causal)
         return h.transpose(0, 2, 1, 3).reshape(batch, length, width) @ out[0].T + out[1]
 
     def feed_forward(x: Any, up: tuple[Any, Any], down: tuple[Any, Any]) -> Any:

@@ -30,7 +30,7 @@ def resnet18(library: Library, tiny: bool) -> Any:
     nn, F = library.module.nn, library.functional
     widths, blocks = ((4, 6), 1) if tiny else ((64, 128, 256, 512), 2)
 
-    class Block(nn.Module):  # type: ignore[name-defined,misc]
+    class Block(nn.Module):  # type: ignore[name-defined]
         def __init__(self, inputs: int, width: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False)
@@ -66,7 +66,7 @@ def lstm(library: Library, tiny: bool) -> Any:
     nn = library.module.nn
     inputs, hidden = (6, 8) if tiny else (256, 512)
 
-    class Classifier(nn.Module):  # type: ignore[name-defined,misc]
+    class Classifier(nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.lstm = nn.LSTM(inputs, hidden, num_layers=2, batch_first=True)
@@ -87,7 +87,7 @@ def _transformer(
     nn, F = library.module.nn, library.functional
     approximate = "tanh" if causal else "none"
 
-    class Block(nn.Module):  # type: ignore[name-defined,misc]
+    class Block(nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.norm1 = nn.LayerNorm(width)
@@ -111,7 +111,7 @@ def _transformer(
             x = self.norm1(x + self.attention(x))
             return self.norm2(x + self.down(F.gelu(self.up(x), approximate=approximate)))
 
-    class Transformer(nn.Module):  # type: ignore[name-defined,misc]
+    class Transformer(nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.tokens = nn.Embedding(vocabulary, width)
@@ -148,7 +148,7 @@ def unet(library: Library, tiny: bool) -> Any:
             nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU(),
         )  # fmt: skip
 
-    class UNet(nn.Module):  # type: ignore[name-defined,misc]
+    class UNet(nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.down1 = twice(3, width)

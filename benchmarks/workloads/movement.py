@@ -20,8 +20,9 @@ def _with_indices(
     def make(tiny: bool) -> Arrays:
         rng = np.random.default_rng(0)
         (rows, columns), n = ((11, 7), 5) if tiny else (shape, count)
-        arrays = [rng.standard_normal((rows, columns), np.float32), rng.integers(0, rows, n)]
-        return arrays + [rng.standard_normal((n, columns), np.float32)] * updates
+        table = rng.standard_normal((rows, columns), np.float32)
+        indices = rng.integers(0, rows, n)
+        return [table, indices, *[rng.standard_normal((n, columns), np.float32)] * updates]
 
     return make
 
