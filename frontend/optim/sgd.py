@@ -57,13 +57,13 @@ class SGD(Optimizer):
             state["momentum_buffer"] = like(parameter)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
-        lr = group.number("lr")
+        lr, decays, moves = group.number("lr"), group.uses("weight_decay"), group.uses("momentum")
         for parameter in parameters:
             value = wide(parameter)
             change = gradient(parameter, group)
-            if group.uses("weight_decay"):
+            if decays:
                 change = add(change, mul(value, group.number("weight_decay")))
-            if group.uses("momentum"):
+            if moves:
                 change = self._with_momentum(group, parameter, change)
             put(parameter, sub(value, mul(change, lr)))
 

@@ -101,12 +101,16 @@ def _evaluate_prod(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarra
 
 def _evaluate_max(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     (x,) = arrays
+    if x.size:
+        return [np.asarray(np.maximum.reduce(x, axis=tuple(attrs["axes"])))]
     initial = np.asarray(lowest(_dtype(x))).astype(x.dtype)
     return [np.asarray(np.maximum.reduce(x, axis=tuple(attrs["axes"]), initial=initial))]
 
 
 def _evaluate_min(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     (x,) = arrays
+    if x.size:
+        return [np.asarray(np.minimum.reduce(x, axis=tuple(attrs["axes"])))]
     initial = np.asarray(highest(_dtype(x))).astype(x.dtype)
     return [np.asarray(np.minimum.reduce(x, axis=tuple(attrs["axes"]), initial=initial))]
 
