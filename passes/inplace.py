@@ -7,6 +7,7 @@ turn of the `parallel` loops around them, whose turns never meet at an element.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from ..ir.access import Expressions, axes, axis_extents, replace_var
 from ..ir.dims import Dim, Var, of_atom
 from ..ir.graph import Graph, Node, Region, Value
 
+_Path = tuple[tuple[Node, int, int], ...]
 _LOOPS = ("parallel", "reduce", "row", "cumulate")
 
 
@@ -22,7 +24,7 @@ class _Site:
     """An access: `path` leads to it from the kernel: (node, its position, region taken) ..."""
 
     node: Node
-    path: tuple[tuple[Node, int, int], ...]
+    path: _Path
     offset: Dim
 
 
@@ -35,10 +37,11 @@ def may_overwrite(kernel: Graph, input: int, out: int) -> bool:
     same_element = source.type.dtype.itemsize == target.type.dtype.itemsize
     if not same_element or source.type.nbytes != target.type.nbytes:
         return False
-    users = {b: [n for n in kernel.walk() if b in n.operands] for b in (source, target)}
-    if any(n.op.name == "many" for n in users[source] + users[target]):
-        return _many_may_overwrite(users[source], users[target], source, target)
-    return _accesses_allow(kernel, source, target, users[source], users[target])
+    accesses = _accesses_of(kernel)
+    users = accesses.users.get(source, []), accesses.users.get(target, [])
+    if any(n.op.name == "many" for n in users[0] + users[1]):
+        return _many_may_overwrite(*users, source, target)
+    return accesses.allow(source, target)
 
 
 def _many_may_overwrite(
@@ -57,40 +60,62 @@ def _many_may_overwrite(
     if group != other:
         return False
     inner_source, inner_target = body.params[1 + a], body.params[1 + b]
-    return _accesses_allow(
-        body,
-        inner_source,
-        inner_target,
-        [n for n in body.walk() if inner_source in n.operands],
-        [n for n in body.walk() if inner_target in n.operands],
-    )
+    return _accesses_of(body).allow(inner_source, inner_target)
 
 
-def _accesses_allow(
-    region: Region,
-    source: Value,
-    target: Value,
-    source_users: Sequence[Node],
-    target_users: Sequence[Node],
-) -> bool:
-    if any(n.op.name != "load" for n in source_users):
-        return False
-    if any(n.op.name != "store" or n.operands[1] is target for n in target_users):
-        return False
-    expressions = Expressions(axis_extents(region))
-    reads = _Reads(source, expressions)
-    loads, stores = [], []
-    for node, path in _walk(region, ()):
-        if node.op.name == "store" and node.operands[0] is target:
-            stores.append(_Site(node, path, expressions.offset(node)))
-        elif node.op.name == "load":
-            loads += [_Site(node, path, offset) for offset in reads.of_load(node)]
-    return all(_precedes(load, store) for load in loads for store in stores)
+class _Accesses:
+    """The loads and stores of a kernel, or of the region of a `many`.
+
+    Attributes:
+        users: the nodes that have a value as an operand, inner regions included.
+    """
+
+    def __init__(self, region: Region) -> None:
+        self.expressions = Expressions(axis_extents(region))
+        self.users: dict[Value, list[Node]] = {}
+        self._stores: dict[Value, list[_Site]] = {}
+        self._loads: dict[Value, list[_Site]] = {}
+        self._rows: list[tuple[Node, _Path]] = []  # loads of rows
+        self._indices: dict[Node, tuple[Dim, ...]] = {}  # of loads, for every source
+        for node, path in _walk(region, ()):
+            for value in dict.fromkeys(node.operands):
+                self.users.setdefault(value, []).append(node)
+            if node.op.name not in ("load", "store"):
+                continue
+            buffer = node.operands[0]
+            if node.op.name == "store":
+                site = _Site(node, path, self.expressions.offset(node))
+                self._stores.setdefault(buffer, []).append(site)
+            elif buffer.node is not None and buffer.node.op.name == "row":
+                self._rows.append((node, path))
+            else:
+                site = _Site(node, path, self.expressions.offset(node))
+                self._loads.setdefault(buffer, []).append(site)
+
+    def allow(self, source: Value, target: Value) -> bool:
+        """Whether `target` may lie in the buffer of `source`."""
+        if any(n.op.name != "load" for n in self.users.get(source, [])):
+            return False
+        written = self.users.get(target, [])
+        if any(n.op.name != "store" or n.operands[1] is target for n in written):
+            return False
+        stores = self._stores.get(target, [])
+        if not all(_precedes(a, b) for a in self._loads.get(source, []) for b in stores):
+            return False
+        reads = _Reads(source, self.expressions, self._indices)
+        return all(
+            _precedes(_Site(node, path, offset), store)
+            for node, path in self._rows
+            for offset in reads.of_load(node)
+            for store in stores
+        )
 
 
-def _walk(
-    region: Region, path: tuple[tuple[Node, int, int], ...]
-) -> Iterator[tuple[Node, tuple[tuple[Node, int, int], ...]]]:
+# A plan asks for one kernel after the other, and for each operand and result of it.
+_accesses_of = functools.lru_cache(maxsize=8)(_Accesses)
+
+
+def _walk(region: Region, path: _Path) -> Iterator[tuple[Node, _Path]]:
     for position, node in enumerate(region.nodes):
         yield node, (*path, (node, position, -1))
         for number, inner in enumerate(node.regions):
@@ -100,9 +125,12 @@ def _walk(
 class _Reads:
     """Where loads read `source`: itself, or through a row that a schedule may compute again."""
 
-    def __init__(self, source: Value, expressions: Expressions) -> None:
+    def __init__(
+        self, source: Value, expressions: Expressions, indices: dict[Node, tuple[Dim, ...]]
+    ) -> None:
         self.source = source
         self.expressions = expressions
+        self._indices = indices
         self._rows: dict[Node, tuple[Dim, ...]] = {}
 
     def of_load(self, load: Node) -> tuple[Dim, ...]:
@@ -114,7 +142,9 @@ class _Reads:
         offsets = self._of_row(row)
         if not offsets:
             return ()
-        where = dict(zip(axes(row)[0], self.expressions.index(load), strict=True))
+        if load not in self._indices:
+            self._indices[load] = self.expressions.index(load)
+        where = dict(zip(axes(row)[0], self._indices[load], strict=True))
         return tuple(dict.fromkeys(replace_var(offset, where) for offset in offsets))
 
     def _of_row(self, row: Node) -> tuple[Dim, ...]:
