@@ -258,19 +258,11 @@ def test_models_with_their_optimizers_go_on_alike(again, kind):
     step(*other)
 
 
-def _doubled(queue, tensor):
-    queue.put(tensor * 2)
-
-
 def test_tensors_go_to_other_processes_and_back():
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
     tensor = sley.arange(6.0).reshape(2, 3).T
-    process = context.Process(target=_doubled, args=(queue, tensor))
-    process.start()
-    found = queue.get(timeout=60)
-    process.join(60)
-    assert process.exitcode == 0 and found.tolist() == (tensor * 2).tolist()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply_async(sley.mul, (tensor, 2)).get(timeout=60)
+    assert found.tolist() == (tensor * 2).tolist()
 
 
 def test_traced_tensors_are_not_pickled_or_copied():

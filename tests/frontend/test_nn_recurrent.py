@@ -212,7 +212,7 @@ def test_symbolic_batch_and_length():
     net = nn.GRU(3, 4, bidirectional=True, batch_first=True)
     recorded, (output, last) = dynamic(net, [("N", "T", 3)], {"N": 3, "T": 5})
     assert [str(n) for n in output.spec.shape] == ["N", "T", "8"]
-    assert [str(n) for n in last.type.shape] == ["2", "N", "4"]
+    assert [str(n) for n in last.spec.shape] == ["2", "N", "4"]
     assert recorded.trace.guards == []
 
 

@@ -167,5 +167,5 @@ def test_sizes_are_those_of_the_surrounding_trace() -> None:
         recorded = record(lambda y: (y.sum() / x.shape[0], y.shape[0]), [Param(x.spec)])
         _, size = recorded.finish([x])
         assert size.trace is trace and str(size) == "N"
-        assert record(lambda y: y if y.shape[0] > 2 else y * 0, [Param(x.type)]).graph.nodes == ()
+        assert record(lambda y: y if y.shape[0] > 2 else y * 0, [Param(x.spec)]).graph.nodes == ()
         assert len(trace.guards) == 1
