@@ -40,7 +40,8 @@ _HEAD = """# Coverage
 
 Every public name and what holds it. The samples of a function are calls on ordinary, broadcast,
 0-d, empty and one-element tensors, on views, with NaN and infinities. They lie in the files of
-`tests/public/tables/`, which the last column names; `tests/public/test_samples.py` runs five checks:
+`tests/public/tables/`, which the last column names. `tests/public/test_samples.py` runs five checks
+on each:
 
 1. the eager value and dtype are those of a rendering of the documented formula in numpy,
 2. the compiled value is the eager one (column *compiled*),

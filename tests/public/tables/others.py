@@ -130,7 +130,7 @@ _are(
     _everything("GradScaler autocast get_autocast_dtype is_autocast_available is_autocast_enabled"),
     "amp.",
 )
-_are("what is said without a GPU: test_context.py", _everything(
+_are("what is said without a GPU: test_tensor_methods.py", _everything(
     "current_device device_count empty_cache get_device_name is_available is_initialized "
     "manual_seed manual_seed_all max_memory_allocated memory_allocated memory_reserved "
     "reset_peak_memory_stats set_device synchronize"), "cuda.")  # fmt: skip
@@ -167,3 +167,44 @@ _are(
     _everything("array base path root spec step storage strides"),
     "Tensor.",
 )
+
+# --------------------------------------------------------------------- what other files do not use
+
+_are("a name: test_names.py", _everything(
+    "AutogradError LinAlgError LoadError TraceError UnsupportedError cdouble cfloat double half "
+    "int8 int16 long short uint16 uint32 uint64 finfo iinfo initial_seed seed randint_like "
+    "enable_grad set_grad_enabled get_default_dtype use_deterministic_algorithms e inf nan newaxis "
+    "pi empty"))  # fmt: skip
+_are("autograd: test_names.py", _everything("GradFn Handle tensor_backward"), "autograd.")
+_are("anomalies: test_gradcheck.py", _everything(
+    "detect_anomaly is_anomaly_enabled set_detect_anomaly"), "autograd.")  # fmt: skip
+_are("a base of layers: test_names.py", _everything(
+    "RNNBase RNNCellBase UninitializedBuffer UninitializedParameter"), "nn.")  # fmt: skip
+_are("writes parameters: test_names.py", _everything(
+    "constant_ eye_ fans kaiming_uniform_ ones_ uniform_ zeros_"), "nn.init.")  # fmt: skip
+_are("parameters as one vector, gradients: test_names.py", _everything(
+    "clip_grad_value_ parameters_to_vector vector_to_parameters"), "nn.utils.")  # fmt: skip
+_are("a base: test_names.py", _everything("Optimizer ParamGroup"), "optim.")
+_are("what is said without a GPU: test_names.py", _everything(
+    "is_initialized manual_seed max_memory_allocated memory_reserved reset_peak_memory_stats "
+    "set_device"), "cuda.")  # fmt: skip
+_are("about the tensor: test_names.py", _everything(
+    "is_complex is_floating_point itemsize nelement"), "Tensor.")  # fmt: skip
+_are("draws: test_tensor_methods.py", _everything("cauchy_ geometric_ log_normal_"), "Tensor.")
+_are("how a tensor is stored: test_compile_aliases.py", _everything("base"), "Tensor.")
+_are("how a tensor is stored: test_trace_core.py", _everything("spec"), "Tensor.")
+_are("how a tensor is stored, for the project itself", _everything("path root"), "Tensor.")
+for _prefix in ("data.", "utils.data."):
+    _are("data: test_names.py", _everything("ConcatDataset WorkerInfo"), _prefix)
+_are("a dtype: test_fft.py", _everything("complex64 complex128"))
+OTHERS.update({
+    "device": "a class: test_tensor_methods.py",
+    "set_default_dtype": "a rule of dtypes: test_context.py",
+    "nn.utils.rnn.unpad_sequence": "packed sequences: test_names.py",
+    "optim.lr_scheduler.LRScheduler": "a base: test_names.py",
+    "data.transforms.Transform": "a base: test_names.py",
+    "Tensor.data_ptr": "about the tensor: test_interop.py",
+    "Tensor.detach_": "autograd: test_names.py",
+    "Tensor.random_": "draws: test_names.py",
+    "Tensor.to_device": "devices: test_xp.py",
+})  # fmt: skip
