@@ -390,8 +390,11 @@ def normal_axis(axis: int, ndim: int) -> int:
     """`axis` counted from the front.
 
     Raises:
+        DTypeError: it is no integer.
         IndexingError: it is out of range.
     """
+    if type(axis) is not int:
+        axis = _axis_number(axis)
     limit = max(ndim, 1)
     if not -limit <= axis < limit:
         raise IndexingError(
@@ -399,6 +402,15 @@ def normal_axis(axis: int, ndim: int) -> int:
             hint="axes count from 0, or from -1 backwards; unsqueeze() adds one",
         )
     return axis + limit if axis < 0 else axis
+
+
+def _axis_number(axis: Any) -> int:
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise DTypeError(
+            f"an axis is an integer, not {axis!r}", hint="dim=-1 is the last axis, dim=0 the first"
+        ) from None
 
 
 def dims_of(shape: Any) -> tuple[Dim, ...]:

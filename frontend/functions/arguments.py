@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from ...ir.dims import Dim, Expr, product
 from ...ir.dtypes import DType
-from ..apply import apply
+from ..apply import apply, common_dtype
+from ..construct import as_tensor
 from ..context import ambient
 from ..device import on_cpu
 from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
@@ -16,7 +17,7 @@ from ..inplace import update
 from ..promotion import as_dtype, note_discarded
 from ..symint import SymInt
 from ..tensor import Tensor, dims_of, here, normal_axis
-from ..viewing import reshape_view, resolved_shape
+from ..viewing import regrouped, reshape_view, resolved_shape
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,13 +98,20 @@ def as_input(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (bool, int, float, complex, SymInt)) or hasattr(value, "__array__"):
-        from ..construct import as_tensor
-
         return as_tensor(value)
     raise DTypeError(
         f"a {type(value).__name__} is neither a tensor nor a number",
         hint="make one with sley.tensor(...)",
     )
+
+
+def promoted(*values: Any, promote: str = "default") -> tuple[Tensor, ...]:
+    """`values` (tensors, numbers, arrays) as tensors of the dtype that an elementwise op of them
+    computes in; what is made of several ops begins with it, so that no step of it promotes."""
+    operands = [operand(value) for value in values]
+    dtype = common_dtype(operands, promote, "promoted")
+    made = [value if isinstance(value, Tensor) else as_tensor(value, dtype) for value in operands]
+    return tuple(cast(value, dtype) for value in made)
 
 
 def shape_of(tensor: Tensor) -> tuple[Dim, ...]:
@@ -197,10 +205,12 @@ def with_ones(tensor: Tensor, axes: Sequence[int]) -> Tensor:
     """A reduced tensor with its `axes` (numbered in the result) back, of size 1."""
     if not axes:
         return tensor
-    sizes: list[Any] = [spelled(size) for size in shape_of(tensor)]
+    tensor = here(tensor)
+    sizes = list(tensor.spec.shape)
     for axis in axes:
         sizes.insert(axis, 1)
-    return reshaped(tensor, sizes)
+    view = regrouped(tensor, tuple(sizes))
+    return view if view is not None else apply("reshape", [tensor], shape=tuple(sizes))
 
 
 def device_checked(device: Any) -> None:

@@ -13,7 +13,7 @@ from ..inplace import copy_
 from ..tensor import Tensor, here
 from ..viewing import view_by
 from ..views import imag_step, joined_step, pairs_step, real_step
-from .arguments import as_input, shape_of
+from .arguments import as_input, cast, shape_of
 from .logic import signbit
 from .math import acos, asin, atan2, cast_float, cos, lt, mul, ne, neg, sin, where
 from .shape import matrix_transpose
@@ -62,10 +62,10 @@ def imag(input: Tensor) -> Tensor:
     Raises:
         DTypeError: the tensor is not complex.
     """
-    tensor = here(input)
+    tensor = here(as_input(input))
     if not tensor.spec.dtype.is_complex:
         raise DTypeError(f"imag of {tensor.spec.dtype.public}: only complex tensors have it")
-    return view_by(input, imag_step(tensor.spec.shape))
+    return view_by(as_input(input), imag_step(tensor.spec.shape))
 
 
 def set_real(self: Tensor, value: Any) -> None:
@@ -180,4 +180,5 @@ def angle(input: Any) -> Tensor:
     if here(tensor).spec.dtype.is_complex:
         return atan2(apply("imag", [tensor]), apply("real", [tensor]))
     number = cast_float(tensor)
-    return where(lt(number, 0), math.pi, where(ne(number, number), number, 0.0))
+    half_turn = mul(cast(lt(number, 0), here(number).spec.dtype), math.pi)
+    return where(ne(number, number), number, half_turn)

@@ -8,15 +8,16 @@ from typing import Any
 from ..apply import elementwise
 from ..errors import DTypeError
 from ..tensor import Tensor, here
-from .arguments import cast, operand, takes_out
+from .arguments import cast, promoted, takes_out
 from .math import abs, where
 from .reduction import any
+from .shape import broadcast_tensors
 
 
 def _integers(input: Any, other: Any, name: str) -> tuple[Tensor, Tensor]:
     """Both in one integer dtype and shape."""
-    a = elementwise("add", operand(input), elementwise("mul", operand(other), 0))
-    b = elementwise("add", operand(other), elementwise("mul", operand(input), 0))
+    x, y = promoted(input, other)
+    a, b = broadcast_tensors(x, y)
     if here(a).spec.dtype.kind not in ("int", "uint"):
         raise DTypeError(f"{name} takes integers, got {a.dtype.public}")
     return a, b

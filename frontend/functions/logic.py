@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.dtypes import bool_
 from ..apply import apply, elementwise
 from ..tensor import Tensor, here
-from .arguments import as_input, cast, operand, takes_out
+from .arguments import as_input, cast, operand, promoted, takes_out
 from .creation import full_like
 from .info import finfo
 from .math import abs, add, eq, le, lt, maximum, minimum, mul, ne, reciprocal, sub, where
@@ -88,7 +88,9 @@ def isclose(
     input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """Whether |input - other| <= atol + rtol * |other|; infinities of one sign are close."""
-    x, y = operand(input), operand(other)
+    x, y = promoted(input, other)
+    if here(x).spec.dtype is bool_:
+        return eq(x, y)
     near = le(abs(sub(x, y)), add(mul(abs(y), rtol), atol))
     close = logical_or(eq(x, y), logical_and(near, isfinite(y)))
     return logical_or(close, logical_and(isnan(x), isnan(y))) if equal_nan else close

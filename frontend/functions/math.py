@@ -7,14 +7,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ...ir.dtypes import f64
+from ...ir.dtypes import DType, bool_, c128, f64
 from ...ir.ops import OPS
 from ..apply import elementwise
 from ..autocast import POLICIES, autocasts
+from ..construct import as_tensor
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here
-from .arguments import as_input, cast, operand, takes_out
+from .arguments import as_input, cast, operand, promoted, takes_out
 
 _INF = math.inf
 
@@ -150,7 +151,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode != "trunc":
         raise ArgumentError(f"div: rounding_mode={rounding_mode!r} is not None, 'floor' or 'trunc'")
     rest = fmod(input, other)
-    if here(rest).spec.dtype.is_float:
+    if here(rest).spec.dtype.is_inexact:
         return trunc(true_divide(input, other))
     return floor_divide(sub(input, rest), other)
 
@@ -160,12 +161,20 @@ divide = div
 
 @takes_out
 def fmod(input: Any, other: Any) -> Tensor:
-    """The rest of the division rounded to 0: of the sign of input."""
-    divisor = operand(other)
-    size = abs(divisor) if isinstance(divisor, Tensor) else builtins.abs(divisor)
-    rest = remainder(abs(as_input(input)), size)
-    negative = lt(input, 0)
-    return where(negative, neg(rest), rest)
+    """The rest of the division rounded to 0: of the sign of input.
+
+    Raises:
+        DTypeError: an operand is complex, or both are bools.
+    """
+    x, y = promoted(input, other)
+    dtype = here(x).spec.dtype
+    if dtype.is_complex:
+        raise DTypeError(f"fmod of {dtype.public}: complex numbers have no order")
+    if dtype.kind == "uint":
+        return remainder(x, y)
+    below = _below(x)
+    rest = remainder(where(below, neg(x), x), abs(y))  # abs() has no slope at 0
+    return where(below, neg(rest), rest)
 
 
 @autocasts
@@ -185,20 +194,28 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 @takes_out
 def float_power(input: Any, exponent: Any) -> Tensor:
-    """input ** exponent in float64."""
-    return pow(cast(as_input(input), f64), cast(as_input(exponent), f64))
+    """input ** exponent in float64, or complex128 where one is complex."""
+    x, _ = promoted(input, exponent)
+    wide = c128 if here(x).spec.dtype.is_complex else f64
+    return pow(_widened(input, wide), _widened(exponent, wide))
+
+
+def _widened(value: Any, dtype: DType) -> Tensor:
+    return cast(value, dtype) if isinstance(value, Tensor) else as_tensor(value, dtype)
 
 
 @takes_out
 def ldexp(input: Any, other: Any) -> Tensor:
     """input * 2 ** other."""
-    return mul(input, pow(2.0, cast_float(other)))
+    (x,) = promoted(input, promote="float")
+    return mul(x, pow(2.0, promoted(x, other)[1]))
 
 
 @takes_out
 def square(input: Any) -> Tensor:
-    """input * input."""
-    return mul(input, input)
+    """input * input; of bools in int64."""
+    x = as_input(input)
+    return pow(x, 2) if here(x).spec.dtype is bool_ else mul(x, x)
 
 
 @takes_out
@@ -291,10 +308,15 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
 @takes_out
 def copysign(input: Any, other: Any) -> Tensor:
     """The magnitude of input with the sign of other (also of -0)."""
-    y = operand(other)
-    below = where(eq(y, 0), lt(reciprocal(y), 0), lt(y, 0))
-    size = abs(cast_float(input))
-    return where(below, neg(size), size)
+    x, y = promoted(input, other, promote="float")
+    size = abs(x)
+    return where(_below(y), neg(size), size)
+
+
+def _below(x: Tensor) -> Tensor:
+    """Whether each element is negative; -0 is."""
+    below = lt(x, 0)
+    return where(eq(x, 0), lt(reciprocal(x), 0), below) if here(x).spec.dtype.is_float else below
 
 
 def cast_float(input: Any) -> Tensor:

@@ -74,6 +74,8 @@ def _areas(y: Tensor, x: Tensor | None, dx: float | None, dim: int) -> tuple[Ten
     """The area under each piece between neighbours along `dim`."""
     if x is not None and dx is not None:
         raise ArgumentError("trapezoid: both x and dx are given")
+    if y.ndim == 0:
+        raise ShapeError("an integral of a 0-d tensor", hint="y needs an axis of places")
     axis = normal_axis(dim, y.ndim)
     later, earlier = _neighbours(y, axis)
     both = elementwise("add", later, earlier)

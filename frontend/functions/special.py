@@ -8,9 +8,9 @@ from typing import Any
 from ..apply import elementwise
 from ..autocast import autocasts
 from ..tensor import Tensor, here
-from .arguments import cast, operand, takes_out
+from .arguments import cast, operand, promoted, takes_out
 from .complex import complex_acosh, complex_asinh
-from .logic import isinf, isnan, logical_and, logical_not, logical_or
+from .logic import isinf, logical_and, logical_or, signbit
 from .math import (
     abs,
     add,
@@ -21,6 +21,7 @@ from .math import (
     exp,
     ge,
     gt,
+    le,
     log,
     log1p,
     lt,
@@ -41,12 +42,13 @@ _INF = math.inf
 @takes_out
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input**2 + other**2) without overflow on the way."""
-    larger = maximum(abs(input), abs(other))
+    a, b = promoted(input, other, promote="float")
+    larger = maximum(abs(a), abs(b))
     plain = logical_or(eq(larger, 0), isinf(larger))
     scale = elementwise("stop_gradient", where(plain, 1, larger))
-    x, y = true_divide(input, scale), true_divide(other, scale)
+    x, y = true_divide(a, scale), true_divide(b, scale)
     length = mul(sqrt(add(mul(x, x), mul(y, y))), scale)
-    return where(logical_or(isinf(input), isinf(other)), _INF, length)
+    return where(logical_or(isinf(a), isinf(b)), _INF, length)
 
 
 def stop_gradient(input: Any) -> Tensor:
@@ -67,7 +69,7 @@ def minimum_zero(input: Any) -> Tensor:
 @takes_out
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(exp(input) + exp(other)) without overflow."""
-    x, y = operand(input), operand(other)
+    x, y = promoted(input, other, promote="float")
     gap = where(eq(x, y), 0, sub(x, y))
     return add(maximum(x, y), log1p(exp(neg(abs(gap)))))
 
@@ -76,7 +78,8 @@ def logaddexp(input: Any, other: Any) -> Tensor:
 def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2 ** input + 2 ** other) without overflow."""
     ln2 = math.log(2.0)
-    return true_divide(logaddexp(mul(input, ln2), mul(other, ln2)), ln2)
+    x, y = promoted(input, other, promote="float")
+    return true_divide(logaddexp(mul(x, ln2), mul(y, ln2)), ln2)
 
 
 @takes_out
@@ -85,7 +88,7 @@ def asinh(input: Any) -> Tensor:
     x = cast_float(input)
     if here(x).spec.dtype.is_complex:
         return complex_asinh(x)
-    below = lt(x, 0)
+    below = signbit(x)
     a = where(below, neg(x), x)
     large = gt(a, 1e4)
     b = where(large, 1.0, a)
@@ -137,9 +140,9 @@ def sinc(input: Any) -> Tensor:
 
 @takes_out
 def xlogy(input: Any, other: Any) -> Tensor:
-    """input * log(other), 0 where input is 0 (and other is not NaN)."""
-    x, y = operand(input), operand(other)
-    zero = logical_and(eq(x, 0), logical_not(isnan(y)))
+    """input * log(other), 0 where input is 0 (and other is not NaN), with the slopes there."""
+    x, y = promoted(input, other, promote="float")
+    zero = logical_and(eq(x, 0), logical_or(le(y, 0), isinf(y)))
     return where(zero, 0.0, mul(x, log(where(zero, 1.0, y))))
 
 

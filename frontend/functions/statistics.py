@@ -81,7 +81,7 @@ def std(
     *,
     correction: Any = None,
 ) -> Tensor:
-    """The square root of `var`."""
+    """The square root of `var`, with the gradient 0 where it is 0."""
     return std_mean(input, dim, unbiased, keepdim, correction=correction)[0]
 
 
@@ -118,7 +118,7 @@ def std_mean(
     dtype = floating(input, "std")
     variance, centre = _moments(input, dim, _correction(unbiased, correction))
     return (
-        cast(elementwise("sqrt", _without(variance, input, dim, keepdim)), dtype.to_real()),
+        cast(_root(_without(variance, input, dim, keepdim)), dtype.to_real()),
         cast(_without(centre, input, dim, keepdim), dtype),
     )
 
@@ -173,10 +173,20 @@ def _norm(operand: Tensor, order: float, dim: Any, keepdim: bool) -> Tensor:
         return sum(size, dim, keepdim)
     if order == 2:
         return _root(sum(_squared_size(operand), dim, keepdim))
-    return elementwise("pow", sum(elementwise("pow", size, order), dim, keepdim), 1 / order)
+    powers = elementwise("pow", size, order) if order > 1 else _low_powers(size, order)
+    return _root(sum(powers, dim, keepdim), 1 / order)
 
 
-def _root(total: Tensor) -> Tensor:
-    """The square root, with the gradient 0 (not NaN) at 0."""
+def _low_powers(size: Tensor, order: float) -> Tensor:
+    """size ** order for order < 1, with the gradient 0 (not NaN) at 0."""
+    zero = elementwise("eq", size, 0)
+    powers = elementwise("pow", where(zero, 1, size), order)
+    return where(zero, 0.0 if order > 0 else math.inf, powers)
+
+
+def _root(total: Tensor, exponent: float = 0.5) -> Tensor:
+    """total ** exponent, with the gradient 0 (not NaN) at 0."""
     zero = elementwise("eq", total, 0)
-    return where(zero, 0, elementwise("sqrt", where(zero, 1, total)))
+    inside = where(zero, 1, total)
+    root = elementwise("sqrt", inside) if exponent == 0.5 else elementwise("pow", inside, exponent)
+    return where(zero, 0.0 if exponent > 0 else math.inf, root)

@@ -146,5 +146,9 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 def vander(x: Tensor, *, N: Any = None) -> Tensor:
     """The Vandermonde matrix: column j is x ** j, for N columns (default: as many as rows)."""
+    if x.ndim == 0:
+        raise ShapeError("vander of a 0-d tensor", hint="x needs an axis")
     columns = x.shape[-1] if N is None else N
+    if not here(x).spec.dtype.is_inexact:
+        x = x.long()
     return x.unsqueeze(-1) ** arange(columns, dtype=x.dtype)
