@@ -141,7 +141,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     Raises:
         ArgumentError: the sizes do not add up to that of the axis.
     """
-    axis = normal_axis(dim, input.ndim)
+    axis = _axis_of(input, dim, "split")
     size: Any = spelled_shape(input)[axis]
     if isinstance(split_size_or_sections, (tuple, list)):
         sections = list(split_size_or_sections)
@@ -158,6 +158,18 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     return _sections(input, axis, sections)
 
 
+def _axis_of(input: Tensor, dim: int, name: str) -> int:
+    """The axis that is cut or turned.
+
+    Raises:
+        ShapeError: the tensor has none.
+    """
+    axis = normal_axis(dim, input.ndim)
+    if input.ndim == 0:
+        raise ShapeError(f"{name} of a 0-d tensor: it has no axes", hint="reshape(1) gives it one")
+    return axis
+
+
 def _sections(input: Tensor, axis: int, sections: Sequence[Any]) -> tuple[Tensor, ...]:
     parts, start = [], 0
     for section in sections:
@@ -169,10 +181,12 @@ def _sections(input: Tensor, axis: int, sections: Sequence[Any]) -> tuple[Tensor
 @array_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most so many views of equal size along `dim` (the last may be smaller)."""
-    axis = normal_axis(dim, input.ndim)
+    axis = _axis_of(input, dim, "chunk")
     if chunks < 1:
         raise ArgumentError(f"chunk: {chunks} chunks")
     size: Any = spelled_shape(input)[axis]
+    if isinstance(size, int) and size == 0:
+        return _sections(input, axis, [0] * chunks)
     if not isinstance(size, int) and size % chunks == 0:
         return _sections(input, axis, [size // chunks] * chunks)
     return split(input, max(1, math.ceil(int(size) / chunks)), axis)
@@ -181,9 +195,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 @array_names
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views along `dim`: so many of nearly equal size, or cut at the given indices."""
-    axis = normal_axis(dim, input.ndim)
+    axis = _axis_of(input, dim, "tensor_split")
     size = int(spelled_shape(input)[axis])
     if isinstance(indices_or_sections, int):
+        if indices_or_sections < 1:
+            raise ArgumentError(f"tensor_split: {indices_or_sections} sections")
         base, extra = divmod(size, indices_or_sections)
         return _sections(input, axis, [base + (k < extra) for k in range(indices_or_sections)])
     cuts = [slice(None, i).indices(size)[1] for i in indices_or_sections]
@@ -196,7 +212,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 @array_names
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along `dim`, as views without that axis."""
-    axis = normal_axis(dim, input.ndim)
+    axis = _axis_of(input, dim, "unbind")
     return tuple(select(input, axis, i) for i in range(spelled_shape(input)[axis]))
 
 
@@ -256,6 +272,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         raise ArgumentError(f"roll: {len(steps)} shifts along {len(axes)} axes")
     for step, dim in zip(steps, axes):
         axis = normal_axis(dim, input.ndim)
+        if input.ndim == 0:
+            continue
         size = spelled_shape(input)[axis]
         if isinstance(size, int) and size == 0:
             continue
@@ -266,8 +284,14 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
-    """The order of the elements along each of `dims` reversed: a copy."""
-    axes = {normal_axis(d, input.ndim) for d in sizes_of(dims)}
+    """The order of the elements along each of `dims` reversed: a copy.
+
+    Raises:
+        ArgumentError: an axis is named twice.
+    """
+    axes = [normal_axis(d, input.ndim) for d in sizes_of(dims)]
+    if len(set(axes)) < len(axes):
+        raise ArgumentError(f"flip: dims {sizes_of(dims)} name an axis twice")
     sizes = shape_of(input)
     starts = tuple(maximum(n - 1, 0) if a in axes else 0 for a, n in enumerate(sizes))
     steps = tuple(-1 if a in axes else 1 for a in range(input.ndim))

@@ -33,6 +33,8 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
             f"linalg.cross: {here(input).spec} and {here(other).spec} differ in their number of "
             "axes"
         )
+    if input.ndim == 0:
+        raise ShapeError("linalg.cross of 0-d tensors: they have no axes")
     for operand in (input, other):
         size = shape_of(operand)[normal_axis(dim, operand.ndim)]
         if not equal_dims(size, 3):
