@@ -131,6 +131,10 @@ class Op:
     commutative: bool = False
     cost: int = 1  # scalar instructions, roughly, of one element
     index_map: IndexMap | None = None
+    # Of a view that joins its operands: operand number and index -> output index.
+    joined_map: (
+        Callable[[Sequence[TensorType], Attrs, int, tuple[Dim, ...]], tuple[Dim, ...]] | None
+    ) = None
     # Of a view that only reorders: operand index -> output index.
     inverse_map: (
         Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], tuple[Dim, ...]] | None

@@ -1,7 +1,6 @@
 """Views: ops whose every output element is an input element, or a fill.
 
 Each gives its index map (output index -> pieces, see `Piece`); whoever lowers views reads that.
-All views are in one file: type, evaluation and map of one are a few lines, and are read together.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..dims import Dim, floordiv, mod, product
+from ..dims import Dim, add_all, floordiv, mod, product
 from ..types import TensorType
 from .base import Attrs, Kind, Piece, define, need
 
@@ -272,6 +271,12 @@ def _map_concat(types: Types, attrs: Attrs, index: Index) -> Sequence[Piece]:
     return pieces
 
 
+def _join_concat(types: Types, attrs: Attrs, number: int, index: Index) -> Index:
+    axis = attrs["axis"]
+    start = add_all(t.shape[axis] for t in types[:number])
+    return (*index[:axis], start + index[axis], *index[axis + 1 :])
+
+
 def window_count(size: Dim, window: int, stride: int, dilation: int) -> Dim:
     """How many windows of `window` elements, `dilation` apart, fit into `size`."""
     return floordiv(size - dilation * (window - 1) - 1, stride) + 1
@@ -427,6 +432,7 @@ CONCAT = define(
     "concat", Kind.VIEW, _infer_concat,
     lambda arrays, attrs: [np.concatenate(arrays, axis=attrs["axis"])],
     "The operands one after the other along `axis`.", attributes=("axis",), index_map=_map_concat,
+    joined_map=_join_concat,
 )  # fmt: skip
 WINDOW = define(
     "window", Kind.VIEW, _infer_window, _eval_window,

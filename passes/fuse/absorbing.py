@@ -37,8 +37,9 @@ class Reading:
         for node in group.members:
             if node.results[0] in group.place:
                 self._note(_reads_at(node, _own_point(node, group)))
-        for value, place in group.roots:
-            self._note(_leaves_at(value, (place, ())))
+        for number, (value, _) in enumerate(group.roots):
+            for place in group.stores(number):
+                self._note(_leaves_at(value, (place, ())))
         self._limit(group.members, math.inf)
 
     def of(self, producer: Group) -> tuple[int, float]:

@@ -15,6 +15,7 @@ from .groups import (
     APART,
     Form,
     Group,
+    Index,
     external_reads,
     find_place,
     folded_axes,
@@ -22,6 +23,7 @@ from .groups import (
     fresh_axes,
     is_view,
     leaves,
+    rename,
 )
 from .recompute import recompute
 
@@ -120,15 +122,41 @@ class Clustering:
 
     def copy_group(self, value: Value, position: int) -> Group:
         """A new group that will store `value`, a view or a source."""
-        group = Group(Form.LOOP, value.type.shape)
+        joined = self.joined_group(value)
+        group = joined or Group(Form.LOOP, value.type.shape)
         for leaf, _ in leaves(value, None):
             if leaf.node in self.group_of:
                 source = self.group_of[leaf.node]
                 group.producers[source] = None
-                self.add_root(source, leaf)
+                if joined is None:  # else it may move into this group
+                    self.add_root(source, leaf)
         group.first = group.last = position
-        group.roots.append((value, group.axes))
+        if joined is None:
+            group.roots.append((value, group.axes))
         self.groups.append(group)
+        return group
+
+    def joined_group(self, value: Value) -> Group | None:
+        """A group that stores an element of each of the parts of `value` at every point, where
+        loops over the same points compute them: the real and imaginary parts of complex numbers."""
+        node = value.node
+        if node is None or node.op.joined_map is None:
+            return None
+        types = [o.type for o in node.operands]
+        group: Group | None = None
+        places: list[Index] = []
+        for number, operand in enumerate(node.operands):
+            source, place = self.home(operand)
+            if source is None or place is None or source.form is not Form.LOOP:
+                return None
+            group = group or Group(Form.LOOP, source.extents)
+            if source.extents != group.extents:
+                return None
+            here = rename(place, source.axes, group.axes)
+            places.append(node.op.joined_map(types, node.attrs, number, here))
+        assert group is not None
+        group.roots.append((value, places[0]))
+        group.further[0] = tuple(places[1:])
         return group
 
     def sources(self, node: Node) -> dict[Group, None]:

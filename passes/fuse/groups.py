@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from ...ir.dims import Atom, Dim, Var, of_atom, substitute
 from ...ir.graph import Node, Value
-from ...ir.ops.base import ContractMap, Kind
+from ...ir.ops.base import ContractMap, Kind, Piece
 from ...ir.ops.reduction import kept_axes
 
 Index = tuple[Dim, ...]
@@ -42,6 +42,7 @@ class Group:
         reduced: numbers of the axes that a row group folds.
         place: index of each computed value, over `axes`.
         roots: what the kernel stores: values with their places.
+        further: number of a root -> its other places, where each point stores several elements.
         first, last: positions of the earliest and latest member in the program.
     """
 
@@ -54,9 +55,14 @@ class Group:
         self.place: dict[Value, Index] = {}
         self.producers: dict[Group, None] = {}
         self.roots: list[tuple[Value, Index]] = []
+        self.further: dict[int, tuple[Index, ...]] = {}
         self.contract: ContractMap | None = None
         self.first = -1
         self.last = -1
+
+    def stores(self, number: int) -> tuple[Index, ...]:
+        """All places at which the root of that number is stored."""
+        return (self.roots[number][1], *self.further.get(number, ()))
 
     @property
     def rows(self) -> tuple[Dim, ...]:
@@ -145,9 +151,25 @@ def guarded_leaves(
             continue
         assert node.op.index_map is not None
         for piece in node.op.index_map([o.type for o in node.operands], node.attrs, index):
+            conditions = _open_conditions(piece)
+            if conditions is None:
+                continue
             if piece.operand >= 0:
                 operand = node.operands[piece.operand]
-                pending.append((operand, piece.index, (*holds, *piece.conditions)))
+                pending.append((operand, piece.index, (*holds, *conditions)))
+            if not conditions:
+                break
+
+
+def _open_conditions(piece: Piece) -> tuple[tuple[str, Dim], ...] | None:
+    """The conditions of `piece` that are no plain truths; None where one never holds."""
+    found = []
+    for relation, expr in piece.conditions:
+        if not isinstance(expr, int):
+            found.append((relation, expr))
+        elif not (expr >= 0 if relation == "ge" else expr == 0):
+            return None
+    return tuple(found)
 
 
 def reads(node: Node, place: Index) -> Iterator[tuple[Value, Index | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ...ir.dims import Dim, atoms
 from ...ir.graph import Graph, Node, Region, Value
@@ -64,7 +64,7 @@ def _loops(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
         outer_axes = axes if group.rows else ()
         inner = [a for a in range(len(group.extents)) if a in group.reduced]
         within: list[tuple[Value, Value, Index]] = []
-        for out, (value, place) in zip(outs, group.roots, strict=True):
+        for out, value, place in _stores(group, outs):
             if _depends_on(place, [group.axes[a] for a in inner]):
                 within.append((out, value, place))
             else:
@@ -81,6 +81,13 @@ def _loops(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
             writer.emit("parallel", (), {"extents": tuple(extents)}, (region,))
         region = Region(params, tuple(outer.nodes))
     writer.emit("parallel", (), {"extents": rows}, (region,))
+
+
+def _stores(group: Group, outs: Sequence[Value]) -> Iterator[tuple[Value, Value, Index]]:
+    """What each point of the group's domain stores: the buffer, the value, where."""
+    for number, (out, (value, _)) in enumerate(zip(outs, group.roots, strict=True)):
+        for place in group.stores(number):
+            yield out, value, place
 
 
 def _interleave(outer: Index, inner: Index, positions: Sequence[int]) -> Index:
