@@ -15,8 +15,8 @@ def flatten_tree(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     """The leaves of a tree, as they are, and its structure. None is a tree without leaves."""
     while True:
         leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
-        new = {type(x) for x in leaves if dataclasses.is_dataclass(x)} - _registered
-        new -= {type}
+        kinds = set(map(type, leaves)) - _registered
+        new = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
         if not new:
             return leaves, structure
         for kind in new:

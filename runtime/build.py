@@ -46,10 +46,10 @@ def build(lowered: Lowered, target: Target, emit: Emit = compile_kernel) -> Exec
         CompileError: a kernel cannot be compiled.
     """
     image, details = assemble(lowered, target, emit)
+    given = lowered.stages[0][1]
+    assert isinstance(given, Graph)
     try:
-        return Executable(
-            lowered.stages[0][1], image, target, lowered.plan.donated, lambda: details
-        )
+        return Executable(given, image, target, lowered.plan.donated, lambda: details)
     except native.LLVMError as error:
         raise CompileError(f"the entry of @{lowered.plan.graph.name}: {error}") from error
 

@@ -51,7 +51,7 @@ def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
     if not kwargs and {*map(type, args)} <= _TENSORS:
         return list(args), len(args)
     leaves, structure = flatten_tree((args, kwargs))
-    return [_leaf(x) for x in leaves], structure
+    return [x if type(x) is Tensor else _leaf(x) for x in leaves], structure
 
 
 def _leaf(value: Any) -> Any:
@@ -89,9 +89,14 @@ def _layout(tensor: Tensor) -> Hashable:
     return array.flags.c_contiguous or array.strides
 
 
+_NO_GRADIENT = ((), False, False)
+
+
 def _requires(tensor: Tensor) -> Hashable:
     """Whether a gradient is wanted, of a leaf or of one with a history, and the hooks that it
     passes."""
+    if not (tensor._hooks or tensor._requires or tensor._tracked or tensor.base is not None):
+        return _NO_GRADIENT
     hooks = tuple(tensor._hooks.values()) if tensor._hooks else ()
     return hooks, tensor._requires, ambient.context.grad_enabled and has_history(tensor)
 
