@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import llvmlite.binding as llvm
-from llvmlite.binding import ffi
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+
 
 # Threads. llvmlite wraps each C function with one process-wide lock, so compiling from several
 # Python threads takes turns although ctypes releases the GIL. LLVM itself only asks that no two
@@ -71,6 +72,7 @@ def host(cpu: str = "host") -> HostInfo:
     `cpu` is "host", "x86-64" (SSE2), "x86-64-v3" (AVX2 and FMA), "x86-64-v4" (AVX-512) or
     "aarch64" (NEON). Code for another processor can always be emitted, see `runnable`.
     """
+    llvm = _binding()
     has = dict(llvm.get_host_cpu_features())
     triple = llvm.get_process_triple()
     is_x86 = triple.startswith("x86_64")
@@ -200,7 +202,16 @@ def optimized(
 
 
 @functools.cache
+def _binding() -> Any:
+    """`llvmlite.binding`, loaded at its first use: that takes as long as a quarter of sley."""
+    import llvmlite.binding
+
+    return llvmlite.binding
+
+
+@functools.cache
 def _initialize() -> None:
+    llvm = _binding()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     # Inline assembly needs the parser of its target, and llvmlite has the host's only: inline
@@ -209,7 +220,7 @@ def _initialize() -> None:
 
 
 def _unlocked(name: str) -> Any:
-    function = getattr(ffi.lib, name)
+    function = getattr(_binding().ffi.lib, name)
     return getattr(function, "_cfn", function)
 
 
@@ -220,6 +231,7 @@ def _optimized(
     """Parse, verify and run the pass pipeline. Everything is closed at the end, in order: were it
     left to the garbage collector, a context could go before its module, which crashes."""
     _initialize()
+    llvm = _binding()
     target = llvm.Target.from_triple(triple or llvm.get_process_triple())
     # Position independent code of the small model: the linker reaches what is far by stubs.
     with (
@@ -254,6 +266,7 @@ PASSES = (
 def _run_passes(
     machine: llvm.TargetMachine, module: llvm.ModuleRef, opt_level: int, vectorize: bool
 ) -> None:
+    llvm = _binding()
     with llvm.create_pipeline_tuning_options(opt_level) as options:
         options.loop_vectorization = vectorize
         options.loop_interleaving = vectorize
@@ -269,21 +282,22 @@ def _pipeline(builder: llvm.PassBuilder, short: bool) -> llvm.ModulePassManager:
     """The passes for kernels if `short`, else LLVM's own."""
     if not short:
         return builder.getModulePassManager()
-    passes = llvm.create_new_module_pass_manager()
+    passes = _binding().create_new_module_pass_manager()
     for name in PASSES:
         getattr(passes, f"add_{name}_pass")()
     return passes
 
 
 def _parse(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
-    with ffi.OutputString() as message:
+    with _binding().ffi.OutputString() as message:
         pointer = _unlocked("LLVMPY_ParseAssembly")(context, text.encode(), message)
         if message:
             raise LLVMError(f"LLVM cannot parse the program: {message}", _keep(text))
-    return llvm.ModuleRef(pointer, context)
+    return _binding().ModuleRef(pointer, context)
 
 
 def _emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, as_object: bool) -> bytes:
+    ffi = _binding().ffi
     with ffi.OutputString() as message:
         buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(
             machine, module, int(as_object), message
@@ -316,6 +330,7 @@ class Library:
 
     def __init__(self, objects: Iterable[bytes], symbols: Mapping[str, int] | None = None):
         _initialize()
+        llvm = _binding()
         # One JIT for each library costs a millisecond and gives all its memory back at the end;
         # libraries of a shared one would leave their names behind. JITLink (unlike the older
         # linker) makes stubs where a callee is more than 2 GiB away.
