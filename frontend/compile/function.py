@@ -85,6 +85,10 @@ class CompiledFunction:
         """A method: each instance is an argument of its own."""
         return self if instance is None else functools.partial(self, instance)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy begins without programs: these hold machine code, and memory of this one.
+        return CompiledFunction, (self._function, self._dynamic), {"__name__": self.__name__}
+
     @property
     def captures(self) -> list[CapturedTensor]:
         """Every tensor from outside that a program reads or writes, with the line that met it."""

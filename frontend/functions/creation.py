@@ -73,27 +73,48 @@ def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None) -> 
     return full((), s, dtype=dtype or ambient.context.default_dtype, device=device)
 
 
+def _sizes(shape: Sequence[Any], size: Any) -> tuple[Any, ...]:
+    """The sizes of `f(2, 3)`, of `f((2, 3))` and of `f(size=(2, 3))`."""
+    if size is None:
+        return sizes_of(shape)
+    if shape:
+        raise ArgumentError("sizes are given twice: by position and as size=")
+    return sizes_of((size,))
+
+
 def zeros(
-    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *shape: Any,
+    size: Any = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of zeros, of the default dtype unless given."""
     dtype = dtype or ambient.context.default_dtype
-    return _finished(_filled(sizes_of(size), 0, dtype), device, requires_grad)
+    return _finished(_filled(_sizes(shape, size), 0, dtype), device, requires_grad)
 
 
 def ones(
-    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *shape: Any,
+    size: Any = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless given."""
     dtype = dtype or ambient.context.default_dtype
-    return _finished(_filled(sizes_of(size), 1, dtype), device, requires_grad)
+    return _finished(_filled(_sizes(shape, size), 1, dtype), device, requires_grad)
 
 
 def empty(
-    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *shape: Any,
+    size: Any = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor whose elements are to be written. They are zeros, so that programs repeat."""
-    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(*_sizes(shape, size), dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(

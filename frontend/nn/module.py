@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...ir.dtypes import DType
-from ..context import setting
+from ..context import ambient, setting
 from ..epoch import epoch
 from ..errors import DTypeError
 from ..functions.arguments import device_checked
@@ -26,11 +26,19 @@ class Module(Attributes):
         training: whether `train()` was called last, and not `eval()`.
     """
 
+    _compiled: Callable[..., Any] | None = None  # what a call runs instead, after `compile()`
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; defined by each subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        compiled = self._compiled
+        if compiled is not None and ambient.trace is None:
+            return compiled(*args, **kwargs)
+        return self._call(*args, **kwargs)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         if not (
             self._forward_hooks
             or self._forward_pre_hooks
@@ -39,6 +47,19 @@ class Module(Attributes):
         ):
             return self.forward(*args, **kwargs)
         return call(self, args, kwargs)
+
+    def compile(self, *, dynamic: Any = None) -> None:
+        """From now on, a call of this module runs as one compiled program, as that of
+        `sley.compile(module)` does; the module stays the same object. Copies and pickles of it are
+        not compiled."""
+        from ..compile.function import CompiledFunction
+
+        made = CompiledFunction(self._call, dynamic)
+        made.__name__ = type(self).__name__
+        object.__setattr__(self, "_compiled", made)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
 
     # Walking
 
@@ -250,6 +271,11 @@ class Module(Attributes):
             ArgumentError: there is none.
         """
         return self.to("cuda" if device is None else device)
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
+        """The module itself: there is one memory, and what its tensors hold may be anything."""
+        device_checked(device)
+        return self
 
     def type(self, dst_type: Any) -> Module:
         """All floating point parameters and buffers in another dtype, in place."""

@@ -18,6 +18,8 @@ from ..functions.reduction import wide
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, here, of_array
 from .group import ParamGroup
+from .hooks import Hook, HookHandle, between_hooks
+from .state import State
 
 Closure = Callable[[], Any]
 
@@ -41,6 +43,14 @@ class Optimizer:
     reports_reads = True  # to the trace: attributes need no other guard
     _counts = False  # whether each parameter has a "step"
     _complex = False  # whether its formula is right for complex numbers: linear in the gradient
+
+    _pre_hooks: tuple[Hook, ...] = ()
+    _post_hooks: tuple[Hook, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in vars(cls):
+            cls.step = between_hooks(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -109,7 +119,7 @@ class Optimizer:
             if self._counts and len(group.steps) < len(group.params):
                 group.steps = [of_array(np.array(0.0, np.float32))] * len(group.params)
             for position, parameter in enumerate(group.params):
-                state = self.state.setdefault(parameter, {})
+                state = self.state.setdefault(parameter, State())
                 if self._counts:
                     state.setdefault("step", group.steps[position])
                 self._fill_state(group, parameter, state)
@@ -126,6 +136,27 @@ class Optimizer:
             ambient.trace.record_read("attribute", self, "param_groups", self.param_groups)
         return self.param_groups
 
+    def register_step_pre_hook(self, hook: Hook) -> HookHandle:
+        """Call `hook(optimizer, args, kwargs)` before each step; what it returns, if not None, are
+        the arguments of the step and the keyword arguments."""
+        return self._register("_pre_hooks", hook)
+
+    def register_step_post_hook(self, hook: Hook) -> HookHandle:
+        """Call `hook(optimizer, args, kwargs)` after each step."""
+        return self._register("_post_hooks", hook)
+
+    def _register(self, name: str, hook: Hook) -> HookHandle:
+        setattr(self, name, (*getattr(self, name), hook))
+        epoch.count += 1
+        return HookHandle(self, name, hook)
+
+    def _hooks_of(self, name: str) -> tuple[Hook, ...]:
+        hooks: tuple[Hook, ...] = getattr(self, name)
+        if ambient.trace is not None:
+            ambient.trace.record_read("attribute", self, name, hooks)
+        return hooks
+
+    @between_hooks
     def step(self, closure: Closure | None = None) -> Any:
         """Update every parameter that has a gradient. `closure`, if given, computes the loss (and
         the gradients) first; its result is returned."""
