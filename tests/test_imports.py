@@ -110,6 +110,12 @@ print(*Recorder.asked)
     assert done.stdout.split() == []
 
 
+def test_importing_sley_does_not_load_llvm():
+    program = "import sys, sley; print('llvmlite.binding' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["False"], done.stderr
+
+
 def sley_imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, full module name) of each import of a part of sley in a file of the package."""
     for node in ast.walk(tree(path)):
