@@ -1,7 +1,8 @@
 """sley: a tracing compiler for machine learning.
 
 It records what a model function does, turns it into a small SSA program, transforms that program,
-and weaves it into fused kernels for the processor at hand.
+and weaves it into fused kernels for the processor at hand. All public names are in one file, so
+that it can be looked up where each comes from.
 """
 
 import sys
