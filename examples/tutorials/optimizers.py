@@ -1,6 +1,7 @@
 """SGD, RMSprop and Adam on the same problem, with a plot of their losses.
 
-`python optimizers.py losses.png` draws them, if matplotlib is there (`pip install sley[examples]`).
+The plot is in `losses.png`, or the file named on the command line, if matplotlib is there
+(`pip install sley[examples]`).
 """
 
 import sys
