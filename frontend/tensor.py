@@ -359,9 +359,19 @@ def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
 
 
 def here(tensor: Tensor) -> Tensor:
-    """`tensor` as the current mode sees it: in a trace, what stands for a concrete one."""
+    """`tensor` as the current mode sees it: in a trace, what stands for a concrete one.
+
+    Raises:
+        DTypeError: it is no tensor.
+    """
     trace = ambient.trace
-    if tensor.storage.trace is trace:
+    try:
+        storage = tensor.storage
+    except AttributeError:
+        raise DTypeError(
+            f"a {type(tensor).__name__} is not a tensor", hint="make one with sley.tensor(...)"
+        ) from None
+    if storage.trace is trace:
         return tensor
     if trace is None:
         return tensor

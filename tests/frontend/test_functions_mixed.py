@@ -102,3 +102,41 @@ def test_cuts_and_turns():
         sley.tensor_split(sley.ones(3), 0)
     with pytest.raises(ValueError, match="twice"):
         sley.ones(2, 2).flip(0, -2)
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], None, "x"], ids=str)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sum",
+        "sort",
+        "cumsum",
+        "permute",
+        "t",
+        "flip",
+        "nonzero",
+        "bincount",
+        "matmul",
+        "mm",
+        "cov",
+        "searchsorted",
+        "take",
+        "real",
+        "clone",
+        "zeros_like",
+        "linalg.inv",
+        "linalg.norm",
+        "linalg.solve",
+    ],
+)
+def test_what_is_no_tensor(name: str, given: Any):
+    function: Any = sley
+    for part in name.split("."):
+        function = getattr(function, part)
+    more = [sley.ones(2, 2)] if name in ("matmul", "mm", "searchsorted", "linalg.solve") else []
+    more += [0] if name in ("cumsum", "flip", "permute") else []
+    more += [sley.tensor([0])] if name == "take" else []
+    with pytest.raises(sley.SleyError, match=r"tensor") as found:
+        function(given, *more)
+    assert isinstance(found.value, TypeError)
+    assert "test_functions_mixed" in str(found.value) and "hint" in str(found.value)
