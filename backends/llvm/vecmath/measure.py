@@ -156,6 +156,7 @@ The largest error found, in units in the last place, over every exponent and ran
 written by `python -m sley.backends.llvm.vecmath.measure`. "no fma" is for CPUs without a fused
 multiply-add, "AVX-512" uses its instructions for exponents and reciprocals. sin, cos and tan are
 measured over all finite arguments, pow over results from the smallest to the largest number.
+On one CPU an element has the same bits in a vector of any width, in a tail and alone.
 """
 
 
