@@ -128,13 +128,14 @@ class Table:
         """One call on inputs of these shapes: in every dtype, on views that are not contiguous, and
         where there are no elements along the axis `batch`."""
         prefix = f"{label}-" if label else ""
+        symbolic = next((d for d in ("float32", "int64") if d in dtypes), None)
         for dtype in dtypes:
             arrays = [drawn(s, dtype, low, high, k) for k, s in enumerate(shapes)]
             first = dtype == dtypes[0]
             self.case(
                 name, prefix + dtype, call, arrays, reference, dtype=result_dtype(result, dtype),
                 gradient=smooth and dtype in ("float64", "complex128"),
-                batch=tuple(batch) if batch is not None and dtype in ("float32", "int64") else None,
+                batch=tuple(batch) if batch is not None and dtype == symbolic else None,
                 **rest,
             )  # fmt: skip
             if first:
