@@ -340,7 +340,7 @@ class Library:
             builder.add_object_img(content)
         for name, address in (symbols or {}).items():
             builder.import_symbol(name, address)
-        self._trackers: dict[str, llvm.ResourceTracker] = {}
+        self._trackers: dict[str, Any] = {}
         # Not __del__: in a reference cycle the JIT could then be closed before its trackers.
         weakref.finalize(self, _unload, self._jit, self._trackers).atexit = False
         try:
