@@ -155,3 +155,14 @@ def test_sizes_by_name():
     assert sley.ones(size=(0, 2)).shape == (0, 2)
     with pytest.raises(sley.ArgumentError, match="given twice"):
         sley.ones(2, size=(2,))
+
+
+def test_ranges_and_tuples_index_like_lists():
+    x = np.arange(12.0).reshape(3, 4)
+    t = sley.tensor(x)
+    expected = x[[0, 1, 2], [1, 0, 3]]
+    np.testing.assert_array_equal(t[range(3), sley.tensor([1, 0, 3])].numpy(), expected)
+    np.testing.assert_array_equal(t[(0, 1, 2), (1, 0, 3)].numpy(), expected)
+    np.testing.assert_array_equal(
+        sley.compile(lambda t: t[range(3), [1, 0, 3]])(t).numpy(), expected
+    )
