@@ -1,6 +1,7 @@
 """Views: ops whose every output element is an input element, or a fill.
 
 Each gives its index map (output index -> pieces, see `Piece`); whoever lowers views reads that.
+All views are in one file: type, evaluation and map of one are a few lines, and are read together.
 """
 
 from __future__ import annotations
