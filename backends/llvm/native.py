@@ -330,12 +330,12 @@ class Library:
 
     def __init__(self, objects: Iterable[bytes], symbols: Mapping[str, int] | None = None):
         _initialize()
-        llvm = _binding()
+        binding = _binding()
         # One JIT for each library costs a millisecond and gives all its memory back at the end;
         # libraries of a shared one would leave their names behind. JITLink (unlike the older
         # linker) makes stubs where a callee is more than 2 GiB away.
-        self._jit = llvm.create_lljit_compiler(use_jit_link=True)
-        builder = llvm.JITLibraryBuilder().add_current_process()
+        self._jit = binding.create_lljit_compiler(use_jit_link=True)
+        builder = binding.JITLibraryBuilder().add_current_process()
         for content in objects:
             builder.add_object_img(content)
         for name, address in (symbols or {}).items():
