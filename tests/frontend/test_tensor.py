@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-import sley.frontend.methods  # noqa: F401
+import sley.frontend.methods
 from sley.frontend.construct import as_tensor, from_numpy, tensor
 from sley.frontend.context import no_grad
 from sley.frontend.errors import AutogradError, DTypeError, IndexingError, ShapeError
