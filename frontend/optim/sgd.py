@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.dtypes import DType
 from ..errors import ArgumentError
+from ..functions.arguments import cast
 from ..functions.math import add, eq, mul, sub, where
 from ..functions.reduction import wide
-from ..tensor import Tensor, of_array
+from ..tensor import Tensor, here, of_array
 from .group import ParamGroup
 from .optimizer import Optimizer, gradient, like, put
 
@@ -58,6 +60,7 @@ class SGD(Optimizer):
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         lr, decays, moves = group.number("lr"), group.uses("weight_decay"), group.uses("momentum")
+        rates: dict[DType, Tensor] = {}  # the rate in each dtype, cast once for all parameters
         for parameter in parameters:
             value = wide(parameter)
             change = gradient(parameter, group)
@@ -65,7 +68,10 @@ class SGD(Optimizer):
                 change = add(change, mul(value, group.number("weight_decay")))
             if moves:
                 change = self._with_momentum(group, parameter, change)
-            put(parameter, sub(value, mul(change, lr)))
+            dtype = here(change).spec.dtype
+            if dtype not in rates:
+                rates[dtype] = cast(lr, dtype.to_real())
+            put(parameter, sub(value, mul(change, rates[dtype])))
 
     def _with_momentum(self, group: ParamGroup, parameter: Tensor, change: Tensor) -> Tensor:
         state, momentum = self.state[parameter], group.number("momentum")

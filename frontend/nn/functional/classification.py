@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...apply import elementwise, value_of
+from ...apply import apply, elementwise, value_of
 from ...autocast import autocasts
 from ...context import ambient
 from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError
@@ -25,7 +25,10 @@ def _log_probabilities(input: Tensor, axis: int) -> Tensor:
     """log(softmax) along `axis`: the row kernel's first part."""
     top = reduce("reduce_max", elementwise("stop_gradient", input), (axis,), True, ties="first")
     shifted = sub(input, top)
-    return sub(shifted, log(reduce("reduce_sum", exp(shifted), (axis,), True)))
+    total = log(reduce("reduce_sum", exp(shifted), (axis,), False))
+    shape = shape_of(shifted)
+    kept = tuple(a for a in range(len(shape)) if a != axis)
+    return sub(shifted, apply("broadcast", [total], shape=shape, dims=kept))
 
 
 @autocasts
