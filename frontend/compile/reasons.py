@@ -71,9 +71,13 @@ def _kind(part: Any) -> str:
         return repr(part)
     if isinstance(part, type):
         return f"a Python {part.__name__}"
-    dtype, axes, requires, layout = part
-    strides = "" if layout is True else f" with strides of {layout} bytes"
-    return f"{dtype.name} of {axes} axes{' that requires grad' if requires else ''}{strides}"
+    dtype, axes, (hooks, leaf, history), layout = part
+    text = f"{dtype.name} of {axes} axes"
+    if leaf or history:
+        text += " that requires grad" if leaf else " that has a history"
+    if hooks:
+        text += f" with {len(hooks)} hooks"
+    return text if layout is True else f"{text} with strides of {layout} bytes"
 
 
 def new_sizes(

@@ -77,7 +77,7 @@ def _closure(
     value: Value, group: Group, readers: dict[Value, list[Group]]
 ) -> tuple[list[Node], dict[Value, None]]:
     """The elementwise members of `group` that make `value` of values in memory, in the program's
-    order, and those values."""
+    order, and those values; nothing where they are more than any recomputation may cost."""
     stored = {v for v, _ in group.roots}
     found: dict[Node, None] = {}
     needed: dict[Value, None] = {}
@@ -90,8 +90,10 @@ def _closure(
             needed[current] = None
             continue
         assert node is not None
-        if node in found or len(found) > RECOMPUTE:
+        if node in found:
             continue
+        if len(found) >= RECOMPUTE:
+            return [], {}
         found[node] = None
         pending.extend(leaf for operand in node.operands for leaf, _ in leaves(operand, None))
     return [node for node in group.members if node in found], needed

@@ -207,7 +207,7 @@ ARRAYS = {
     "objects": (npy("|O"), "of Python objects"),
     "structured": (npy().replace(b"'<f4'", b"[('a', '<f4')]"), "does not write"),
     "code": (npy(shape="__import__('os')"), "does not write"),
-    "dtype": (npy("<i2", data=bytes(4)), "sley has not"),
+    "dtype": (npy("<f16", data=bytes(32)), "sley has not"),
     "no dtype": (npy("<f9"), "sley has not"),
     "negative": (npy(shape="(-2,)"), "does not write"),
     "huge": (npy(shape="(4611686018427387904, 4)"), "too large"),
