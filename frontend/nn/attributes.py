@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from .module import Module
 
 _TABLES = ("_parameters", "_buffers", "_modules")
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOKS = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
+    "_state_hooks", "_state_pre_hooks", "_load_pre_hooks", "_load_post_hooks",
+)  # fmt: skip
 
 
 class Hook(NamedTuple):
@@ -55,6 +58,10 @@ class Attributes:
     _forward_pre_hooks: dict[int, Hook]
     _backward_hooks: dict[int, Hook]
     _backward_pre_hooks: dict[int, Hook]
+    _state_hooks: dict[int, Hook]
+    _state_pre_hooks: dict[int, Hook]
+    _load_pre_hooks: dict[int, Hook]
+    _load_post_hooks: dict[int, Hook]
 
     def __init__(self) -> None:
         put = object.__setattr__
@@ -213,6 +220,26 @@ class Attributes:
         """Call `hook(module, grad_output)` when the gradients of the results are known, before
         those in the module are computed; a result replaces them."""
         return _hooked(self._backward_pre_hooks, Hook(hook), prepend)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, prefix, keep_vars)` before `state_dict()` reads this module."""
+        return _hooked(self._state_pre_hooks, Hook(hook), False)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, state_dict, prefix, local_metadata)` when `state_dict()` has read this
+        module and those below; it changes `state_dict` in place. `local_metadata` is empty."""
+        return _hooked(self._state_hooks, Hook(hook), False)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, state_dict, prefix, local_metadata, strict, missing_keys,
+        unexpected_keys, error_msgs)` before `load_state_dict()` looks at what there is; it may
+        change `state_dict`, a copy, and add to the three lists."""
+        return _hooked(self._load_pre_hooks, Hook(hook), False)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, incompatible_keys)` when `load_state_dict()` has written; with
+        `strict`, only names that are in the two lists afterwards are errors."""
+        return _hooked(self._load_post_hooks, Hook(hook), False)
 
 
 def _note(owner: Any, table: dict[str, Any], name: str) -> None:

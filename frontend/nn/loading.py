@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,9 @@ from .parameter import UninitializedBuffer, UninitializedParameter
 
 if TYPE_CHECKING:
     from .module import Module
+
+
+EXTRA_STATE = "_extra_state"
 
 
 class IncompatibleKeys(NamedTuple):
@@ -34,6 +39,28 @@ class IncompatibleKeys(NamedTuple):
         )
 
 
+def saved_tensors(module: Module) -> Iterator[tuple[str, Tensor]]:
+    """The parameters and persistent buffers of this module alone, by name."""
+    for name, value in (*module._parameters.items(), *module._buffers.items()):
+        if value is not None and name not in module._not_saved:
+            yield name, value
+
+
+def _own_state(module: Module) -> dict[str, Tensor]:
+    """All that is saved of a module, and of those below, but extra state."""
+    return {
+        prefix + name: value
+        for prefix, part in _parts(module)
+        for name, value in saved_tensors(part)
+    }
+
+
+def _parts(module: Module) -> list[tuple[str, Module]]:
+    """The module and all below it, with what their names begin with."""
+    named = module.named_modules(remove_duplicate=False)
+    return [(f"{name}." if name else "", part) for name, part in named]
+
+
 def load_state_dict(
     module: Module, state_dict: Any, strict: bool, assign: bool
 ) -> IncompatibleKeys:
@@ -42,7 +69,7 @@ def load_state_dict(
 
     Raises:
         LoadError: names are missing or unexpected and `strict`, or a tensor does not fit; nothing
-            has been written then.
+            has been written then, or (where hooks decide afterwards) it has been put back.
         DTypeError: `state_dict` is no mapping.
     """
     if isinstance(state_dict, (str, os.PathLike)):
@@ -51,33 +78,106 @@ def load_state_dict(
         state_dict = load(state_dict)
     if not isinstance(state_dict, Mapping):
         raise DTypeError(f"a state_dict is a mapping, not a {type(state_dict).__name__}")
-    own = module.state_dict(keep_vars=True)
-    missing = [name for name in own if name not in state_dict]
-    unexpected = [name for name in state_dict if name not in own]
-    problems = []
-    if strict and missing:
-        problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
-    if strict and unexpected:
-        problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
-    found = {name: state_dict[name] for name in own if name in state_dict}
-    for name, value in found.items():
-        problem = _misfit(name, own[name], value)
+    state_dict = OrderedDict(state_dict)
+    parts = _parts(module)
+    missing: list[str] = []
+    unexpected: list[str] = []
+    problems: list[str] = []
+    for prefix, part in parts:
+        for hook in list(part._load_pre_hooks.values()):
+            hook.function(part, state_dict, prefix, {}, strict, missing, unexpected, problems)
+    own = _own_state(module)
+    extras = {
+        prefix + EXTRA_STATE: part for prefix, part in parts if _defines(part, "set_extra_state")
+    }
+    expected = (*own, *extras)
+    missing += [name for name in expected if name not in state_dict and name not in missing]
+    unexpected += [n for n in state_dict if n not in own and n not in extras]
+    for name, value in own.items():
+        problem = _misfit(name, value, state_dict[name]) if name in state_dict else None
         if problem is not None:
             problems.append(problem)
-    if problems:
-        lines = "\n\t".join(problems)
+    keys = IncompatibleKeys(missing, unexpected)
+    hooked = any(part._load_post_hooks for _, part in parts)
+    if problems or not hooked:
+        _raise_for(module, keys if strict else None, problems)
+    present = {name: part for name, part in extras.items() if name in state_dict}
+    undo = _Undo(own, present) if hooked or present else None
+    try:
+        _write(module, parts, state_dict, assign)
+        for name, part in present.items():
+            part.set_extra_state(state_dict[name])
+        for _, part in reversed(parts):
+            for hook in list(part._load_post_hooks.values()):
+                hook.function(part, keys)
+        _raise_for(module, keys if strict else None, [])
+    except Exception:
+        if undo is not None:
+            undo()
+        raise
+    return keys
+
+
+def _defines(module: Module, name: str) -> bool:
+    """Whether the class of a module defines a method that `Module` only names."""
+    from .module import Module
+
+    return getattr(type(module), name) is not getattr(Module, name)
+
+
+def _raise_for(module: Module, keys: IncompatibleKeys | None, problems: list[str]) -> None:
+    """Tell of `keys` and `problems`, if there are any."""
+    found = []
+    if keys is not None and keys.missing_keys:
+        found.append(f"Missing key(s) in state_dict: {_quoted(keys.missing_keys)}. ")
+    if keys is not None and keys.unexpected_keys:
+        found.append(f"Unexpected key(s) in state_dict: {_quoted(keys.unexpected_keys)}. ")
+    found += problems
+    if found:
+        lines = "\n\t".join(found)
         raise LoadError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{lines}")
+
+
+def _write(
+    module: Module, parts: list[tuple[str, Module]], state_dict: Mapping[str, Any], assign: bool
+) -> None:
+    """Write a state that fits."""
     with setting(grad_enabled=False):
-        for prefix, part in module.named_modules():
-            part._before_load(state_dict, f"{prefix}." if prefix else "")
-        own = module.state_dict(keep_vars=True)
-        for name, value in found.items():
-            source = as_tensor(value)
+        for prefix, part in parts:
+            part._before_load(state_dict, prefix)
+        for name, tensor in _own_state(module).items():
+            if name not in state_dict:
+                continue
+            source = as_tensor(state_dict[name])
             if assign:
-                own[name].data = source.detach()
+                tensor.data = source.detach()
             else:
-                own[name].copy_(source)
-    return IncompatibleKeys(missing, unexpected)
+                tensor.copy_(source)
+
+
+class _Undo:
+    """Puts back what tensors and extra states were when it was made."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], extras: Mapping[str, Module]) -> None:
+        with setting(grad_enabled=False):
+            self._data = [
+                (tensor, tensor.detach(), tensor.detach().clone())
+                for tensor in tensors.values()
+                if not isinstance(tensor, (UninitializedParameter, UninitializedBuffer))
+            ]
+        self._extras = [
+            (part, deepcopy(part.get_extra_state()))
+            for part in extras.values()
+            if _defines(part, "get_extra_state")
+        ]
+
+    def __call__(self) -> None:
+        with setting(grad_enabled=False):
+            for tensor, memory, value in self._data:
+                memory.copy_(value)
+                tensor.data = memory
+        for part, state in self._extras:
+            part.set_extra_state(state)
 
 
 def _quoted(names: list[str]) -> str:

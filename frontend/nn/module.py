@@ -14,7 +14,7 @@ from ..functions.arguments import device_checked
 from ..tensor import Tensor
 from .attributes import Attributes, Handle
 from .hooks import call
-from .loading import IncompatibleKeys, load_state_dict
+from .loading import EXTRA_STATE, IncompatibleKeys, load_state_dict, saved_tensors
 from .parameter import Parameter
 
 
@@ -286,15 +286,30 @@ class Module(Attributes):
     def state_dict(
         self, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Any]:
-        """Parameters and persistent buffers by their dotted names, detached unless `keep_vars`."""
+        """Parameters and persistent buffers by their dotted names, detached unless `keep_vars`, and
+        extra state."""
         found: dict[str, Any] = OrderedDict() if destination is None else destination
-        for name, value in (*self._parameters.items(), *self._buffers.items()):
-            if value is not None and name not in self._not_saved:
-                found[prefix + name] = value if keep_vars else value.detach()
+        for pre_hook in list(self._state_pre_hooks.values()):
+            pre_hook.function(self, prefix, keep_vars)
+        for name, value in saved_tensors(self):
+            found[prefix + name] = value if keep_vars else value.detach()
+        if type(self).get_extra_state is not Module.get_extra_state:
+            found[prefix + EXTRA_STATE] = self.get_extra_state()
         for name, module in self._modules.items():
             if module is not None:
-                module.state_dict(found, f"{prefix}{name}.", keep_vars)
+                module.state_dict(destination=found, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in list(self._state_hooks.values()):
+            hook.function(self, found, prefix, {})
         return found
+
+    def get_extra_state(self) -> Any:
+        """What else `state_dict()` is to have of this module; defined, with `set_extra_state`, by
+        subclasses that keep state outside of parameters and buffers."""
+        raise NotImplementedError(f"{type(self).__name__} does not define get_extra_state()")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take what `get_extra_state` gave."""
+        raise NotImplementedError(f"{type(self).__name__} does not define set_extra_state()")
 
     def load_state_dict(
         self, state_dict: Any, strict: bool = True, assign: bool = False
@@ -304,7 +319,7 @@ class Module(Attributes):
 
         Raises:
             LoadError: `strict` and names are missing or unexpected, or a shape differs; nothing
-                has been written then.
+                has been written then, or what was written has been put back.
         """
         return load_state_dict(self, state_dict, strict, assign)
 
