@@ -410,8 +410,7 @@ def number_value(number: Any, type: TensorType) -> Value:
     if trace is None:
         if isinstance(number, SymInt):
             raise DTypeError(f"the size {number} belongs to a trace that has ended")
-        array = number_array(number, type.dtype)
-        return EagerValue(stretched(array, type.shape) if type.shape else array, type)
+        return EagerValue(_filled(number, type), type)
     scalar = tensor_type(type.dtype, ())
     if isinstance(number, SymInt):
         value = trace.builder.emit(_SIZE, (), {"expr": number.expr})
@@ -421,6 +420,28 @@ def number_value(number: Any, type: TensorType) -> Value:
         literal = Literal(number_array(number, type.dtype))
         value = trace.builder.emit(_CONSTANT, (), {"value": literal})
     return value if not type.shape else broadcast_value(value, type, trace.builder)
+
+
+_MOST_NUMBERS = 1024
+_numbers: dict[tuple, np.ndarray] = {}
+
+
+def _filled(number: Any, type: TensorType) -> np.ndarray:
+    """A number as an array of `type`, to be read only; made once for each type."""
+    key = (number, number.__class__, type)
+    try:
+        found = _numbers.get(key)
+    except TypeError:  # not hashable, so no number
+        found = None
+    if found is not None and (number or number.__class__ is int):  # 0.0 equals -0.0
+        return found
+    array = number_array(number, type.dtype)
+    array.flags.writeable = False
+    found = stretched(array, type.shape) if type.shape else array
+    if len(_numbers) >= _MOST_NUMBERS:
+        _numbers.clear()
+    _numbers[key] = found
+    return found
 
 
 def constant(array: np.ndarray) -> Tensor:

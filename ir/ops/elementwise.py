@@ -177,8 +177,11 @@ GE = _compare("ge", np.greater_equal, "x >= y")
 
 def _infer_where(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     condition, x, y = types
-    need(condition == x.with_dtype(bool_), f"where takes {x.with_dtype(bool_)}, got {condition}")
-    need(x == y, f"where takes equal types, got {x} and {y}")
+    # Types are interned; the texts are made only where they are needed.
+    if condition is not x.with_dtype(bool_):
+        need(False, f"where takes {x.with_dtype(bool_)}, got {condition}")
+    if x is not y:
+        need(False, f"where takes equal types, got {x} and {y}")
     return (x,)
 
 

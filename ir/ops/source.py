@@ -69,9 +69,12 @@ def _infer_iota(types: Types, attrs: Attrs) -> Types:
 
 def _eval_iota(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     shape, axis = tuple(attrs["shape"]), attrs["axis"]
-    counted = np.arange(shape[axis]).astype(attrs["dtype"].numpy)
-    aligned = counted.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    return [np.broadcast_to(aligned, shape)]
+    counted = np.arange(shape[axis]).astype(attrs["dtype"].numpy, copy=False)
+    if len(shape) == 1:
+        return [counted]
+    result = np.empty(shape, counted.dtype)
+    result[...] = counted.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return [result]
 
 
 def _eval_size(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:

@@ -21,11 +21,15 @@ def _class_axis(input: Tensor) -> int:
     return 0 if input.ndim == 1 else 1
 
 
-def _log_probabilities(input: Tensor, axis: int) -> Tensor:
-    """log(softmax) along `axis`: the row kernel's first part."""
-    top = reduce("reduce_max", elementwise("stop_gradient", input), (axis,), True, ties="first")
-    shifted = sub(input, top)
-    total = log(reduce("reduce_sum", exp(shifted), (axis,), False))
+def _centred(input: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """`input` less its maximum along `axis`, and log(sum(exp)) of that without the axis."""
+    top = reduce("reduce_max", input, (axis,), True, ties="first")
+    shifted = sub(input, elementwise("stop_gradient", top))
+    return shifted, log(reduce("reduce_sum", exp(shifted), (axis,), False))
+
+
+def _log_probabilities(shifted: Tensor, total: Tensor, axis: int) -> Tensor:
+    """log(softmax) along `axis` of what `_centred` gives."""
     shape = shape_of(shifted)
     kept = tuple(a for a in range(len(shape)) if a != axis)
     return sub(shifted, apply("broadcast", [total], shape=shape, dims=kept))
@@ -60,14 +64,15 @@ def cross_entropy(
     if input.ndim == 0:
         raise ShapeError("cross_entropy of a 0-d tensor")
     axis = _class_axis(input)
-    logits = _log_probabilities(wide(input), axis)
     dtype = here(input).spec.dtype
     if here(target).spec.dtype.is_float:
         _need_shape(target, shape_of(input), "cross_entropy")
-        loss = _soft_loss(logits, target, weight, reduction, label_smoothing, axis)
+        logp = _log_probabilities(*_centred(wide(input), axis), axis)
+        loss = _soft_loss(logp, target, weight, reduction, label_smoothing, axis)
     else:
-        _check_classes(input, target, ignore_index, axis, "cross_entropy")
-        loss = _hard_loss(logits, target, weight, ignore_index, reduction, label_smoothing, axis)
+        counted = _counted(input, target, ignore_index, axis, "cross_entropy")
+        scores, total = _centred(wide(input), axis)
+        loss = _hard_loss(scores, total, target, weight, counted, reduction, label_smoothing, axis)
     return cast(loss, dtype)
 
 
@@ -90,8 +95,8 @@ def nll_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     axis = _class_axis(input)
-    _check_classes(input, target, ignore_index, axis, "nll_loss")
-    loss = _hard_loss(wide(input), target, weight, ignore_index, reduction, 0.0, axis)
+    counted = _counted(input, target, ignore_index, axis, "nll_loss")
+    loss = _hard_loss(wide(input), None, target, weight, counted, reduction, 0.0, axis)
     return cast(loss, here(input).spec.dtype)
 
 
@@ -104,7 +109,13 @@ def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
         )
 
 
-def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> None:
+def _counted(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> Tensor | None:
+    """Which targets are not to be ignored; None where the class numbers are known and all count.
+
+    Raises:
+        DTypeError, ShapeError: the targets are no integers, or do not fit the input.
+        IndexingError: a class number is out of range (eager).
+    """
     if here(target).spec.dtype.kind not in ("int", "uint"):
         raise DTypeError(f"{name}: class numbers are {here(target).spec.dtype.public}")
     shape = shape_of(input)
@@ -112,33 +123,53 @@ def _check_classes(input: Tensor, target: Tensor, ignore: int, axis: int, name: 
     if ambient.trace is not None:
         size = here(input).spec.shape[axis]
         ambient.trace.builder.check(value_of(target), size, name, ignore)
-        return
-    wrong = (target.array < 0) | (target.array >= shape[axis])
-    if wrong.any() and (wrong & (target.array != ignore)).any():
-        bad = target.array[wrong & (target.array != ignore)].flat[0]
-        raise IndexingError(f"{name}: class {bad} is not in 0 .. {shape[axis] - 1}")
+        return ne(target, ignore)
+    classes = target.array
+    inside = 0 <= ignore < shape[axis]
+    if not classes.size or (classes.min() >= 0 and classes.max() < shape[axis]):
+        return ne(target, ignore) if inside else None
+    wrong = ((classes < 0) | (classes >= shape[axis])) & (classes != ignore)
+    if wrong.any():
+        raise IndexingError(
+            f"{name}: class {classes[wrong].flat[0]} is not in 0 .. {shape[axis] - 1}"
+        )
+    return ne(target, ignore)
 
 
 def _hard_loss(
-    logp: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str,
-    smoothing: float, axis: int,
+    scores: Tensor, total: Tensor | None, target: Tensor, weight: Tensor | None,
+    counted: Tensor | None, reduction: str, smoothing: float, axis: int,
 ) -> Tensor:  # fmt: skip
-    sizes = [spelled(n) for n in shape_of(logp)]
+    """The loss of class numbers, of the log probabilities `scores - total`."""
+    sizes = [spelled(n) for n in shape_of(scores)]
     place = with_ones(target, (axis,))
     hits = eq(iota(sizes, axis, here(target).spec.dtype), place)
-    counted = ne(target, ignore)
-    share = _weights(weight, hits, counted, logp, axis)
-    picked = reduce("reduce_sum", where(hits, logp, 0), (axis,), False)
-    loss = sub(0, picked if weight is None else mul(picked, share))
-    if ignore >= 0:  # else it is no class and picks 0 anyway
-        loss = where(counted, loss, 0)
+    picked = reduce("reduce_sum", where(hits, scores, 0), (axis,), False)
+    loss = sub(0 if total is None else total, picked)
+    share = None
+    if weight is not None:
+        chosen = where(hits, _per_class(weight, scores, axis), 0)
+        share = reduce("reduce_sum", chosen, (axis,), False)
+        loss = mul(loss, share)
+    loss = _where_counted(counted, loss)
     if smoothing:
+        logp = scores if total is None else _log_probabilities(scores, total, axis)
         spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
-        uniform = where(counted, neg(reduce("reduce_sum", spread, (axis,), False)), 0)
-        loss = _smoothed(loss, uniform, smoothing, sizes[axis])
-    if reduction == "mean":
-        return true_divide(loss.sum(), share.sum())
-    return reduced(loss, reduction, "cross_entropy")
+        uniform = neg(reduce("reduce_sum", spread, (axis,), False))
+        loss = _smoothed(loss, _where_counted(counted, uniform), smoothing, sizes[axis])
+    if reduction != "mean":
+        return reduced(loss, reduction, "cross_entropy")
+    if share is not None:
+        weights = _where_counted(counted, share).sum()
+    elif counted is not None:
+        weights = cast(counted, here(loss).spec.dtype).sum()
+    else:
+        weights = count_of(loss, range(loss.ndim))
+    return true_divide(loss.sum(), weights)
+
+
+def _where_counted(counted: Tensor | None, value: Tensor) -> Tensor:
+    return value if counted is None else where(counted, value, 0)
 
 
 def _smoothed(loss: Tensor, uniform: Tensor, smoothing: float, classes: Any) -> Tensor:
@@ -150,16 +181,6 @@ def _per_class(weight: Tensor, logp: Tensor, axis: int) -> Tensor:
     """The class weights along `axis`."""
     shape = [-1 if a == axis else 1 for a in range(logp.ndim)]
     return reshaped(cast(weight, here(logp).spec.dtype), shape)
-
-
-def _weights(
-    weight: Tensor | None, hits: Tensor, counted: Tensor, logp: Tensor, axis: int
-) -> Tensor:
-    """How much each element counts in the mean."""
-    if weight is None:
-        return cast(counted, here(logp).spec.dtype)
-    chosen = where(hits, _per_class(weight, logp, axis), 0)
-    return where(counted, reduce("reduce_sum", chosen, (axis,), False), 0)
 
 
 def _soft_loss(

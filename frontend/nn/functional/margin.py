@@ -16,7 +16,7 @@ from ...functions.reduction import any, cumsum, mean, sum
 from ...functions.special import log_sigmoid
 from ...tensor import Tensor, here
 from .arguments import legacy_reduction, reduced
-from .classification import _check_classes
+from .classification import _counted
 from .normalization import pairwise_distance
 
 
@@ -50,7 +50,7 @@ def multi_margin_loss(
         raise ArgumentError(f"multi_margin_loss: p={p} is neither 1 nor 2")
     reduction = legacy_reduction(size_average, reduce, reduction)
     x, y, batched = _batch(input, target, "multi_margin_loss")
-    _check_classes(x, y, -1, 1, "multi_margin_loss")
+    _counted(x, y, -1, 1, "multi_margin_loss")
     sizes = [spelled(n) for n in shape_of(x)]
     hit = eq(iota(sizes, 1, here(y).spec.dtype), with_ones(y, (1,)))
     own = sum(where(hit, x, 0), 1, True)
