@@ -6,12 +6,11 @@ from typing import Any
 
 from ...ir.dtypes import f64
 from ..functions.arguments import cast
-from ..functions.creation import ones
 from ..functions.math import abs, add, clamp, gt, maximum, mul, pow, sqrt, sub, true_divide, where
-from ..functions.reduction import wide
 from ..tensor import Tensor
+from .formulas import decayed, like, mean, number, put, reals
 from .group import ParamGroup
-from .optimizer import Optimizer, gradient, like, put
+from .optimizer import Optimizer
 
 
 def powers(group: ParamGroup, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -36,12 +35,12 @@ class _Moments(Optimizer):
         """The running means after this gradient, which are also written back."""
         beta1, beta2 = group.numbers("betas")
         state = self.state[parameter]
-        before, square = wide(state["exp_avg"]), wide(state["exp_avg_sq"])
-        mean = add(before, mul(sub(grad, before), sub(1, beta1)))
-        square = add(mul(square, beta2), mul(mul(grad, grad), sub(1, beta2)))
-        put(state["exp_avg"], mean)
+        before = reals(state["exp_avg"])
+        centre = add(before, mul(sub(grad, before), sub(1, beta1)))
+        square = mean(state["exp_avg_sq"], mul(grad, grad), beta2)
+        put(state["exp_avg"], centre)
         put(state["exp_avg_sq"], square)
-        return mean, square
+        return centre, square
 
 
 class Adam(_Moments):
@@ -67,6 +66,7 @@ class Adam(_Moments):
         foreach: bool | None = None,
         fused: bool | None = None,
         capturable: bool = False,
+        differentiable: bool = False,
         decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
@@ -74,7 +74,7 @@ class Adam(_Moments):
             "amsgrad": amsgrad, "maximize": maximize,
             "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         super()._fill_state(group, parameter, state)
@@ -87,25 +87,14 @@ class Adam(_Moments):
             _, first, second = powers(group, step)
             size, root = true_divide(lr, first), sqrt(second)
             for parameter in counted:
-                value, grad = self._decayed(group, parameter)
-                mean, square = self._moved(group, parameter, grad)
+                value, grad = decayed(group, parameter)
+                centre, square = self._moved(group, parameter, grad)
                 if group.option("amsgrad"):
                     state = self.state[parameter]
-                    square = maximum(wide(state["max_exp_avg_sq"]), square)
+                    square = maximum(reals(state["max_exp_avg_sq"]), square)
                     put(state["max_exp_avg_sq"], square)
                 scale = add(true_divide(sqrt(square), root), eps)
-                put(parameter, sub(value, mul(true_divide(mean, scale), size)))
-
-    def _decayed(self, group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameter and its gradient, with weight decay in one of them."""
-        value, grad = wide(parameter), gradient(parameter, group)
-        if group.uses("weight_decay"):
-            decay = group.number("weight_decay")
-            if group.option("decoupled_weight_decay"):
-                value = mul(value, sub(1, mul(group.number("lr"), decay)))
-            else:
-                grad = add(grad, mul(value, decay))
-        return value, grad
+                put(parameter, sub(value, mul(true_divide(centre, scale), size)))
 
 
 class AdamW(Adam):
@@ -125,9 +114,10 @@ class AdamW(Adam):
         foreach: bool | None = None,
         fused: bool | None = None,
         capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize,
-                         decoupled_weight_decay=True)  # fmt: skip
+                         differentiable=differentiable, decoupled_weight_decay=True)  # fmt: skip
 
 
 class Adamax(_Moments):
@@ -143,51 +133,36 @@ class Adamax(_Moments):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
+        foreach: bool | None = None,
         *,
         maximize: bool = False,
-        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         beta1, beta2 = group.numbers("betas")
         for step, counted in self._counted(group, parameters):
             size = true_divide(group.number("lr"), powers(group, step)[1])
             for parameter in counted:
-                state, value = self.state[parameter], wide(parameter)
-                grad = gradient(parameter, group)
-                if group.uses("weight_decay"):
-                    grad = add(grad, mul(value, group.number("weight_decay")))
-                before = wide(state["exp_avg"])
-                mean = add(before, mul(sub(grad, before), sub(1, beta1)))
+                state = self.state[parameter]
+                value, grad = decayed(group, parameter)
+                before = reals(state["exp_avg"])
+                centre = add(before, mul(sub(grad, before), sub(1, beta1)))
                 top = maximum(
-                    mul(wide(state["exp_inf"]), beta2), add(abs(grad), group.number("eps"))
+                    mul(reals(state["exp_inf"]), beta2), add(abs(grad), group.number("eps"))
                 )
-                put(state["exp_avg"], mean)
+                put(state["exp_avg"], centre)
                 put(state["exp_inf"], top)
-                put(parameter, sub(value, mul(true_divide(mean, top), size)))
+                put(parameter, sub(value, mul(true_divide(centre, top), size)))
 
 
-class _Decaying(_Moments):
-    """With the option "decoupled_weight_decay"."""
-
-    def _decayed(self, group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameter and its gradient, with weight decay in one of them."""
-        value, grad = wide(parameter), gradient(parameter, group)
-        if group.uses("weight_decay"):
-            decay = group.number("weight_decay")
-            if group.option("decoupled_weight_decay"):
-                value = mul(value, sub(1, mul(group.number("lr"), decay)))
-            else:
-                grad = add(grad, mul(value, decay))
-        return value, grad
-
-
-class NAdam(_Decaying):
+class NAdam(_Moments):
     """Adam with Nesterov's momentum (Dozat, 2016)."""
 
     def __init__(
@@ -200,20 +175,22 @@ class NAdam(_Decaying):
         momentum_decay: float = 4e-3,
         decoupled_weight_decay: bool = False,
         *,
-        maximize: bool = False,
         foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         super()._fill_state(group, parameter, state)
         if "mu_product" not in state:
-            state["mu_product"] = ones((), dtype=f64)
+            state["mu_product"] = number(1.0)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         lr, eps, beta1 = group.number("lr"), group.number("eps"), group.numbers("betas")[0]
@@ -227,17 +204,17 @@ class NAdam(_Decaying):
                 state = self.state[parameter]
                 product = mul(state["mu_product"], now)
                 put(state["mu_product"], product)
-                value, grad = self._decayed(group, parameter)
-                mean, square = self._moved(group, parameter, grad)
+                value, grad = decayed(group, parameter)
+                centre, square = self._moved(group, parameter, grad)
                 scale = add(sqrt(true_divide(square, second)), eps)
                 by_grad = true_divide(mul(lr, sub(1, now)), sub(1, product))
                 by_mean = true_divide(mul(lr, later), sub(1, mul(product, later)))
                 change = add(mul(true_divide(grad, scale), by_grad),
-                             mul(true_divide(mean, scale), by_mean))  # fmt: skip
+                             mul(true_divide(centre, scale), by_mean))  # fmt: skip
                 put(parameter, sub(value, change))
 
 
-class RAdam(_Decaying):
+class RAdam(_Moments):
     """Adam that adapts only once the variance of its step sizes is bounded (Liu et al., 2020)."""
 
     def __init__(
@@ -249,14 +226,16 @@ class RAdam(_Decaying):
         weight_decay: float = 0,
         decoupled_weight_decay: bool = False,
         *,
-        maximize: bool = False,
         foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         lr, eps, beta2 = group.number("lr"), group.number("eps"), group.numbers("betas")[1]
@@ -270,8 +249,8 @@ class RAdam(_Decaying):
             under = mul(mul(sub(limit, 4), sub(limit, 2)), safe)
             rectified = mul(sqrt(true_divide(over, under)), sqrt(second))
             for parameter in counted:
-                value, grad = self._decayed(group, parameter)
-                mean, square = self._moved(group, parameter, grad)
-                size = mul(true_divide(mean, first), lr)
+                value, grad = decayed(group, parameter)
+                centre, square = self._moved(group, parameter, grad)
+                size = mul(true_divide(centre, first), lr)
                 adapted = true_divide(mul(size, rectified), add(sqrt(square), eps))
                 put(parameter, sub(value, where(adapts, adapted, size)))

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..functions.creation import full_like
 from ..functions.math import add, clamp, mul, ne, sign, sqrt, sub, true_divide, where
-from ..functions.reduction import wide
 from ..tensor import Tensor
+from .formulas import decayed, gradient, like, mean, put, reals
 from .group import ParamGroup
-from .optimizer import Optimizer, gradient, like, put
-
-
-def _decayed(group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
-    """The parameter and its gradient plus weight_decay times the parameter."""
-    value, grad = wide(parameter), gradient(parameter, group)
-    if group.uses("weight_decay"):
-        grad = add(grad, mul(value, group.number("weight_decay")))
-    return value, grad
-
-
-def _mean(before: Tensor, new: Tensor, keep: Tensor) -> Tensor:
-    """keep * before + (1 - keep) * new."""
-    return add(mul(wide(before), keep), mul(new, sub(1, keep)))
+from .optimizer import Optimizer
 
 
 class RMSprop(Optimizer):
     """p -= lr * gradient / (sqrt(v) + eps), with v the running mean of its square; `centered`
     subtracts the square of the running mean; with momentum the steps are accumulated (Hinton,
     2012; Graves, 2013)."""
+
+    _counts = True
 
     def __init__(
         self,
@@ -39,16 +27,16 @@ class RMSprop(Optimizer):
         weight_decay: float = 0,
         momentum: float = 0,
         centered: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
         capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
             "momentum": momentum, "centered": centered, "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         names = ["square_avg"]
@@ -60,20 +48,23 @@ class RMSprop(Optimizer):
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         lr, alpha = group.number("lr"), group.number("alpha")
-        for parameter in parameters:
-            state = self.state[parameter]
-            value, grad = _decayed(group, parameter)
-            square = _mean(state["square_avg"], mul(grad, grad), alpha)
-            put(state["square_avg"], square)
-            if group.option("centered"):
-                centre = _mean(state["grad_avg"], grad, alpha)
-                put(state["grad_avg"], centre)
-                square = sub(square, mul(centre, centre))
-            change = true_divide(grad, add(sqrt(square), group.number("eps")))
-            if group.uses("momentum"):
-                change = add(mul(wide(state["momentum_buffer"]), group.number("momentum")), change)
-                put(state["momentum_buffer"], change)
-            put(parameter, sub(value, mul(change, lr)))
+        for _, counted in self._counted(group, parameters):
+            for parameter in counted:
+                state = self.state[parameter]
+                value, grad = decayed(group, parameter)
+                square = mean(state["square_avg"], mul(grad, grad), alpha)
+                put(state["square_avg"], square)
+                if group.option("centered"):
+                    centre = mean(state["grad_avg"], grad, alpha)
+                    put(state["grad_avg"], centre)
+                    square = sub(square, mul(centre, centre))
+                change = true_divide(grad, add(sqrt(square), group.number("eps")))
+                if group.uses("momentum"):
+                    change = add(
+                        mul(reals(state["momentum_buffer"]), group.number("momentum")), change
+                    )
+                    put(state["momentum_buffer"], change)
+                put(parameter, sub(value, mul(change, lr)))
 
 
 class Adagrad(Optimizer):
@@ -90,21 +81,22 @@ class Adagrad(Optimizer):
         weight_decay: float = 0,
         initial_accumulator_value: float = 0,
         eps: float = 1e-10,
+        foreach: bool | None = None,
         *,
         maximize: bool = False,
-        foreach: bool | None = None,
+        differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
         defaults = {
             "lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps,
             "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         if "sum" not in state:
             start = group["initial_accumulator_value"]
-            state["sum"] = full_like(parameter.detach(), start)
+            state["sum"] = like(parameter, start)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         for step, counted in self._counted(group, parameters):
@@ -112,8 +104,8 @@ class Adagrad(Optimizer):
             size = true_divide(group.number("lr"), slowed)
             for parameter in counted:
                 state = self.state[parameter]
-                value, grad = _decayed(group, parameter)
-                total = add(wide(state["sum"]), mul(grad, grad))
+                value, grad = decayed(group, parameter)
+                total = add(reals(state["sum"]), mul(grad, grad))
                 put(state["sum"], total)
                 scale = add(sqrt(total), group.number("eps"))
                 put(parameter, sub(value, mul(true_divide(grad, scale), size)))
@@ -123,6 +115,8 @@ class Adadelta(Optimizer):
     """p -= lr * gradient * sqrt(d + eps) / sqrt(v + eps), with v and d the running means of the
     squares of gradients and of changes (Zeiler, 2012)."""
 
+    _counts = True
+
     def __init__(
         self,
         params: Any,
@@ -130,14 +124,16 @@ class Adadelta(Optimizer):
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0,
-        *,
-        maximize: bool = False,
         foreach: bool | None = None,
+        *,
+        capturable: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         for name in ("square_avg", "acc_delta"):
@@ -146,21 +142,24 @@ class Adadelta(Optimizer):
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         lr, rho, eps = (group.number(name) for name in ("lr", "rho", "eps"))
-        for parameter in parameters:
-            state = self.state[parameter]
-            value, grad = _decayed(group, parameter)
-            square = _mean(state["square_avg"], mul(grad, grad), rho)
-            before = sqrt(add(wide(state["acc_delta"]), eps))
-            change = mul(true_divide(before, sqrt(add(square, eps))), grad)
-            put(state["acc_delta"], _mean(state["acc_delta"], mul(change, change), rho))
-            put(state["square_avg"], square)
-            put(parameter, sub(value, mul(change, lr)))
+        for _, counted in self._counted(group, parameters):
+            for parameter in counted:
+                state = self.state[parameter]
+                value, grad = decayed(group, parameter)
+                square = mean(state["square_avg"], mul(grad, grad), rho)
+                before = sqrt(add(reals(state["acc_delta"]), eps))
+                change = mul(true_divide(before, sqrt(add(square, eps))), grad)
+                put(state["acc_delta"], mean(state["acc_delta"], mul(change, change), rho))
+                put(state["square_avg"], square)
+                put(parameter, sub(value, mul(change, lr)))
 
 
 class Rprop(Optimizer):
     """Each element has a step size of its own, which grows by etas[1] while the sign of the
     gradient stays, and shrinks by etas[0] when it turns; then the element rests for a step
     (Riedmiller and Braun, 1993)."""
+
+    _counts = True
 
     def __init__(
         self,
@@ -169,29 +168,31 @@ class Rprop(Optimizer):
         etas: tuple[float, float] = (0.5, 1.2),
         step_sizes: tuple[float, float] = (1e-6, 50),
         *,
-        maximize: bool = False,
-        foreach: bool | None = None,
         capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr, "etas": tuple(etas), "step_sizes": tuple(step_sizes), "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         if "prev" not in state:
             state["prev"] = like(parameter)
-            state["step_size"] = full_like(parameter.detach(), group["lr"])
+            state["step_size"] = like(parameter, float(group["lr"]))
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
         (shrink, grow), (least, most) = group.numbers("etas"), group.numbers("step_sizes")
-        for parameter in parameters:
-            state, value = self.state[parameter], wide(parameter)
-            grad = gradient(parameter, group)
-            turn = sign(mul(grad, wide(state["prev"])))
-            factor = where(turn > 0, grow, where(turn < 0, shrink, 1.0))
-            size = clamp(mul(wide(state["step_size"]), factor), least, most)
-            kept = where(ne(turn, -1), grad, 0)
-            put(state["prev"], kept)
-            put(state["step_size"], size)
-            put(parameter, sub(value, mul(sign(kept), size)))
+        for _, counted in self._counted(group, parameters):
+            for parameter in counted:
+                state, value = self.state[parameter], reals(parameter)
+                grad = gradient(parameter, group)
+                turn = sign(mul(grad, reals(state["prev"])))
+                factor = where(turn > 0, grow, where(turn < 0, shrink, 1.0))
+                size = clamp(mul(reals(state["step_size"]), factor), least, most)
+                kept = where(ne(turn, -1), grad, 0)
+                put(state["prev"], kept)
+                put(state["step_size"], size)
+                put(parameter, sub(value, mul(sign(kept), size)))

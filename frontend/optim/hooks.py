@@ -1,4 +1,4 @@
-"""Functions that are called before and after each step of an optimizer."""
+"""Functions that are called before and after what an optimizer does."""
 
 from __future__ import annotations
 

@@ -60,21 +60,21 @@ class LBFGS(Optimizer):
         for parameter in self.param_groups[0].params:
             grad = parameter.grad
             given = np.zeros(parameter.shape) if grad is None else grad.detach().array
-            parts.append(np.asarray(given).reshape(-1))
-        dtype = self.param_groups[0].params[0].detach().array.dtype
-        return np.concatenate(parts).astype(dtype)
+            parts.append(_flat(np.asarray(given, parameter.detach().array.dtype)))
+        return np.concatenate(parts).astype(parts[0].dtype)
 
     def _position(self) -> list[np.ndarray]:
-        return [p.detach().array.copy() for p in self.param_groups[0].params]
+        return [_flat(p.detach().array) for p in self.param_groups[0].params]
 
     def _go(self, start: list[np.ndarray], length: float, direction: np.ndarray) -> None:
         """Let the parameters be start + length * direction."""
         begin = 0
         with setting(grad_enabled=False):
             for parameter, origin in zip(self.param_groups[0].params, start, strict=True):
-                part = direction[begin : begin + origin.size].reshape(origin.shape)
+                part = direction[begin : begin + origin.size]
                 moved = (origin + length * part).astype(origin.dtype)
-                parameter.copy_(of_array(np.array(moved)))
+                before = parameter.detach().array
+                parameter.copy_(of_array(moved.view(before.dtype).reshape(before.shape)))
                 begin += origin.size
 
     # Steps
@@ -182,19 +182,24 @@ class LBFGS(Optimizer):
 
     # Saving
 
-    def state_dict(self) -> dict[str, Any]:
-        """As of other optimizers; the state belongs to the first parameter."""
-        found = super().state_dict()
+    def _saved(self) -> dict[str, Any]:
+        # The state belongs to the first parameter.
+        found = super()._saved()
         memory = {name: _saved(value) for name, value in self._memory.items()}
         found["state"] = {0: memory} if self._memory["n_iter"] else {}
         return found
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict()` gave."""
-        super().load_state_dict({**state_dict, "state": {}})
+    def _load(self, state_dict: Mapping[str, Any]) -> None:
+        super()._load({**state_dict, "state": {}})
         given = state_dict["state"].get(0, {})
         self._memory = {"func_evals": 0, "n_iter": 0}
         self._memory.update({name: _loaded(value) for name, value in given.items()})
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """A copy as a vector, of the parts of complex numbers."""
+    flat = array.flatten()
+    return flat.view(flat.real.dtype) if np.iscomplexobj(flat) else flat
 
 
 def _saved(value: Any) -> Any:

@@ -11,10 +11,7 @@ import numpy as np
 from ..construct import as_tensor
 from ..context import ambient, enable_grad, setting
 from ..epoch import epoch
-from ..errors import ArgumentError, DTypeError, LoadError, TraceError
-from ..functions.arguments import cast
-from ..functions.creation import zeros_like
-from ..functions.reduction import wide
+from ..errors import ArgumentError, DTypeError, LoadError, TraceError, UnsupportedError
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, here, of_array
 from .group import ParamGroup
@@ -37,22 +34,33 @@ class Optimizer:
 
     Raises:
         ArgumentError: no parameters, one twice, or a number out of its range.
-        DTypeError: a parameter is no tensor, or complex where the formula is one of real numbers.
+        DTypeError: a parameter is no tensor, or complex where PyTorch does not take that, either.
+        UnsupportedError: `differentiable`.
     """
 
     reports_reads = True  # to the trace: attributes need no other guard
     _counts = False  # whether each parameter has a "step"
-    _complex = False  # whether its formula is right for complex numbers: linear in the gradient
+    _complex = True  # whether it takes complex parameters, each as two real ones
 
     _pre_hooks: tuple[Hook, ...] = ()
     _post_hooks: tuple[Hook, ...] = ()
+    _save_pre_hooks: tuple[Hook, ...] = ()
+    _save_post_hooks: tuple[Hook, ...] = ()
+    _load_pre_hooks: tuple[Hook, ...] = ()
+    _load_post_hooks: tuple[Hook, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in vars(cls):
             cls.step = between_hooks(cls.step)  # type: ignore[method-assign]
 
-    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Any, defaults: dict[str, Any], differentiable: bool = False) -> None:
+        if differentiable:
+            raise UnsupportedError(
+                f"{type(self).__name__}: differentiable=True; parameters are written without a "
+                "history",
+                hint="compute new parameters, and call the module with func.functional_call()",
+            )
         self.defaults = defaults
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Tensor, dict[str, Tensor]] = {}
@@ -145,8 +153,27 @@ class Optimizer:
         """Call `hook(optimizer, args, kwargs)` after each step."""
         return self._register("_post_hooks", hook)
 
-    def _register(self, name: str, hook: Hook) -> HookHandle:
-        setattr(self, name, (*getattr(self, name), hook))
+    def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` before `state_dict()`."""
+        return self._register("_save_pre_hooks", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` with what `state_dict()` found; what it returns, if
+        not None, takes its place."""
+        return self._register("_save_post_hooks", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` before `load_state_dict()`, with a shallow copy; what
+        it returns, if not None, is loaded."""
+        return self._register("_load_pre_hooks", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` after `load_state_dict()`."""
+        return self._register("_load_post_hooks", hook, prepend)
+
+    def _register(self, name: str, hook: Hook, prepend: bool = False) -> HookHandle:
+        hooks = getattr(self, name)
+        setattr(self, name, (hook, *hooks) if prepend else (*hooks, hook))
         epoch.count += 1
         return HookHandle(self, name, hook)
 
@@ -221,6 +248,15 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: tensors by name}, "param_groups": [...]}, the parameters by number."""
+        for pre_hook in self._save_pre_hooks:
+            pre_hook(self)
+        found = self._saved()
+        for hook in self._save_post_hooks:
+            changed = hook(self, found)
+            found = found if changed is None else changed
+        return found
+
+    def _saved(self) -> dict[str, Any]:
         numbers = {p: k for k, p in enumerate(p for g in self.param_groups for p in g.params)}
         groups = []
         for group in self.param_groups:
@@ -236,6 +272,14 @@ class Optimizer:
             LoadError: the groups have other numbers of parameters, or there is state that this
                 optimizer has not; nothing has been changed then.
         """
+        for pre_hook in self._load_pre_hooks:
+            changed = pre_hook(self, dict(state_dict))
+            state_dict = state_dict if changed is None else changed
+        self._load(state_dict)
+        for hook in self._load_post_hooks:
+            hook(self)
+
+    def _load(self, state_dict: Mapping[str, Any]) -> None:
         saved, states = self._saved_parts(state_dict)
         before = [(group, _values(group)) for group in self.param_groups]
         kept = {parameter: dict(state) for parameter, state in self.state.items()}
@@ -345,21 +389,3 @@ def _present(tensor: Tensor) -> np.ndarray:
         )
     assert tensor._array is not None
     return tensor._array
-
-
-def gradient(parameter: Tensor, group: ParamGroup) -> Tensor:
-    """The gradient in the dtype that updates are computed in, turned around to maximize."""
-    grad = parameter.grad
-    assert grad is not None
-    found = wide(grad)
-    return -found if group.option("maximize") else found
-
-
-def put(target: Tensor, value: Tensor) -> None:
-    """Write a computed value back."""
-    target.copy_(cast(value, here(target).spec.dtype))
-
-
-def like(parameter: Tensor) -> Tensor:
-    """Zeros of the shape and dtype of a parameter."""
-    return zeros_like(parameter.detach())

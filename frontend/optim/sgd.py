@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from ...ir.dtypes import DType
 from ..errors import ArgumentError
 from ..functions.arguments import cast
 from ..functions.math import add, eq, mul, sub, where
-from ..functions.reduction import wide
 from ..tensor import Tensor, here, of_array
+from .formulas import decayed, like, put, reals
 from .group import ParamGroup
-from .optimizer import Optimizer, gradient, like, put
+from .optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -24,8 +25,6 @@ class SGD(Optimizer):
     Raises:
         ArgumentError: a negative number, or nesterov without momentum or with dampening.
     """
-
-    _complex = True
 
     def __init__(
         self,
@@ -38,6 +37,7 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
         foreach: bool | None = None,
+        differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
@@ -46,7 +46,7 @@ class SGD(Optimizer):
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov, "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, differentiable)
 
     def _fill_state(self, group: ParamGroup, parameter: Tensor, state: dict[str, Tensor]) -> None:
         if not group.uses("momentum"):
@@ -59,23 +59,20 @@ class SGD(Optimizer):
             state["momentum_buffer"] = like(parameter)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
-        lr, decays, moves = group.number("lr"), group.uses("weight_decay"), group.uses("momentum")
+        lr, moves = group.number("lr"), group.uses("momentum")
         rates: dict[DType, Tensor] = {}  # the rate in each dtype, cast once for all parameters
         for parameter in parameters:
-            value = wide(parameter)
-            change = gradient(parameter, group)
-            if decays:
-                change = add(change, mul(value, group.number("weight_decay")))
+            value, change = decayed(group, parameter)
             if moves:
                 change = self._with_momentum(group, parameter, change)
             dtype = here(change).spec.dtype
             if dtype not in rates:
-                rates[dtype] = cast(lr, dtype.to_real())
+                rates[dtype] = cast(lr, dtype)
             put(parameter, sub(value, mul(change, rates[dtype])))
 
     def _with_momentum(self, group: ParamGroup, parameter: Tensor, change: Tensor) -> Tensor:
         state, momentum = self.state[parameter], group.number("momentum")
-        kept = mul(wide(state["momentum_buffer"]), momentum)
+        kept = mul(reals(state["momentum_buffer"]), momentum)
         if group.uses("dampening"):
             step = state["step"]
             damped = add(kept, mul(change, sub(1, group.number("dampening"))))
@@ -85,3 +82,8 @@ class SGD(Optimizer):
             buffer = add(kept, change)
         put(state["momentum_buffer"], buffer)
         return add(change, mul(buffer, momentum)) if group.option("nesterov") else buffer
+
+    def _load_entries(self, own: dict[str, Tensor], entries: Mapping[str, Any]) -> None:
+        super()._load_entries(own, entries)
+        if "step" in own and "step" not in entries and "momentum_buffer" in entries:
+            own["step"].fill_(1)  # PyTorch's have no count: a buffer has had its first step

@@ -101,6 +101,25 @@ def _rprop(p, g, s, t, lr):
     return p - np.sign(s["g"]) * s["s"]
 
 
+def _asgd(p, g, s, t, lr, lambd=0.1, alpha=0.75, t0=2.0, decay=0.0):
+    g = g + decay * p
+    eta, mu = s.get("eta", lr), s.get("mu", 1.0)
+    p = p * (1 - lambd * eta) - eta * g
+    s["ax"] = s.get("ax", 0) + (p - s.get("ax", 0)) * mu
+    s["eta"], s["mu"] = lr / (1 + lambd * lr * t) ** alpha, 1 / max(1, t - t0)
+    return p
+
+
+def _adafactor(p, g, s, t, lr, decay=0.0, eps=(2.0**-52, 1e-3), d=1.0):
+    keep, rate = t**-0.8, min(lr, 1 / math.sqrt(t))
+    size = max(eps[1], math.sqrt((p * p).mean())) * rate
+    p = p * (1 - lr * decay)
+    s["r"] = s.get("r", 0) * (1 - keep) + (g * g).mean(-1, keepdims=True) * keep
+    s["c"] = s.get("c", 0) * (1 - keep) + (g * g).mean(-2, keepdims=True) * keep
+    u = g / np.sqrt(s["r"] * s["c"] / s["r"].mean())
+    return p - size / max(1, math.sqrt((u * u).mean()) / d) * u
+
+
 BETAS = {"betas": (0.9, 0.99)}
 CASES = [
     (optim.SGD, {"lr": 0.1}, _sgd, {"lr": 0.1}),
@@ -125,6 +144,11 @@ CASES = [
     (optim.NAdam, {"lr": 0.1, **BETAS}, _nadam, {"lr": 0.1}),
     (optim.RAdam, {"lr": 0.1, "betas": (0.9, 0.8)}, _radam, {"lr": 0.1}),
     (optim.Rprop, {"lr": 0.1}, _rprop, {"lr": 0.1}),
+    (optim.ASGD, {"lr": 0.1, "lambd": 0.1, "t0": 2, "weight_decay": 0.2}, _asgd,
+     {"lr": 0.1, "decay": 0.2}),
+    (optim.Adafactor, {"lr": 0.1}, _adafactor, {"lr": 0.1}),
+    (optim.Adafactor, {"lr": 0.1, "weight_decay": 0.2, "d": 2.0, "eps": (1e-9, 5.0)}, _adafactor,
+     {"lr": 0.1, "decay": 0.2, "d": 2.0, "eps": (1e-9, 5.0)}),
 ]  # fmt: skip
 
 

@@ -93,8 +93,9 @@ _are("changes modules: test_nn_further.py", _everything("spectral_norm weight_no
 
 # ------------------------------------------------------------------------------------------- optim
 
-_are("an optimizer: test_optim.py, test_optim_further.py", _everything(
-    "Adadelta Adagrad Adam AdamW Adamax LBFGS NAdam Optimizer ParamGroup RAdam RMSprop Rprop SGD"),
+_are("an optimizer: test_optim.py, test_optim_further.py, test_optim_complex.py", _everything(
+    "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS NAdam Optimizer ParamGroup RAdam "
+    "RMSprop Rprop SGD SparseAdam"),
      "optim.")  # fmt: skip
 _are("a schedule: test_optim.py, test_optim_further.py", _everything(
     "ChainedScheduler ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR "
