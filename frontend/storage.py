@@ -24,6 +24,8 @@ class Storage:
         value: in a trace, what the storage holds now; None until a captured one is first read.
         version: counts the writes.
         written: the user's line of the last write.
+        dense: the address of the first element, once it is known that the elements lie in order
+            without gaps; 0 before, and where they do not.
         handed_out: whether somebody outside (numpy, DLPack) may hold a writable view of `array`.
     """
 
@@ -31,6 +33,7 @@ class Storage:
         "__weakref__",
         "_pointer",
         "array",
+        "dense",
         "handed_out",
         "trace",
         "type",
@@ -54,6 +57,7 @@ class Storage:
         self.version = 0
         self.written: Location | None = None
         self.handed_out = False
+        self.dense = 0
         self._pointer = 0
 
     @staticmethod

@@ -345,6 +345,15 @@ def of_array(array: np.ndarray) -> Tensor:
     return make(storage, (), storage.type, array)
 
 
+def of_memory(array: np.ndarray, type: TensorType, address: int) -> Tensor:
+    """As `of_array`, of an array whose type is known, and which is dense and lies at `address`."""
+    storage = Storage(type, array)
+    storage.dense = storage._pointer = address
+    tensor = Tensor.__new__(Tensor)
+    init(tensor, storage, (), type, array)
+    return tensor
+
+
 def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
     """The view of `base` (which must belong to the current mode) by `step`."""
     array = None if base._array is None else step.array(base._array)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, POOL, SYMBOL
+from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, SYMBOL
 from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
@@ -87,6 +87,16 @@ class _Binding:
     results: tuple[tuple[tuple[int, ...], np.dtype, Callable[[], Any]], ...]
 
 
+class _Memory:
+    """Uninitialised memory of a lease."""
+
+    __slots__ = ("_owner", "address", "nbytes")
+
+    def __init__(self, nbytes: int) -> None:
+        self._owner, self.address = aligned(nbytes)
+        self.nbytes = nbytes
+
+
 class _Lease:
     """The memory of one call that is under way: frame, arena and scratch."""
 
@@ -95,8 +105,8 @@ class _Lease:
     def __init__(self, slots: int) -> None:
         self.frame = (ctypes.c_int64 * slots)()
         self.address = addressof(self.frame)
-        self.arena = aligned(0)
-        self.scratch = aligned(0)
+        self.arena = _Memory(0)
+        self.scratch = _Memory(0)
         self.binding: _Binding | None = None
         self.pool: ThreadPool | None = None
 
@@ -160,14 +170,21 @@ class Executable:
     # ------------------------------------------------------------------ running
 
     def run(self, pointers: Sequence[int], sizes: tuple[int, ...] = ()) -> list[np.ndarray]:
-        """The fast way: inputs as addresses of dense row-major memory.
+        """The fast way: inputs as addresses of dense row-major memory; new arrays of the results
+        that are not donated. Arguments and errors are those of `run_placed`."""
+        return self.run_placed(pointers, sizes)[0]
+
+    def run_placed(
+        self, pointers: Sequence[int], sizes: tuple[int, ...] = ()
+    ) -> tuple[list[np.ndarray], list[int]]:
+        """As `run`, with where the results lie.
 
         Args:
             pointers: one for each input; a donated input's memory is overwritten.
             sizes: the values of `symbols`.
 
         Returns:
-            New arrays, for the results that are not donated, in order.
+            New arrays, for the results that are not donated, in order, and their addresses.
 
         Raises:
             ValueError: another number of pointers.
@@ -185,7 +202,8 @@ class Executable:
         pool = default_pool()
         if lease.binding is not binding or lease.pool is not pool:
             self._prepare(lease, binding, pool)
-        lease.frame[POOL] = pool.address  # asking for it starts the threads of a forked child
+        if not pool.running:
+            pool.start()  # the threads of a forked child
         results, addresses = [], []
         for shape, dtype, allocate in binding.results:
             block = allocate()
@@ -194,7 +212,7 @@ class Executable:
         self._pack(lease.frame, self._buffers_at, *pointers, *self._constant_pointers, *addresses)
         self._entry(lease.address)
         self._idle.append(lease)
-        return results
+        return results, addresses
 
     def __call__(
         self, arrays: Sequence[np.ndarray], sizes: Mapping[str, int] | None = None
@@ -245,20 +263,22 @@ class Executable:
     def _prepare(self, lease: _Lease, binding: _Binding, pool: ThreadPool) -> None:
         """Writes what stays the same from call to call into the frame."""
         lease.binding = None
-        lease.arena = _at_least(lease.arena, binding.arena)
-        lease.scratch = _at_least(lease.scratch, binding.stride * pool.threads)
+        if lease.arena.nbytes < binding.arena:
+            lease.arena = _Memory(binding.arena)
+        if lease.scratch.nbytes < binding.stride * pool.threads:
+            lease.scratch = _Memory(binding.stride * pool.threads)
         alone = pool.threads == 1
         frame = lease.frame
         frame[: self.frame.first_buffer] = [
             pool.address,
             0 if alone else pool.run_address,
-            lease.scratch[1],
+            lease.scratch.address,
             binding.stride,
             0 if self._hosts is None else self._hosts.address,
             0,
             *binding.sizes,
         ]
-        base = lease.arena[1]
+        base = lease.arena.address
         blocks = slice(self.frame.first_block, self.frame.first_pointer)
         frame[blocks] = [base + offset for offset in binding.offsets]
         lease.binding, lease.pool = binding, pool
@@ -320,10 +340,3 @@ class Executable:
     def peak_live_bytes(self, sizes: Mapping[str, int] | None = None) -> int:
         """The most bytes of the arena that are in use at one step."""
         return peak_live_bytes(intervals(self.image, sizes or {}))
-
-
-def _at_least(memory: tuple[np.ndarray, int], nbytes: int) -> tuple[np.ndarray, int]:
-    """`memory`, or a new piece where it is too small."""
-    owner, address = memory
-    end = owner.ctypes.data + owner.nbytes
-    return memory if address + nbytes <= end else aligned(nbytes)

@@ -37,6 +37,10 @@ class ThreadPool:
 
     One parallel region runs at a time; a second caller meanwhile computes its region alone.
     Where threads cannot be parked (not Linux on x86-64 or AArch64), a pool has one thread.
+
+    Attributes:
+        threads: how many there are.
+        running: whether the workers have been started; not yet in a child after a fork.
     """
 
     def __init__(self, threads: int, *, spin_us: float | None = None, wait_us: float | None = None):
@@ -58,18 +62,18 @@ class ThreadPool:
         self._memory = _new_memory()
         self._workers: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._running = False
+        self.running = False
         # Runs at close, when the pool is collected, and before the interpreter exits.
         self._finalizer = weakref.finalize(self, _stop, self._code, self._memory, self._workers)
         _pools.add(self)
-        self._start()
+        self.start()
 
     @property
     def address(self) -> int:
         """The pool structure, the first argument of `sley_pool_run`. To be asked at each call:
         the first time in a forked child starts the child's own workers."""
-        if not self._running:
-            self._start()
+        if not self.running:
+            self.start()
         return self._memory
 
     @property
@@ -104,21 +108,22 @@ class ThreadPool:
     def __repr__(self) -> str:
         return f"ThreadPool({self.threads})"
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts the workers, unless they run or the pool is closed."""
         with self._lock:
-            if self._running or not self._finalizer.alive:
+            if self.running or not self._finalizer.alive:
                 return
             _initialize(self._memory, self._words)
             for worker in range(1, self.threads):
                 self._workers.append(_start_worker(self._code, self._memory, worker))
-            self._running = True
+            self.running = True
 
     def _after_fork(self) -> None:
         # Threads do not survive a fork, and the one that forked was in no region. Until new
         # workers are started the same memory works: the caller does all chunks.
         self._lock = threading.Lock()
         self._workers.clear()
-        self._running = False
+        self.running = False
         _initialize(self._memory, self._words)
 
 

@@ -83,6 +83,15 @@ class Captures:
         ]
         self._epoch = epoch.count
 
+    @property
+    def follows_grads(self) -> bool:
+        """Whether the program has read a `.grad`, which may be another at each call."""
+        return bool(self._slots)
+
+    def are_current(self) -> bool:
+        """Whether nothing but a `.grad` can be elsewhere than at the last `follow`."""
+        return epoch.count == self._epoch
+
     def follow(self, leaves: Sequence[Any]) -> str | None:
         """Finds where everything is now; the reason, where this program cannot go along."""
         for slot in self._slots:

@@ -29,7 +29,7 @@ from .outcome import Outcome
 from .program import Program
 from .reads import Guards, Watch, check_no_hidden_writes
 from .reasons import argument_names, new_family, new_sizes
-from .signature import Static, call_key, family_key, flatten
+from .signature import Static, call_key, direct_call, family_key, flatten, is_direct
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -65,7 +65,8 @@ class CompiledFunction:
         functools.update_wrapper(self, function)
         self._function = function
         self._dynamic = dynamic
-        self._known: dict[Hashable, list[tuple[Program, tuple[int, ...]]]] = {}
+        # By key: programs, values of their size symbols, whether all leaves are read in place.
+        self._known: dict[Hashable, list[tuple[Program, tuple[int, ...], bool]]] = {}
         self._families: dict[Hashable, Family] = {}
         self._numbers: frozenset[int] = frozenset()
         self._lock = threading.RLock()
@@ -73,12 +74,14 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ambient.trace is not None or ambient.differentiates:
             return self._function(*args, **kwargs)
-        leaves, structure = flatten(args, kwargs)
-        key = call_key(leaves, structure, self._numbers)
-        for program, sizes in self._known.get(key, ()):
+        leaves, key = direct_call(args, kwargs)
+        if key is None:
+            leaves, structure = flatten(args, kwargs)
+            key = call_key(leaves, structure, self._numbers)
+        for program, sizes, direct in self._known.get(key, ()):
             if program.failing(leaves) is None:
-                return program.run(leaves, sizes)
-        program, sizes = self._find(key, leaves, structure)
+                return program.run(leaves, sizes, direct)
+        program, sizes = self._find(key, leaves, key[0])
         return program.run(leaves, sizes)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -108,7 +111,7 @@ class CompiledFunction:
         """The program for these arguments after each pass; compiled if need be, not run."""
         leaves, structure = flatten(args, kwargs)
         key = call_key(leaves, structure, self._numbers)
-        for program, _ in self._known.get(key, ()):
+        for program, *_ in self._known.get(key, ()):
             if program.failing(leaves) is None:
                 return Lowered(program.executable)
         return Lowered(self._find(key, leaves, structure)[0].executable)
@@ -116,7 +119,7 @@ class CompiledFunction:
     # Finding or making a program -----------------------------------------------------------
 
     def _find(
-        self, key: Hashable, leaves: list[Any], structure: Hashable
+        self, key: tuple, leaves: Sequence[Any], structure: Hashable
     ) -> tuple[Program, tuple[int, ...]]:
         with self._lock:
             family = self._families.setdefault(family_key(leaves, structure), Family())
@@ -127,7 +130,7 @@ class CompiledFunction:
                     continue
                 failing = program.failing(leaves)
                 if failing is None:
-                    self._known.setdefault(key, []).insert(0, (program, sizes))
+                    self._note(key, program, sizes)
                     return program, sizes
                 reason = reason or failing
             reason = reason or self._new_arguments(family, leaves, structure)
@@ -137,11 +140,14 @@ class CompiledFunction:
             assert sizes is not None, "a new program fits the call that it was made for"
             family.programs.append(program)
             key = call_key(leaves, structure, self._numbers)
-            self._known.setdefault(key, []).insert(0, (program, sizes))
+            self._note(key, program, sizes)
             self._warn(family, reason)
             return program, sizes
 
-    def _new_arguments(self, family: Family, leaves: list[Any], structure: Hashable) -> str:
+    def _note(self, key: tuple, program: Program, sizes: tuple[int, ...]) -> None:
+        self._known.setdefault(key, []).insert(0, (program, sizes, is_direct(key)))
+
+    def _new_arguments(self, family: Family, leaves: Sequence[Any], structure: Hashable) -> str:
         """How the arguments differ from those that there are programs for."""
         names = argument_names(self._function, structure)
         if family.programs:
@@ -149,7 +155,7 @@ class CompiledFunction:
         others = [key for key, known in self._families.items() if known.programs]
         return new_family(family_key(leaves, structure), others, names)
 
-    def _learn_sizes(self, family: Family, leaves: list[Any], structure: Hashable) -> None:
+    def _learn_sizes(self, family: Family, leaves: Sequence[Any], structure: Hashable) -> None:
         """Axes whose size has changed become symbols."""
         named: dict[Place, str] = {}
         if isinstance(self._dynamic, Mapping):
@@ -167,7 +173,7 @@ class CompiledFunction:
                 elif (varies or self._dynamic is True) and place not in family.fixed:
                     family.symbols.setdefault(place, f"s{len(family.symbols)}")
 
-    def _named_axes(self, leaves: list[Any], structure: Hashable) -> dict[Place, str]:
+    def _named_axes(self, leaves: Sequence[Any], structure: Hashable) -> dict[Place, str]:
         """What `dynamic={"x": {0: "N"}}` says, by leaf and axis."""
         assert isinstance(self._dynamic, Mapping)
         names = list(inspect.signature(self._function).parameters)
@@ -199,7 +205,9 @@ class CompiledFunction:
 
     # Tracing -------------------------------------------------------------------------------
 
-    def _make(self, family: Family, leaves: list[Any], structure: Hashable, reason: str) -> Program:
+    def _make(
+        self, family: Family, leaves: Sequence[Any], structure: Hashable, reason: str
+    ) -> Program:
         """Traces until no assumption is broken any more, and compiles."""
         sizes = Sizes(family.symbols)
         for _ in range(_MAX_RETRACES):
@@ -216,7 +224,7 @@ class CompiledFunction:
         raise TraceError(f"{self.__name__} cannot be traced: it changes at every attempt")
 
     def _make_with_numbers(
-        self, family: Family, leaves: list[Any], structure: Hashable, reason: str
+        self, family: Family, leaves: Sequence[Any], structure: Hashable, reason: str
     ) -> Program:
         """What fails with symbolic sizes may do with numbers; if not, its message tells them."""
         symbols = dict(family.symbols)
@@ -229,7 +237,7 @@ class CompiledFunction:
         family.fixed |= set(symbols)
         return program
 
-    def _adapt(self, family: Family, sizes: Sizes, leaves: list[Any], retrace: Retrace) -> None:
+    def _adapt(self, family: Family, sizes: Sizes, leaves: Sequence[Any], retrace: Retrace) -> None:
         if retrace.kind == "unify":
             keep, other = sorted(retrace.subject)
             present = sizes.at(leaves)
@@ -264,7 +272,7 @@ class CompiledFunction:
         self,
         family: Family,
         sizes: Sizes,
-        leaves: list[Any],
+        leaves: Sequence[Any],
         structure: Hashable,
         reason: str,
     ) -> Program:
@@ -297,13 +305,13 @@ class CompiledFunction:
             graph, executable, outcome, Guards(watch, trace, extra), shapes, numbers, whole, tree
         )  # fmt: skip
 
-    def _hints(self, family: Family, sizes: Sizes, leaves: list[Any]) -> dict[str, int]:
+    def _hints(self, family: Family, sizes: Sizes, leaves: Sequence[Any]) -> dict[str, int]:
         """Sizes to decide comparisons by: at first the largest seen, as 0 and 1 are special."""
         if sizes.exact:
             return sizes.at(leaves)
         return {name: max(family.seen[place]) for place, name in sizes.symbols.items()}
 
-    def _check_guards(self, trace: Trace, sizes: Sizes, leaves: list[Any]) -> None:
+    def _check_guards(self, trace: Trace, sizes: Sizes, leaves: Sequence[Any]) -> None:
         """Raises Retrace where a comparison has another outcome for the call at hand."""
         present = sizes.at(leaves)
         for guard in trace.guards:
@@ -311,7 +319,7 @@ class CompiledFunction:
                 raise Retrace("sizes", tuple(present), f"{guard} does not hold for this call")
 
     def _shadow(
-        self, trace: Trace, family: Family, sizes: Sizes, leaves: list[Any]
+        self, trace: Trace, family: Family, sizes: Sizes, leaves: Sequence[Any]
     ) -> tuple[list[Any], list[tuple[Dim, ...] | None], list[int]]:
         """What the function is called with; shapes by leaf; which leaves are inputs."""
         shadows: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ import optree
 from ...ir import dims
 from ...ir.dims import Dim, Expr
 from ...ir.graph import Graph, Location
+from ...ir.types import TensorType, tensor_type
 from ...runtime.host_calls import HostError
 from ..epoch import epoch
 from ..errors import ArgumentError, computation_error
 from ..storage import Storage
-from ..tensor import Tensor, of_array
+from ..tensor import Tensor, of_memory
 from ..trace import MISSING
 from .captures import Captures
 from .gradient import Gradient, Memory
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from ...runtime.executable import Executable
 
 _NUMBER = {float: np.float64, int: np.int64}
+_MAX_SIZES = 256  # bindings of the symbols whose result types are remembered
+_BOX = {float: ctypes.c_double, int: ctypes.c_int64}
 
 
 class Program:
@@ -73,7 +77,15 @@ class Program:
         # Slots of parameters: of each captured memory, and of each leaf.
         self._capture_slots = [slots[id(c.param)] for c in trace.captures.values()]
         self._leaf_slots = [(slots[p], position) for p, position in leaf_of.items()]
+        in_order = self._leaf_slots == [(i, i) for i in range(len(self._shapes))]
+        # The pointers are those of the leaves, then those of captured memory.
+        self._leaves_first = in_order and not self._written_leaves
+        # Nothing but guards on Python state and the epoch can fail.
+        self._only_reads = not (
+            self._whole or self._written or self._written_leaves or self._captured.follows_grads
+        )
         self._pointers = [0] * len(slots)
+        self._types: dict[tuple[int, ...], list[TensorType]] = {}
         self._find_captures()
 
     @property
@@ -92,6 +104,7 @@ class Program:
             self._pointers[slot] = storage.pointer
             if not _array(storage).flags.c_contiguous:
                 self._odd.append(number)
+        self._tail = self._pointers[len(self._leaf_slots) :]
 
     # Whether it may serve a call ---------------------------------------------------------------
 
@@ -120,6 +133,8 @@ class Program:
 
         Captured memory that has moved is found again.
         """
+        if self._only_reads and self._captured.are_current():
+            return self.guards.failing()
         lost = self._captured.follow(leaves)
         if lost is not None:
             return lost
@@ -153,42 +168,67 @@ class Program:
 
     # Running -----------------------------------------------------------------------------------
 
-    def run(self, leaves: Sequence[Any], sizes: tuple[int, ...]) -> Any:
-        """One call: nothing can fail after the program has begun to write."""
+    def run(self, leaves: Sequence[Any], sizes: tuple[int, ...], direct: bool = False) -> Any:
+        """One call: nothing can fail after the program has begun to write.
+
+        Args:
+            direct: all leaves lie at `storage.dense`.
+        """
+        if direct and self._leaves_first and not self._odd:
+            return self._finish([leaf.storage.dense for leaf in leaves] + self._tail, leaves, sizes)
         pointers = self._pointers.copy()
-        held: list[tuple[int, np.ndarray]] = []
+        held: list[Any] = []  # memory that lives as long as the call
+        put_back: list[tuple[Tensor, np.ndarray]] = []
         for slot, position in self._leaf_slots:
             leaf = leaves[position]
-            if isinstance(leaf, Tensor) and position not in self._written_leaves:
-                array = leaf._array
-                assert array is not None
-                if array.flags.c_contiguous:
-                    storage = leaf.storage
-                    if leaf.path:
-                        pointers[slot] = array.__array_interface__["data"][0]
-                    else:
-                        pointers[slot] = storage._pointer or storage.pointer
-                    continue
-            array = self._memory(leaf, position)
-            held.append((position, array))
-            pointers[slot] = array.ctypes.data
+            if type(leaf) in _BOX:
+                box = _BOX[type(leaf)](leaf)
+                held.append(box)
+                pointers[slot] = ctypes.addressof(box)
+            elif leaf.storage.dense and not leaf.path and position not in self._written_leaves:
+                pointers[slot] = leaf.storage.dense
+            else:
+                array = self._memory(leaf, position)
+                held.append(array)
+                pointers[slot] = array.__array_interface__["data"][0]
+                if position in self._written_leaves:
+                    put_back.append((leaf, array))
         copies = self._copy_odd(pointers) if self._odd else ()
+        return self._finish(pointers, leaves, sizes, put_back, copies)
+
+    def _finish(
+        self,
+        pointers: list[int],
+        leaves: Sequence[Any],
+        sizes: tuple[int, ...],
+        put_back: Sequence[tuple[Tensor, np.ndarray]] = (),
+        copies: Sequence[tuple[int, np.ndarray]] = (),
+    ) -> Any:
+        """Runs, and makes what the call gives and sets.
+
+        Args:
+            pointers: of all inputs.
+            put_back: arguments that are written, with the array that is written in their place.
+            copies: the same of captured memory, by number.
+        """
         if self._checks is not None:
             known = [pointers[slot] for slot in self._checks.slots]
             self._checks.run(known, self._named(sizes))
         try:
-            arrays = self.executable.run(pointers, sizes)
+            arrays, addresses = self.executable.run_placed(pointers, sizes)
         except HostError as error:
             raise computation_error(error.op, error.cause, error.line) from None
-        for position, array in held:
-            if position in self._written_leaves:
-                self._put_back(leaves[position], array)
+        for leaf, array in put_back:
+            self._put_back(leaf, array)
         for number, array in copies:
             if number in self._written:
                 _array(self._placed[number])[...] = array
         for number in self._written:
             self._placed[number].touch(None)
-        fresh = [of_array(array) for array in arrays]
+        types = self._types.get(sizes)
+        if types is None:
+            types = self._result_types(sizes)
+        fresh = list(map(of_memory, arrays, types, addresses))
         if self._gradient is not None:
             fresh = self._attach(self._gradient, fresh, leaves)
         if self._plain:
@@ -200,6 +240,18 @@ class Program:
         if self._grads or self._attributes:
             self._set_state(leaves, fresh, sizes)
         return optree.tree_unflatten(self._structure, results)
+
+    def _result_types(self, sizes: tuple[int, ...]) -> list[TensorType]:
+        """The types of the executable's new arrays; remembered for a few sizes."""
+        known = self._named(sizes)
+        donated = self.executable.donated
+        types = [v.type for n, v in enumerate(self.graph.yields) if n not in donated]
+        if len(self._types) >= _MAX_SIZES:
+            self._types.clear()
+        self._types[sizes] = [
+            tensor_type(t.dtype, tuple(dims.evaluate(d, known) for d in t.shape)) for t in types
+        ]
+        return self._types[sizes]
 
     def _attach(
         self, gradient: Gradient, fresh: list[Tensor], leaves: Sequence[Any]

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
+import optree
 
 from ...ir.dtypes import of_numpy
+from ...ir.types import TensorType
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
+from ..nn.parameter import Parameter
 from ..tensor import Tensor, of_array
 from ..trace import has_history
 from ..trees import flatten_tree
+from .unpacking import Unpack, unpacking
 
 _TENSORS = {Tensor}
+# Types of leaves: none of them is a tree, so a list of such has the structure that was looked for.
+_LEAVES = {Tensor, Parameter, np.ndarray, float, int, bool, str}
+_MAX_STRUCTURES = 8  # functions that take arguments apart which are tried one after the other
+_MAX_KINDS = 1024
+# By the outermost types and names of arguments: structures met, and what takes them apart.
+_known: dict[tuple[Any, ...], list[tuple[Hashable, Unpack]]] = {}
 
 
 class Static:
@@ -50,8 +60,28 @@ def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
     """
     if not kwargs and {*map(type, args)} <= _TENSORS:
         return list(args), len(args)
+    for known, unpack in _known.get(_kind(args, kwargs), ()):
+        found = unpack(args, kwargs)
+        if found is not None and {*map(type, found)} <= _LEAVES:
+            return [x if type(x) is Tensor else _leaf(x) for x in found], known
     leaves, structure = flatten_tree((args, kwargs))
+    _remember(_kind(args, kwargs), structure)
     return [x if type(x) is Tensor else _leaf(x) for x in leaves], structure
+
+
+def _kind(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    return (*map(type, args), *kwargs, *map(type, kwargs.values()))
+
+
+def _remember(kind: tuple[Any, ...], structure: optree.PyTreeSpec) -> None:
+    """Makes later calls of this structure faster, where it is one of few."""
+    if len(_known) >= _MAX_KINDS:
+        _known.clear()
+    structures = _known.setdefault(kind, [])
+    if len(structures) < _MAX_STRUCTURES and all(s != structure for s, _ in structures):
+        unpack = unpacking(structure)
+        if unpack is not None:
+            structures.append((structure, unpack))
 
 
 def _leaf(value: Any) -> Any:
@@ -86,7 +116,11 @@ def _layout(tensor: Tensor) -> Hashable:
     """Strides, where the memory is not dense: they decide what is a view."""
     array = tensor._array
     assert array is not None
-    return array.flags.c_contiguous or array.strides
+    if not array.flags.c_contiguous:
+        return array.strides
+    if not tensor.path:
+        tensor.storage.dense = tensor.storage.pointer
+    return True
 
 
 _NO_GRADIENT = ((), False, False)
@@ -101,12 +135,48 @@ def _requires(tensor: Tensor) -> Hashable:
     return hooks, tensor._requires, ambient.context.grad_enabled and has_history(tensor)
 
 
-def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
-    """What decides which programs may serve a call. `numbers`: leaves whose number counts."""
+def direct_call(args: tuple, kwargs: dict[str, Any]) -> tuple[Sequence[Any], tuple | None]:
+    """Leaves and `call_key` where all leaves are tensors that are known to be dense storages,
+    without gradients, and the structure is known. No key otherwise: then the leaves mean nothing.
+    """
+    key = None if kwargs else _direct_key(args, len(args))
+    if key is not None:
+        return args, key
+    for known, unpack in _known.get(_kind(args, kwargs), ()):
+        found = unpack(args, kwargs)
+        if found is not None:
+            return found, _direct_key(found, known)
+    return (), None
+
+
+def _direct_key(leaves: Sequence[Any], structure: Hashable) -> tuple | None:
+    for leaf in leaves:
+        if (
+            type(leaf) is not Tensor
+            or leaf.path
+            or leaf._requires
+            or leaf._tracked
+            or leaf._hooks
+            or not leaf.storage.dense
+        ):
+            return None
+    return (structure, ambient.context, *[leaf.spec for leaf in leaves])
+
+
+def call_key(leaves: Sequence[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
+    """What decides which programs may serve a call. `numbers`: leaves whose number counts.
+
+    A tensor that is a dense storage, without a gradient, stands by its type alone.
+    """
+    direct = _direct_key(leaves, structure)
+    if direct is not None:
+        return direct
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            key += (leaf.spec, _requires(leaf), _layout(leaf))
+            requires, layout = _requires(leaf), _layout(leaf)
+            is_plain = requires is _NO_GRADIENT and layout is True and not leaf.path
+            key.append(leaf.spec if is_plain else (leaf.spec, requires, layout))
         elif type(leaf) is Static:
             key.append(leaf)
         elif position in numbers:
@@ -116,7 +186,12 @@ def call_key(leaves: list[Any], structure: Hashable, numbers: frozenset[int]) ->
     return tuple(key)
 
 
-def family_key(leaves: list[Any], structure: Hashable) -> tuple:
+def is_direct(key: tuple) -> bool:
+    """Whether all leaves of a call with this `call_key` are read at `storage.dense`."""
+    return all(type(part) is TensorType for part in key[2:])
+
+
+def family_key(leaves: Sequence[Any], structure: Hashable) -> tuple:
     """As `call_key` with sizes and numbers left out: calls that may share one program."""
     key: list[Any] = [structure, ambient.context]
     for leaf in leaves:
