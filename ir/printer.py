@@ -286,7 +286,7 @@ class _Writer:
         if isinstance(value, (tuple, list)):
             return f"[{', '.join(self.attribute(v) for v in value)}]"
         if isinstance(value, Literal):
-            return f"({self.constant(value.array)} : {value.type})"
+            return f"literal({self.constant(value.array)} : {value.type})"
         raise TypeError(f"an attribute of type {type(value).__name__} has no text: {value!r}")
 
     def expr(self, dim: Dim, node: Node) -> str:

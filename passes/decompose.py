@@ -7,6 +7,7 @@ After: compares and wheres; `random_bits` of an iota.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..ir.dims import product
 from ..ir.dtypes import i64
@@ -15,10 +16,11 @@ from ..ir.ops import elementwise as ew
 from ..ir.ops.source import IOTA
 from ..ir.ops.view import BROADCAST, RESHAPE
 from ..ir.types import tensor_type
+from .attention_primitives import attention, attention_gradient
 from .dead import prune
 from .rewrite import rewrite
 
-Lowering = Callable[[Node, tuple[Value, ...]], Value]
+Lowering = Callable[[Node, tuple[Value, ...]], Any]
 
 
 def decompose(graph: Graph) -> Graph:
@@ -26,7 +28,7 @@ def decompose(graph: Graph) -> Graph:
     return prune(rewrite(graph, _lower))
 
 
-def _lower(node: Node, operands: tuple[Value, ...]) -> Value | None:
+def _lower(node: Node, operands: tuple[Value, ...]) -> Any:
     lowering = LOWERINGS.get(node.op.name)
     return None if lowering is None else lowering(node, operands)
 
@@ -52,4 +54,9 @@ def _rng_bits(node: Node, operands: tuple[Value, ...]) -> Value:
     return bits if shape == line.shape else RESHAPE(bits, shape=shape)
 
 
-LOWERINGS: dict[str, Lowering] = {"sign": _sign, "rng_bits": _rng_bits}
+LOWERINGS: dict[str, Lowering] = {
+    "sign": _sign,
+    "rng_bits": _rng_bits,
+    "attention": lambda node, operands: attention(operands, node.attrs),
+    "attention_gradient": lambda node, operands: attention_gradient(operands, node.attrs),
+}

@@ -367,6 +367,39 @@ def _contractions() -> dict[str, list[Sample]]:
     }  # fmt: skip
 
 
+def _attention() -> dict[str, list[Sample]]:
+    def attrs(**given: Any) -> dict[str, Any]:
+        scale = Literal(np.float64(0.5))
+        plain = {"scale": scale, "causal": False, "safe": True, "masked": False, "factored": False}
+        return {**plain, **given}
+
+    wide = ("f64", "f32")  # factors of halves are f32
+    q, k, v = real(2, 3, 5, 4), real(2, 7, 4), real(2, 7, 3)
+    scores, rows = (2, 3, 5, 7), (2, 3, 5)
+    all_but_one = given(np.arange(7) != np.arange(5)[:, None], "bool")
+    g = real(*rows, 3)
+    # The results are not those of an attention of the other operands, which a gradient assumes.
+    pulled = (g, real(*rows, low=2, high=3), g)
+    return {
+        "attention": [
+            Sample("attention", (real(5, 4), real(7, 4), real(7, 3)), attrs(), ulps=64),
+            Sample("attention", (q, k, v), attrs(causal=True), label="causal", ulps=64),
+            Sample("attention", (real(5, 4), real(7, 4), real(7, 3), all_but_one),
+                   attrs(masked=True), label="mask", ulps=64),
+            Sample("attention", (q, k, v, real(*scores), away(*scores)),
+                   attrs(masked=True, factored=True, safe=False), label="all", dtypes=wide,
+                   ulps=64),
+        ],
+        "attention_gradient": [
+            Sample("attention_gradient", (q, k, v, *pulled), attrs(causal=True), ulps=64,
+                   dtypes=wide, smooth=False),
+            Sample("attention_gradient", (q, k, v, real(*scores), away(*scores), *pulled),
+                   attrs(masked=True, factored=True), label="all", dtypes=wide, ulps=64,
+                   smooth=False),
+        ],
+    }  # fmt: skip
+
+
 def _indexed() -> dict[str, list[Sample]]:
     at = given([[4, 0, 2], [2, 4, 2]], "i64")
     return {
@@ -470,6 +503,7 @@ SAMPLES: dict[str, list[Sample]] = {
     **_views(),
     **_reductions(),
     **_contractions(),
+    **_attention(),
     **_indexed(),
     **_linalg(),
     **_sorting(),

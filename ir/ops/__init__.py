@@ -1,6 +1,7 @@
 """The ops: one module a kind. Importing this package fills `OPS`."""
 
 from . import (
+    attention,
     contraction,
     control,
     control_flow,
@@ -28,6 +29,7 @@ __all__ = [
     "Piece",
     "TypeRuleError",
     "active",
+    "attention",
     "contraction",
     "control",
     "control_flow",

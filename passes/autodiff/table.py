@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .rule import NotDifferentiable, RegionRule, Rule
+from .rules_attention import ATTENTION
 from .rules_contraction import CONTRACTION
 from .rules_control import CONTROL
 from .rules_custom import CUSTOM
@@ -22,6 +23,7 @@ GRADIENTS: dict[str, Rule | RegionRule | NotDifferentiable] = {
     **VIEW,
     **REDUCTION,
     **CONTRACTION,
+    **ATTENTION,
     **INDEXED,
     **FOURIER,
     **CONTROL,

@@ -30,6 +30,8 @@ BATCHING: dict[str, Rule | NotBatched] = {
     **INDEXED,
     **CONTROL,
     **{f"linalg_{name}": _side_by_side for name in _HOST.split()},
+    "attention": _side_by_side,
+    "attention_gradient": _side_by_side,
     "constant": _SOURCE,
     "iota": _SOURCE,
     "size": _SOURCE,

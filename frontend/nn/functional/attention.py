@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...apply import elementwise
 from ...autocast import autocasts
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled
-from ...functions.creation import iota, zeros
-from ...functions.joining import cat, repeat_interleave
+from ...functions.creation import zeros
+from ...functions.joining import cat
 from ...functions.logic import logical_not
-from ...functions.math import add, bitwise_and, eq, mul, where
-from ...functions.matrix import linear, matmul
-from ...functions.reduction import reduce
-from ...functions.shape import constant_pad, expand, transpose, unsqueeze
+from ...functions.math import add, bitwise_and, where
+from ...functions.matrix import linear
+from ...functions.shape import constant_pad, expand, unsqueeze
 from ...tensor import Tensor, here
-from .activation import softmax
-from .normalization import dropout
+from .attended import attended, attended_with_weights
 
 
 @autocasts
@@ -51,65 +48,7 @@ def scaled_dot_product_attention(
             "scaled_dot_product_attention: attn_mask and is_causal",
             hint="put the causal part into the mask",
         )
-    if enable_gqa:
-        key, value = (_repeated_heads(query, t) for t in (key, value))
-    return _attended(query, key, value, attn_mask, dropout_p, is_causal, scale)[0]
-
-
-def _repeated_heads(query: Tensor, other: Tensor) -> Tensor:
-    """`other` with as many heads (axis -3) as `query`, each repeated in place."""
-    wanted, own = spelled(shape_of(query)[-3]), spelled(shape_of(other)[-3])
-    if wanted % own:
-        raise ShapeError(
-            f"scaled_dot_product_attention: {wanted} heads of the query, {own} of key or value",
-            hint="the heads of the query are a multiple of those of key and value",
-        )
-    return other if wanted == own else repeat_interleave(other, wanted // own, -3)
-
-
-def _attended(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float,
-    is_causal: bool, scale: float | None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The attention and its weights."""
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if tensor.ndim < 2:
-            raise ShapeError(f"scaled_dot_product_attention: {name} is {here(tensor).spec}",
-                             hint="it takes [..., length, features]")  # fmt: skip
-    width = spelled(shape_of(query)[-1])
-    factor = width**-0.5 if scale is None else scale
-    scores = mul(matmul(query, transpose(key, -2, -1)), factor)
-    sizes = [spelled(n) for n in shape_of(scores)[-2:]]
-    if is_causal:
-        weights = softmax(
-            where(elementwise("ge", iota(sizes, 0), iota(sizes, 1)), scores, -math.inf), -1
-        )
-    elif mask is None:
-        weights = softmax(scores, -1)
-    else:
-        weights = _masked_softmax(_masked(scores, mask))
-    weights = dropout(weights, dropout_p, dropout_p > 0)
-    return matmul(weights, value), weights
-
-
-def _masked(scores: Tensor, mask: Tensor) -> Tensor:
-    dtype = here(mask).spec.dtype
-    if dtype.kind == "bool":
-        return where(mask, scores, -math.inf)
-    if not dtype.is_float:
-        raise DTypeError(
-            f"scaled_dot_product_attention: the mask is {dtype.public}",
-            hint="a mask is bool, or floating point and added to the scores",
-        )
-    return add(scores, cast(mask, here(scores).spec.dtype))
-
-
-def _masked_softmax(scores: Tensor) -> Tensor:
-    """softmax of rows, 0 (with the gradient 0) for those that are -inf throughout."""
-    top = reduce("reduce_max", elementwise("stop_gradient", scores), (scores.ndim - 1,), True,
-                 ties="first")  # fmt: skip
-    empty = eq(top, -math.inf)
-    return where(empty, 0, softmax(where(empty, 0, scores), -1))
+    return attended(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
 # Several heads
@@ -193,14 +132,18 @@ def multi_head_attention_forward(
     mask = None
     if not causal:
         mask = _joined_masks(attn_mask, key_padding_mask, (batch, num_heads, length, source), extra)
-    result, shares = _attended(q, k, v, mask, dropout_p if training else 0.0, causal, None)
+    p = dropout_p if training else 0.0
+    shares = None
+    if need_weights:
+        result, shares = attended_with_weights(q, k, v, mask, p, causal)
+        shares = shares.mean(1) if average_attn_weights else shares
+    else:
+        result = attended(q, k, v, mask, p, causal, None)
     joined = reshaped(result.permute(2, 0, 1, 3), [length, batch, width])
     output = linear(joined, out_proj_weight, out_proj_bias)
-    if average_attn_weights:
-        shares = shares.mean(1) if need_weights else shares
     if not batched:
-        output, shares = output[:, 0], shares[0]
-    return output, shares if need_weights else None
+        output, shares = output[:, 0], None if shares is None else shares[0]
+    return output, shares
 
 
 def _need_axes(

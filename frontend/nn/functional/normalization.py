@@ -238,7 +238,7 @@ def pairwise_distance(
 # Dropout
 
 
-def _check_probability(p: float, name: str) -> None:
+def check_probability(p: float, name: str) -> None:
     if not 0 <= p <= 1:
         raise ArgumentError(
             f"{name}: p={p} is no probability",
@@ -253,7 +253,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     Raises:
         ArgumentError: p is not in [0, 1].
     """
-    _check_probability(p, "dropout")
+    check_probability(p, "dropout")
     if not training or p == 0:
         return input
     result = _dropped(input, p, None)
@@ -267,7 +267,7 @@ def _dropped(input: Tensor, p: float, shape: Sequence[Any] | None) -> Tensor:
 
 
 def _channel_dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) -> Tensor:
-    _check_probability(p, name)
+    check_probability(p, name)
     if not training or p == 0:
         return input
     sizes = [spelled(n) for n in shape_of(input)]
@@ -299,7 +299,7 @@ def dropout3d(
 def _alpha_dropped(
     input: Tensor, p: float, training: bool, inplace: bool, shape: Sequence[Any] | None, name: str
 ) -> Tensor:
-    _check_probability(p, name)
+    check_probability(p, name)
     if not training or p == 0:
         return input
     if p == 1:
