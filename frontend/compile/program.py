@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NUMBER = {float: np.float64, int: np.int64}
 _MAX_SIZES = 256  # bindings of the symbols whose result types are remembered
-_BOX = {float: ctypes.c_double, int: ctypes.c_int64}
+_BOX: dict[type, Any] = {float: ctypes.c_double, int: ctypes.c_int64}
 
 
 class Program:
