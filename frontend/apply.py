@@ -184,13 +184,12 @@ def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
         tensor._tracked = value in trace.tracked
     else:
         assert isinstance(value, EagerValue)
-        array = value.array
+        array, type = value.array, value.type
         if not _owned(array, operands):
             array = value.array = np.array(array, order="C")
-        storage = Storage(value.type, array)
-        tensor = make(storage, (), value.type, array)
+        value.storage = storage = Storage(type, array)
+        tensor = make(storage, (), type, array)
         tensor._tracked = value.tracked
-        value.storage = storage
         if value.node is not None:
             value.node.placed(value)  # type: ignore[attr-defined]
     tensor._value, tensor._version = value, 0
@@ -218,13 +217,13 @@ def over(value: Value) -> Tensor:
 
 def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:
     """Whether `array` is dense, writable, and no part of an operand's memory."""
-    flags = array.flags
-    if not (flags.c_contiguous and flags.writeable):
+    if not array.flags.carray:  # dense and writable
         return False
     owner = array if array.base is None else _owner(array)
+    value: Any
     for value in operands:
-        other = value.array  # type: ignore[attr-defined]
-        if (other if other.base is None else _owner(other)) is owner:
+        other = value.array
+        if other is owner or (other.base is not None and _owner(other) is owner):
             return False
     return True
 

@@ -183,14 +183,15 @@ def _evaluated(
     op: Op, arrays: list[np.ndarray], attrs: Mapping[str, Any], regions: tuple[Region, ...]
 ) -> Sequence[np.ndarray]:
     """What `op` computes. Ops that may call user's code do so in the context of the user."""
-    if regions or op.kind is Kind.HOST or _quiet.busy:
+    quiet = _quiet
+    if regions or op.kind is Kind.HOST or quiet.busy:
         with np.errstate(all="ignore"):
             return op.evaluate(arrays, with_regions(attrs, regions, {}))
-    _quiet.busy = True  # a context is not entered twice, as by a signal handler that uses tensors
+    quiet.busy = True  # a context is not entered twice, as by a signal handler that uses tensors
     try:
-        return _quiet.run(op.evaluate, arrays, attrs)
+        return quiet.run(op.evaluate, arrays, attrs)
     finally:
-        _quiet.busy = False
+        quiet.busy = False
 
 
 class Tape(Evaluating):
@@ -219,25 +220,32 @@ class Tape(Evaluating):
         arrays: list[np.ndarray] = []
         types: list[TensorType] = []
         tracked = False
+        value: Any
         for value in operands:
-            storage = value.storage  # type: ignore[attr-defined]
-            if storage is not None and storage.version != value.version:  # type: ignore[attr-defined]
-                assert isinstance(value, EagerValue)
+            storage = value.storage
+            if storage is not None and storage.version != value.version:
                 raise Overwritten(value, op, None if self.locate is None else self.locate())
-            arrays.append(value.array)  # type: ignore[attr-defined]
+            arrays.append(value.array)
             types.append(value.type)
-            if value.tracked:  # type: ignore[attr-defined]
+            if value.tracked:
                 tracked = True
         found = _result_types(op, types, attrs, regions)
         outs = _evaluated(op, arrays, attrs, regions)
-        results = [
+        if len(outs) == 1:  # nearly all ops: no list is made
+            array = outs[0]
+            result = EagerValue(array if type(array) is np.ndarray else np.asarray(array), found[0])
+            if tracked and self.track and op is not _STOP:
+                line = self.locate() if self.locate is not None else None
+                TapeNode(op, tuple(operands), attrs, regions, line, (result,))
+            return result
+        results = tuple(
             EagerValue(array if type(array) is np.ndarray else np.asarray(array), spec)
             for array, spec in zip(outs, found, strict=True)
-        ]
-        if tracked and self.track and op is not _STOP:
+        )
+        if tracked and self.track:
             line = self.locate() if self.locate is not None else None
             TapeNode(op, tuple(operands), attrs, regions, line, results)
-        return results[0] if len(results) == 1 else tuple(results)
+        return results
 
     def full(self, type: TensorType, number: float | int | bool) -> Value:
         array = np.asarray(number).astype(type.dtype.numpy)
