@@ -66,7 +66,7 @@ class Nest:
         block: turns of a loop whose partial sums are added up before they join the total, which
             bounds the rounding error; 0 where it does not matter.
         recompute: of a row: its elements are computed again (or re-read) where they are used,
-            instead of kept in scratch.
+            instead of kept in scratch; of prefixes: along with the one loop that reads them.
         contract: tiles, for a `contract`.
     """
 

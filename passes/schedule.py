@@ -18,6 +18,7 @@ from ..ir.access import (
     collapse,
     dependents,
     index_uses,
+    replace_var,
 )
 from ..ir.dims import Dim, Var, atoms, product
 from ..ir.graph import Graph, Node, Region, Value
@@ -59,6 +60,9 @@ class _Scheduler:
             for inner in node.regions:
                 self._choose_inlined(inner)
             if node.op.name == "row" and self._cheap_row(node, region.nodes[position + 1 :]):
+                self.inlined.add(node)
+        for position, node in enumerate(region.nodes):
+            if node.op.name == "cumulate" and self._read_along(node, region.nodes[position + 1 :]):
                 self.inlined.add(node)
 
     def _cheap_row(self, row: Node, later: Sequence[Node]) -> bool:
@@ -103,6 +107,50 @@ class _Scheduler:
         own = tuple(self.expressions.of(axis) for axis in axes(node)[0])
         return all(self.expressions.index(load) == own for load in loads)
 
+    def _read_along(self, prefixes: Node, later: Sequence[Node]) -> bool:
+        """Whether one loop alone reads the prefixes, each at its own point, and may do so while
+        they are computed: then it needs no copy of them."""
+        readers = [n for n in later if n not in self.inlined and prefixes in self._rows(n)]
+        if len(readers) != 1 or readers[0].op.name != "parallel":
+            return False
+        (loop,) = readers
+        ((axis, *others), extents), body = axes(loop), loop.regions[0]
+        if others or extents != axes(prefixes)[1] or any(n.regions for n in body.nodes):
+            return False
+        if any(row is not prefixes and row.op.name == "cumulate" for row in self._rows(loop)):
+            return False
+        here = {self.expressions.of(axis)}
+        found = accesses(body, self.expressions, self.inlined)
+        places = {a.offset for a in found if a.node.operands[0].node is prefixes}
+        return places == here and self._only_own_point(prefixes, axis, found)
+
+    def _only_own_point(self, prefixes: Node, axis: Value, found: Sequence[Access]) -> bool:
+        """Whether the stores among `found` overwrite nothing that a later prefix needs: an output
+        may share the memory of an input of its size."""
+        own = axes(prefixes)[0][0]
+        here = {own: self.expressions.of(axis)}
+        read = [
+            (a.node.operands[0].type.nbytes, replace_var(a.offset, here))
+            for a in accesses(prefixes.regions[0], self.expressions, self.inlined)
+        ]
+        return all(
+            offset == store.offset
+            for store in found
+            if store.writes
+            for nbytes, offset in read
+            if nbytes == store.node.operands[0].type.nbytes
+        )
+
+    def _rows(self, node: Node) -> set[Node]:
+        """The rows and prefixes that `node` loads, through those that are computed where read."""
+        found: set[Node] = set()
+        for inner in _with_nested(node):
+            row = inner.operands[0].node if inner.op.name == "load" else None
+            if row is not None:
+                found.add(row)
+                found |= self._rows(row) if row in self.inlined else set()
+        return found
+
     # ------------------------------------------------------------------ loops
 
     def _visit(self, region: Region, vectorised: bool) -> None:
@@ -131,7 +179,7 @@ class _Scheduler:
         groups = collapse(variables, extents, dims)
         recompute = node in self.inlined
         vector = None
-        if not (vectorised or recompute or node.op.name == "cumulate"):
+        if not vectorised and (not recompute or node.op.name == "cumulate"):
             vector = self._vector_group(node, groups, found)
             if vector is not None:
                 groups, vector = self._merged(body, extents, groups, vector)
@@ -249,7 +297,7 @@ class _Scheduler:
         """Lanes of the loop over `extent`: several registers where that hides latency, fewer
         where the extent is short."""
         native = self._native(node.regions[0])
-        wide = self._unrolled(node.regions[0])
+        wide = native if node.op.name == "cumulate" else self._unrolled(node.regions[0])
         if node.op.name == "parallel" and not self._leaf(node.regions[0]):
             wide = self._column_lanes(node.regions[0], native, extent)
         if not isinstance(extent, int):

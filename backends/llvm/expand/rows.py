@@ -1,18 +1,42 @@
-"""`row`, `cumulate` and nested `for` and `parallel` as loops."""
+"""`row` and nested `for` and `parallel` as loops."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ....ir.access import axes
 from ....ir.dims import Dim, Var, of_atom, product
 from ....ir.graph import Node, Value
 from .loops import Carried, for_each, native_lanes, vector_loop
-from .scope import Expander, Inline, Row, Scope, Scratch, row_offset
+from .prefixes import run_prefixes
+from .scope import Expander, Here, Inline, Late, Row, Scope, Scratch, row_offset
 
 
 def expand_parallel(expander: Expander, scope: Scope, node: Node) -> None:
-    for_each(expander, scope, node, lambda inner: expander.run_nodes(node.regions[0], inner))
+    """Loops over the points; prefixes that are computed where they are read come along."""
+    late = next((r for r in read_rows(node, scope) if isinstance(r, Late)), None)
+    if late is None:
+        for_each(expander, scope, node, lambda inner: expander.run_nodes(node.regions[0], inner))
+        return
+    axis = axes(node)[0][0]
+
+    def visit(inner: Scope, index: Dim, prefix: Sequence[Value]) -> None:
+        inner.exprs[axis] = index
+        inner.rows.update((v, Here(p)) for v, p in zip(late.node.results, prefix, strict=True))
+        expander.run_nodes(node.regions[0], inner)
+
+    run_prefixes(expander, scope, late.node, visit)
+
+
+def read_rows(node: Node, scope: Scope) -> Iterator[Row]:
+    """The rows that the regions of `node` load, through those that are computed where read."""
+    for inner in (n for region in node.regions for n in region.walk()):
+        row = scope.find("rows", inner.operands[0]) if inner.op.name == "load" else None
+        if row is None:
+            continue
+        yield row
+        if isinstance(row, Inline):
+            yield from read_rows(row.node, scope)
 
 
 def expand_row(expander: Expander, scope: Scope, node: Node) -> None:
@@ -30,28 +54,6 @@ def expand_row(expander: Expander, scope: Scope, node: Node) -> None:
             expander.write(row.buffer, row_offset(row, index), value, inner)
 
     for_each(expander, scope, node, fill)
-
-
-def expand_cumulate(expander: Expander, scope: Scope, node: Node) -> None:
-    """One loop that carries the prefix and stores every step of it."""
-    held = [expander.scratch(v.type.shape, v.type.dtype, scope) for v in node.results]
-    scope.rows.update(zip(node.results, held, strict=True))
-    (axis,), (extent,) = axes(node)
-    body, combine = node.regions
-    start = expander.all_widened([expander.value(v, scope) for v in node.operands], scope)
-
-    def turn(variable: Value, prefix: Carried) -> Sequence[Value]:
-        inner = scope.inner()
-        step = of_atom(Var(variable, extent))
-        index = extent - 1 - step if node.attrs["reverse"] else step
-        inner.exprs[axis] = index
-        elements = expander.all_widened(expander.run(body, inner), scope)
-        prefix = expander.combine(combine, prefix, elements, inner)
-        for row, value in zip(held, prefix, strict=True):
-            expander.write(row.buffer, row_offset(row, (index,)), value, inner)
-        return prefix
-
-    expander.loop(0, extent, 1, start, turn)
 
 
 def expand_for(expander: Expander, scope: Scope, node: Node) -> None:

@@ -51,7 +51,21 @@ class Inline:
     result: int
 
 
-Row = Scratch | Inline
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Prefixes that are computed along with the loop that reads them."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A row value of which one element is at hand: that at the scope's point."""
+
+    value: Value
+
+
+Row = Scratch | Inline | Late | Here
 
 
 class Scope:
@@ -197,6 +211,9 @@ class Expander(Emitter):
         """The element of a row value at `index`."""
         if isinstance(row, Scratch):
             return self.read(row.buffer, row_offset(row, index), scope, guard)
+        if isinstance(row, Here):
+            return row.value
+        assert isinstance(row, Inline), "prefixes are read by one loop, along with which they come"
         inner = scope.inner()
         body = row.node.regions[0]
         inner.exprs.update(zip(axes(row.node)[0], index, strict=True))

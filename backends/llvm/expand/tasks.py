@@ -20,8 +20,9 @@ from .loops import (
     native_lanes,
     vector_loop,
 )
+from .prefixes import expand_cumulate
 from .reductions import expand_reduce
-from .rows import expand_cumulate, expand_for, expand_parallel, expand_row
+from .rows import expand_for, expand_parallel, expand_row
 from .scope import Expander, Handler, Scope
 
 HANDLERS: dict[str, Handler] = {
