@@ -93,11 +93,22 @@ def as_region(types: Sequence[TensorType], emit: Emitted, attrs: Attrs) -> Regio
 
 
 def total_gradient(operands: Sequence[Value], attrs: Attrs) -> tuple[Value, Value, Value]:
-    """As `attention_gradient`, with the results of the attention computed again: so a derivative
+    """As `attention_gradient`, with what the attention gives computed again: so a derivative
     of it is that of query, key and value by every path."""
     count = operand_count(attrs)
+    cotangent = operands[count + 2]
     result, sums = attention(operands[:count], attrs)
-    return attention_gradient((*operands[:count], result, sums, operands[count + 2]), attrs)
+    given = (*operands[:count], sums, row_means(result, cotangent), cotangent)
+    return attention_gradient(given, attrs)
+
+
+def row_means(result: Value, cotangent: Value) -> Value:
+    """The mean of each row's cotangents of weights, under the weights: sums along V of the result
+    times its cotangent."""
+    middle = wide(result.type.dtype)
+    return REDUCE_SUM(
+        _cast(result, middle) * _cast(cotangent, middle), axes=(result.type.ndim - 1,)
+    )
 
 
 def _scores(operands: Sequence[Value], attrs: Attrs) -> Value:
@@ -125,13 +136,12 @@ def _pulled_scores(operands: Sequence[Value], attrs: Attrs) -> tuple[Value, Valu
     _, factor = optional(operands[:count], attrs)
     middle = wide(operands[0].type.dtype)
     value = _cast(operands[2], middle)
-    result, sums, cotangent = (_cast(v, middle) for v in operands[count:])
+    sums, mean, cotangent = (_cast(v, middle) for v in operands[count:])
     scores = _scores(operands[:count], attrs)
     weights = ew.EXP(scores - _along(sums, scores.type))
     inner = _product(cotangent, value)
     if factor is not None:
         inner = inner * factor
-    mean = REDUCE_SUM(cotangent * result, axes=(result.type.ndim - 1,))
     return weights, weights * (inner - _along(mean, inner.type))
 
 

@@ -378,8 +378,8 @@ def _attention() -> dict[str, list[Sample]]:
     scores, rows = (2, 3, 5, 7), (2, 3, 5)
     all_but_one = given(np.arange(7) != np.arange(5)[:, None], "bool")
     g = real(*rows, 3)
-    # The results are not those of an attention of the other operands, which a gradient assumes.
-    pulled = (g, real(*rows, low=2, high=3), g)
+    # The sums are not those of an attention of the other operands, which a gradient assumes.
+    pulled = (real(*rows, low=2, high=3), real(*rows), g)
     return {
         "attention": [
             Sample("attention", (real(5, 4), real(7, 4), real(7, 3)), attrs(), ulps=64),
@@ -451,6 +451,8 @@ def _linalg() -> dict[str, list[Sample]]:
         "linalg_qr": one("linalg_qr", tall, mode="reduced"),
         "linalg_svd": one("linalg_svd", tall, full_matrices=False, smooth=False),
         "linalg_eigh": one("linalg_eigh", Operand(definite), uplo="L", smooth=False),
+        "linalg_eig": one("linalg_eig", square, smooth=False),
+        "linalg_matrix_exp": one("linalg_matrix_exp", square),
         "linalg_pinv": one("linalg_pinv", tall, rtol=None, hermitian=False),
         "linalg_lstsq": one("linalg_lstsq", tall, real(2, 4, 2), rcond=None),
     }

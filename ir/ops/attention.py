@@ -172,9 +172,10 @@ def _infer_gradient(types: Types, attrs: Attrs) -> Types:
     count = operand_count(attrs)
     need(len(types) == count + 3, f"attention_gradient of {len(types)} operands")
     results = _infer(types[:count], attrs)
+    result, sums = results
     need(
-        (*types[count : count + 2],) == results and types[count + 2] is results[0],
-        f"attention_gradient: {types[count:]} for the results {results}",
+        list(types[count:]) == [sums, sums, result],
+        f"attention_gradient: {list(types[count:])}, expected {[sums, sums, result]}",
     )
     return tuple(types[:3])
 
@@ -182,7 +183,7 @@ def _infer_gradient(types: Types, attrs: Attrs) -> Types:
 def _evaluate_gradient(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     count = operand_count(attrs)
     query, key, value = (_wide(a) for a in arrays[:3])
-    result, sums, cotangent = (_wide(a) for a in arrays[count:])
+    sums, mean, cotangent = (_wide(a) for a in arrays[count:])
     groups = query.ndim - key.ndim
     _, factor = optional(arrays[:count], attrs)
     weights = np.exp(_scores(arrays[:count], attrs) - sums[..., None])
@@ -191,7 +192,7 @@ def _evaluate_gradient(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.nd
     dropped = weights
     if factor is not None:
         inner, dropped = inner * factor, weights * factor
-    inner = weights * (inner - (cotangent * result).sum(-1, keepdims=True))
+    inner = weights * (inner - mean[..., None])
     inner *= inner.dtype.type(scale_of(attrs))
     first = key.ndim - 2
     shared = tuple(range(first, first + groups))
@@ -205,7 +206,7 @@ def _evaluate_gradient(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.nd
 
 ATTENTION_GRADIENT = define(
     "attention_gradient", Kind.ATTENTION, _infer_gradient, _evaluate_gradient,
-    "the cotangents of query, key and value: the operands of an `attention`, its two results, and "
-    "the cotangent of the first",
+    "the cotangents of query, key and value: the operands of an `attention`, its second result, "
+    "the sums along V of its first result times that one's cotangent, and this cotangent",
     attributes=("scale", "causal", "safe", "masked", "factored"),
 )  # fmt: skip

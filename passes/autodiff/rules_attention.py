@@ -9,7 +9,13 @@ from collections.abc import Sequence
 
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.attention import ATTENTION_GRADIENT, operand_count
-from ..attention_primitives import as_region, attention, optional_gradients, total_gradient
+from ..attention_primitives import (
+    as_region,
+    attention,
+    optional_gradients,
+    row_means,
+    total_gradient,
+)
 from ..inline import inline
 from .pulling import Pull
 from .rule import NotDifferentiable, RegionRule, Rule
@@ -21,7 +27,8 @@ def _attention(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Co
     g, of_sums = cotangents
     if g is None or of_sums is not None:
         return _through(as_region(_types(node), attention, node.attrs), node, cotangents, wanted)
-    operands = (*node.operands, *node.results, g)
+    result, sums = node.results
+    operands = (*node.operands, sums, row_means(result, g), g)
     found: list[Value | None] = [None] * len(wanted)
     if any(wanted[:3]):
         found[:3] = ATTENTION_GRADIENT(*operands, **node.attrs)
@@ -33,7 +40,7 @@ def _attention(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Co
 
 
 def _attention_gradient(node: Node, cotangents: Cotangents, wanted: Sequence[bool]) -> Cotangents:
-    """Of the operands and the cotangent; what the two results would add is in these."""
+    """Of the attention's operands and the cotangent; what comes through the others is in these."""
     count = operand_count(node.attrs)
     own = [w and not count <= k < count + 2 for k, w in enumerate(wanted)]
     return _through(as_region(_types(node), total_gradient, node.attrs), node, cotangents, own)
