@@ -16,6 +16,7 @@ from .decompose import decompose
 from .fuse import fuse
 from .hoist import hoist
 from .lift_constants import lift_constants
+from .phases import separate_phases
 from .plan_memory import plan_memory
 from .rewrite import rewrite
 from .schedule import schedule
@@ -77,6 +78,8 @@ def run_passes(
         graph = stage("trim", trimmed)
     if (hoisted := hoist(graph, target)) is not graph:
         graph = stage("hoist", hoisted)
+    if (separated := separate_phases(graph)) is not graph:
+        graph = stage("separate phases", separated)
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
