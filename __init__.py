@@ -426,9 +426,11 @@ from .frontend.functions.windows import (
     hamming_window,
     hann_window,
 )
+from .frontend.guarding import guard_module as _guard_module
 from .frontend.interop import from_dlpack
 from .frontend.linalg import (
     det,
+    matrix_exp,
     matrix_power,
     slogdet,
 )
@@ -779,6 +781,7 @@ __all__ = [
     "masked_scatter",
     "masked_select",
     "matmul",
+    "matrix_exp",
     "matrix_power",
     "max",
     "maximum",
@@ -947,3 +950,6 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+for _module in (sys.modules[__name__], _differential, nn.functional, utils.checkpoint):
+    _guard_module(_module)

@@ -40,7 +40,8 @@ _LISTS = {
         multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss gaussian_nll_loss
         triplet_margin_loss triplet_margin_with_distance_loss ctc_loss
         cholesky qr svd svdvals eigh eigvalsh pinv vector_norm matrix_norm cond matrix_rank solve
-        inv det slogdet solve_triangular cholesky_solve lstsq tensorsolve tensorinv
+        inv det slogdet solve_triangular cholesky_solve lstsq tensorsolve tensorinv eig eigvals
+        matrix_exp
         fft ifft rfft irfft hfft ihfft fftn ifftn rfftn irfftn fft2 ifft2 rfft2 irfft2
     """,
     # Several arguments that must have one dtype: that of the widest.

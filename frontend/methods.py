@@ -33,8 +33,9 @@ from .functions import (
     statistics,
     writes,
 )
+from .guarding import guarded
 from .linalg import products as linear_products
-from .linalg import root, systems
+from .linalg import decompositions, root, systems
 from .nn.functional import activation, structure
 from .operators import OPERATORS
 from .tensor import Tensor
@@ -153,6 +154,7 @@ FUNCTIONS: dict[ModuleType, str] = {
     root: "inverse pinverse cholesky logdet cross addbmm",
     systems: "det slogdet",
     linear_products: "matrix_power",
+    decompositions: "matrix_exp",
     random: "bernoulli multinomial",
     conversion: "new_empty pin_memory is_pinned is_signed",
     writes: """
@@ -218,8 +220,10 @@ def _methods() -> dict[str, Callable[..., Any]]:
 
 def attach() -> None:
     """Give `Tensor` its operators and methods. Called once, when sley is imported."""
-    for name, function in (OPERATORS | _methods()).items():
+    for name, function in OPERATORS.items():
         setattr(Tensor, name, function)
+    for name, function in _methods().items():
+        setattr(Tensor, name, function if name.startswith("__") else guarded(function))
     for name, getter in PROPERTIES.items():
         setattr(Tensor, name, property(getter, SETTERS.get(name)))
 

@@ -5,10 +5,14 @@ calls between native kernels. A matrix is the last two axes of a tensor; the axe
 batch.
 """
 
+from ..errors import LinAlgError
 from .decompositions import (
     cholesky,
+    eig,
     eigh,
+    eigvals,
     eigvalsh,
+    matrix_exp,
     pinv,
     qr,
     svd,
@@ -29,17 +33,21 @@ from .systems import (
 )
 
 __all__ = [
+    "LinAlgError",
     "cholesky",
     "cholesky_solve",
     "cond",
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
     "inv",
     "lstsq",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "matrix_rank",

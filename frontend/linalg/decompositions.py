@@ -37,6 +37,13 @@ class Eigh(NamedTuple):
     eigenvectors: Tensor
 
 
+class Eig(NamedTuple):
+    """`eigenvalues` (in no order) and `eigenvectors` (columns of norm 1), both complex."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
 @autocasts
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L L^H = A, or the upper triangular L^H, of symmetric (Hermitian)
@@ -102,6 +109,34 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric or Hermitian matrices, ascending."""
     return eigh(A, UPLO).eigenvalues
+
+
+@autocasts
+def eig(A: Tensor) -> Eig:
+    """Complex eigenvalues (..., n) and eigenvectors (..., n, n) of any square matrices.
+
+    Gradients are those of functions that do not depend on the phases of the vectors, and through
+    the vectors finite only where all eigenvalues differ.
+
+    Raises:
+        LinAlgError: an element is infinite or NaN.
+    """
+    square("eig", A)
+    return Eig(*apply("linalg_eig", [A]))
+
+
+@autocasts
+def eigvals(A: Tensor) -> Tensor:
+    """The complex eigenvalues of any square matrices, in no order."""
+    square("eigvals", A)
+    return apply("linalg_eig", [A])[0]
+
+
+@autocasts
+def matrix_exp(A: Tensor) -> Tensor:
+    """The sum of A^k / k! of each matrix (..., n, n) over all k from 0 on."""
+    square("matrix_exp", A)
+    return apply("linalg_matrix_exp", [A])
 
 
 @autocasts

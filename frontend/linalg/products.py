@@ -10,7 +10,7 @@ from typing import Any
 from ..apply import broadcast_shapes, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
-from ..functions.arguments import array_names, shape_of, spelled, takes_tensors
+from ..functions.arguments import array_names, shape_of, spelled
 from ..functions.creation import arange, eye
 from ..functions.joining import roll
 from ..functions.matrix import matmul
@@ -138,7 +138,6 @@ def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
 
 
 @autocasts
-@takes_tensors
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of `A` as a map from its axes from `ind` on to those before."""
     if ind <= 0 or ind >= A.ndim:
@@ -147,7 +146,6 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     return inv(A.reshape(math.prod(left), math.prod(right))).reshape(*right, *left)
 
 
-@takes_tensors
 def vander(x: Tensor, *, N: Any = None) -> Tensor:
     """The Vandermonde matrix: column j is x ** j, for N columns (default: as many as rows)."""
     if x.ndim == 0:

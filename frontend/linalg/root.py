@@ -6,7 +6,7 @@ from typing import Any
 
 from ..apply import elementwise
 from ..errors import ShapeError
-from ..functions.arguments import shape_of, takes_tensors
+from ..functions.arguments import shape_of
 from ..functions.joining import flip
 from ..functions.math import where
 from ..functions.matrix import bmm
@@ -38,7 +38,6 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     return products.multi_dot(list(matrices))
 
 
-@takes_tensors
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """`linalg.cross`: the vector products along `dim`, by default the first axis of size 3.
 
@@ -53,7 +52,6 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return products.cross(input, other, dim=dim)
 
 
-@takes_tensors
 def vander(x: Tensor, N: Any = None, increasing: bool = False) -> Tensor:
     """The powers of the elements of a 1-d tensor, from N - 1 down to 0, or from 0 up.
 
@@ -66,7 +64,6 @@ def vander(x: Tensor, N: Any = None, increasing: bool = False) -> Tensor:
     return made if increasing else flip(made, 1)
 
 
-@takes_tensors
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from ..apply import apply, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
-from ..functions.arguments import takes_tensors
 from ..functions.creation import eye, tril, triu
 from ..functions.math import where
 from ..functions.shape import diagonal as _diagonal
@@ -35,7 +34,6 @@ class LeastSquares(NamedTuple):
 
 
 @autocasts
-@takes_tensors
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (or X A = B without `left`). A (..., n, n); B (..., n, k), or vectors
     (..., n) where B has one axis or A's batch shape and one axis more.
@@ -85,7 +83,6 @@ def slogdet(A: Tensor) -> SlogDet:
 
 
 @autocasts
-@takes_tensors
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -113,7 +110,6 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def lstsq(
     A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> LeastSquares:
@@ -143,7 +139,6 @@ def lstsq(
 
 
 @autocasts
-@takes_tensors
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """X with tensordot(A, X, X.ndim) == B; `dims` of A are moved to its end first."""
     if dims is not None:

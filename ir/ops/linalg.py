@@ -5,6 +5,7 @@ A matrix is the last two axes of an operand; the axes before them are a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -92,6 +93,12 @@ def _infer_eigh(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorTyp
     return (_real(a, a.shape[:-1]), a)
 
 
+def _infer_eig(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    (a,) = _infer_square(types, attrs)
+    complex_ = a.dtype.to_complex()
+    return (tensor_type(complex_, a.shape[:-1]), tensor_type(complex_, a.shape))
+
+
 def _infer_pinv(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     _need_matrices(types)
     (a,) = types
@@ -112,7 +119,47 @@ def _infer_lstsq(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorTy
 
 def _matrices(array: np.ndarray) -> list[np.ndarray]:
     """Every matrix of a batch."""
-    return list(array.reshape(-1, *array.shape[-2:]))
+    return list(array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:]))
+
+
+_PADE = 13  # the order of the approximation
+_REACH = 5.37  # up to this 1-norm it is as good as float64: Higham, table 2.3
+
+
+def _matrix_exp(a: np.ndarray) -> np.ndarray:
+    """Scaling and squaring with a Padé approximation (N. Higham, "The Scaling and Squaring Method
+    for the Matrix Exponential Revisited", 2005)."""
+    size = np.abs(a).sum(0).max(initial=0)
+    if not np.isfinite(size):
+        return np.full_like(a, np.nan)
+    squarings = max(0, int(np.ceil(np.log2(size / _REACH)))) if size else 0
+    a = a / 2.0**squarings
+    square, power = a @ a, np.eye(len(a), dtype=a.dtype)
+    even, odd, share = np.zeros_like(a), np.zeros_like(a), 1.0
+    for k in range(_PADE + 1):
+        if k % 2:
+            odd = odd + share * power
+            power = power @ square
+        else:
+            even = even + share * power
+        share *= (_PADE - k) / ((k + 1) * (2 * _PADE - k))
+    odd = a @ odd
+    found = np.linalg.solve(even - odd, even + odd)
+    for _ in range(squarings):
+        found = found @ found
+    return found
+
+
+def _matrix_exps(arrays: Sequence[np.ndarray], attrs: Attrs) -> Sequence[np.ndarray]:
+    (a,) = arrays
+    wide = np.result_type(a.dtype, np.float64)
+    found = [_matrix_exp(matrix.astype(wide)) for matrix in _matrices(a)]
+    return [np.array(found, wide).reshape(a.shape).astype(a.dtype)]
+
+
+def _eig(arrays: Sequence[np.ndarray], attrs: Attrs) -> Sequence[np.ndarray]:
+    complex_ = np.result_type(arrays[0].dtype, np.complex64)
+    return [part.astype(complex_) for part in np.linalg.eig(arrays[0])]
 
 
 def _lstsq(arrays: Sequence[np.ndarray], attrs: Attrs) -> Sequence[np.ndarray]:
@@ -190,6 +237,14 @@ _host(
     lambda arrays, attrs: list(np.linalg.eigh(arrays[0], UPLO=attrs["uplo"])),
     "(eigenvalues ascending, eigenvectors as columns) of symmetric or Hermitian matrices; reads "
     "the triangle `uplo` (L or U).", attributes=("uplo",),
+)  # fmt: skip
+_host(
+    "linalg_eig", _infer_eig, _eig,
+    "(eigenvalues in no order, eigenvectors of norm 1 as columns), both complex.",
+)  # fmt: skip
+_host(
+    "linalg_matrix_exp", _infer_square, _matrix_exps,
+    "The sum of A^k / k! over all k.",
 )  # fmt: skip
 _host(
     "linalg_pinv", _infer_pinv,

@@ -264,6 +264,42 @@ def _linalg_eigh(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     return (matmul(v, inner, adjoint(v)),)
 
 
+def _linalg_eig(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
+    """Eigenvalues must differ for the gradient through the vectors, whose norm is 1 and whose phase
+    counts as fixed (C. Boeddeker et al., "On the Computation of Complex-valued Gradients", 2017).
+    """
+    (a,), (values, v) = node.operands, node.results
+    of_values, of_vectors = cotangents
+    inner, back = zeros(v.type), adjoint(v)
+    if of_vectors is not None:
+        gaps = conj(_columns(values, v.type.shape) - _rows(values, v.type.shape))
+        moved = matmul(back, of_vectors)
+        stretched = _as(REAL(_lower_diagonal(moved)), v)
+        inner = moved - matmul(back, v, stretched)
+        inner = inner / _on_diagonal(gaps, full(gaps.type, 1))
+        inner = _on_diagonal(inner, zeros(v.type))
+    if of_values is not None:
+        inner = _on_diagonal(inner, _columns(of_values, v.type.shape))
+    found = _solve(back, matmul(inner, back))
+    return (found if a.type.dtype.is_complex else REAL(found),)
+
+
+def _linalg_matrix_exp(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
+    """The derivative along G is a block of the exponential of [[A, G], [0, A]] (R. Mathias, "A
+    Chain Rule for Matrix Functions and Applications", 1996)."""
+    g, (a,) = sole(cotangents), node.operands
+    turned, last = adjoint(a), a.type.ndim - 1
+    upper = OPS["concat"](turned, g, axis=last)
+    lower = OPS["concat"](zeros(a.type), turned, axis=last)
+    whole = OPS["linalg_matrix_exp"](OPS["concat"](upper, lower, axis=last - 1))
+    size = a.type.shape[-1]
+    rows = SLICE(
+        whole, starts=(0,) * whole.type.ndim, steps=(1,) * whole.type.ndim,
+        sizes=(*whole.type.shape[:-2], size, whole.type.shape[-1]),
+    )  # fmt: skip
+    return (_cut(rows, size, size),)
+
+
 def _linalg_pinv(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
     """For matrices of locally constant rank (Golub and Pereyra, 1973)."""
     (a,), (p,) = node.operands, node.results
@@ -298,6 +334,8 @@ LINALG: dict[str, Rule | NotDifferentiable] = {
     "linalg_qr": _linalg_qr,
     "linalg_svd": _linalg_svd,
     "linalg_eigh": _linalg_eigh,
+    "linalg_eig": _linalg_eig,
+    "linalg_matrix_exp": _linalg_matrix_exp,
     "linalg_pinv": _linalg_pinv,
     "linalg_lstsq": _linalg_lstsq,
 }

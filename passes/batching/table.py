@@ -20,8 +20,8 @@ def _side_by_side(node: Node, operands: Sequence[Arrived], lanes: Lanes) -> Any:
 
 
 _SOURCE = NotBatched("it has no operand that could be batched")
-_HOST = (
-    "solve inv det cofactor slogdet cholesky qr svd eigh pinv lstsq"  # the last axes are a matrix
+_HOST = (  # the last axes are a matrix
+    "solve inv det cofactor slogdet cholesky qr svd eigh eig matrix_exp pinv lstsq"
 )
 
 BATCHING: dict[str, Rule | NotBatched] = {

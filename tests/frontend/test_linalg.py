@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import sley
 from sley import linalg
@@ -50,6 +51,13 @@ def eigen(a: sley.Tensor) -> sley.Tensor:
     return weighted(values) + weighted(vectors.abs())
 
 
+def any_eigen(a: sley.Tensor) -> sley.Tensor:
+    # The eigenvalues come in an order that is not the one of their sizes: weights by size.
+    values, vectors = linalg.eig(a)
+    sizes = values.abs()
+    return (sizes.log() * values.real).sum() + (vectors.abs() ** 4 * sizes.unsqueeze(-2)).sum()
+
+
 FUNCTIONS: dict[str, tuple[Callable[..., sley.Tensor], list[np.ndarray]]] = {
     "solve": (lambda a, b: weighted(linalg.solve(a, b)), [SQUARE, RIGHT]),
     "solve-right": (lambda a, b: weighted(linalg.solve(a, b, left=False)), [SQUARE, TALL]),
@@ -69,6 +77,9 @@ FUNCTIONS: dict[str, tuple[Callable[..., sley.Tensor], list[np.ndarray]]] = {
     "svdvals": (lambda a: weighted(linalg.svdvals(a)), [TALL]),
     "eigh": (eigen, [SQUARE]),
     "eigvalsh": (lambda a: weighted(linalg.eigvalsh(symmetric(a))), [SQUARE]),
+    "eigvals": (lambda a: weighted(linalg.eigvals(a).abs()), [SQUARE]),
+    "eig": (any_eigen, [SQUARE]),
+    "matrix_exp": (lambda a: weighted(linalg.matrix_exp(a)), [SQUARE]),
     "pinv": (lambda a: weighted(linalg.pinv(a)), [TALL]),
     "pinv-wide": (lambda a: weighted(linalg.pinv(a)), [WIDE]),
     "pinv-atol": (lambda a: weighted(linalg.pinv(a, atol=1e-9)), [WIDE]),
@@ -339,3 +350,42 @@ def test_a_singular_matrix_is_an_error_with_its_line(compiled):
 def test_bad_input(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def complex_square(seed: int) -> np.ndarray:
+    drawn = np.random.default_rng(seed).standard_normal((2, 3, 4, 4))
+    return drawn[0] + 1j * drawn[1]
+
+
+def test_eigenvectors_of_any_matrices() -> None:
+    for a in (SQUARE, complex_square(0)):
+        values, vectors = linalg.eig(sley.tensor(a))
+        assert values.dtype is vectors.dtype is sley.complex128
+        np.testing.assert_allclose(a @ vectors.numpy(), vectors.numpy() * values.numpy()[:, None])
+        np.testing.assert_allclose(np.linalg.norm(vectors.numpy(), axis=-2), 1)
+    assert linalg.eig(sley.ones(2, 2)).eigenvalues.dtype is sley.complex64
+    assert linalg.eig(sley.zeros(2, 0, 3, 3)).eigenvectors.shape == (2, 0, 3, 3)
+    with pytest.raises(linalg.LinAlgError, match=r"infs or NaNs|linalg\.eig"):
+        linalg.eig(sley.full((2, 2), float("nan")))
+
+
+@pytest.mark.parametrize("function", [any_eigen, lambda a: (linalg.matrix_exp(a).abs() ** 2).sum()])
+def test_gradients_of_complex_matrices(function: Callable[..., sley.Tensor]) -> None:
+    a, turn = complex_square(1), complex_square(2)
+    x = sley.tensor(a, requires_grad=True)
+    function(x).backward()
+    found = (x.grad.numpy().conj() * turn).real.sum()
+    high, low = (function(sley.tensor(a + s * 1e-6 * turn)).item() for s in (1, -1))
+    assert found == pytest.approx((high - low) / 2e-6, rel=1e-6)
+
+
+def test_exponentials_of_matrices() -> None:
+    for scale in (0.0, 1e-9, 1.0, 30.0):
+        for a in (SQUARE * scale, complex_square(3) * scale):
+            found = linalg.matrix_exp(sley.tensor(a)).numpy()
+            np.testing.assert_allclose(found, scipy.linalg.expm(a), rtol=1e-10, atol=1e-12)
+    assert linalg.matrix_exp(sley.ones(0, 0)).shape == (0, 0)
+    assert linalg.matrix_exp(sley.ones(2, 0, 3, 3)).shape == (2, 0, 3, 3)
+    turned = linalg.matrix_exp(sley.tensor([[0.0, -np.pi / 2], [np.pi / 2, 0.0]]))
+    np.testing.assert_allclose(turned.numpy(), [[0, -1], [1, 0]], atol=1e-6)
+    assert linalg.matrix_exp(sley.tensor([[np.inf]])).isnan().all()

@@ -174,6 +174,20 @@ def from_eigen(parts: Any) -> Any:
 TABLE.shaped("linalg.eigh", definite(lambda a: from_eigen(sley.linalg.eigh(a))),
              definite(lambda a: a), [SQUARE], dtypes=ALGEBRA, tolerance=2e-5,
              batch=[0])  # fmt: skip
+TABLE.shaped("linalg.matrix_exp", public("linalg.matrix_exp"), scipy.linalg.expm, [SQUARE],
+             dtypes=ALGEBRA, tolerance=2e-5, batch=[0])  # fmt: skip
+TABLE.shaped("linalg.eigvals", lambda a: (sley.linalg.eigvals(a) ** 2).real.sum(-1),
+             lambda a: (a * a.swapaxes(-1, -2)).sum((-1, -2)), [SQUARE], dtypes=WIDE,
+             tolerance=2e-5, batch=[0])  # fmt: skip
+TABLE.shaped("linalg.eig", lambda a: from_any_eigen(sley.linalg.eig(a)), lambda a: a, [SQUARE],
+             dtypes=WIDE, tolerance=1e-4, batch=[0])  # fmt: skip
+
+
+def from_any_eigen(parts: Any) -> Any:
+    values, vectors = parts
+    return (vectors * values.unsqueeze(-2) @ sley.linalg.inv(vectors)).real
+
+
 TABLE.shaped("linalg.lstsq", lambda a, b: sley.linalg.lstsq(a, b).solution,
              lambda a, b: np.linalg.pinv(a) @ b, [(2, 5, 3), (2, 5, 2)], dtypes=WIDE,
              tolerance=2e-5, batch=[0, 0])  # fmt: skip
@@ -191,7 +205,7 @@ for _ord in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf):
                  label=str(_ord), low=0.2, dtypes=WIDE, batch=[0], tolerance=2e-5)  # fmt: skip
 TABLE.shaped("linalg.norm", public("linalg.norm"), lambda a: np.sqrt((a * a).sum()), [(3, 5)],
              dtypes=WIDE)  # fmt: skip
-for _name in ("inv", "det", "cholesky", "eigh", "slogdet"):
+for _name in ("inv", "det", "cholesky", "eigh", "slogdet", "eig", "eigvals", "matrix_exp"):
     TABLE.wrong(
         f"linalg.{_name}",
         "not square",

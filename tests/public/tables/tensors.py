@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from public.samples import ALL, COMPLEX, FLOATS, NUMBERS, Table, binary, drawn, find, public
 
 import sley
@@ -67,6 +68,10 @@ for _name, _reference in {
     TABLE.wrong(_name, "axes", lambda n=_name: find(n)(sley.ones(3)), ValueError, "")
 TABLE.shaped("cholesky", definite(public("cholesky")), definite(np.linalg.cholesky), [SQUARE],
              dtypes=WIDE, batch=[0], tolerance=2e-5)  # fmt: skip
+TABLE.shaped("matrix_exp", public("matrix_exp"), scipy.linalg.expm, [SQUARE], dtypes=WIDE,
+             tolerance=2e-5, batch=[0])  # fmt: skip
+TABLE.wrong("matrix_exp", "not square", lambda: sley.matrix_exp(sley.ones(2, 3)), sley.ShapeError,
+            "square")  # fmt: skip
 TABLE.shaped("matrix_power", plus_identity(public("matrix_power", -2)),
              plus_identity(lambda a: np.linalg.matrix_power(a, -2)), [SQUARE], dtypes=WIDE,
              tolerance=2e-5)  # fmt: skip
