@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...ir.dims import Dim, Var, lower, nonnegative, of_atom, upper
-from ...ir.dtypes import DType, f32, i64
+from ...ir.dims import Dim, Var, lower, nonnegative, of_atom, product, upper
+from ...ir.dtypes import DType, f32, i32, i64
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import IndexedMap, Kind, Piece
 from ...ir.ops.reduction import kept_axes
@@ -184,6 +184,7 @@ class Writer(Scopes):
         assert monoid is not None
         wide = wide_dtype(source.type.dtype) if monoid.combine == "add" else source.type.dtype
         inits = [self.constant(monoid.identity(wide), wide, depth)]
+        counter = counter_dtype(extents)
         with self.scope(depth, extents) as (scope, params, inner):
             place: list[Dim] = [0] * source.type.ndim
             for axis, dim in (*zip(kept, index, strict=True), *zip(axes, inner, strict=True)):
@@ -194,16 +195,17 @@ class Writer(Scopes):
                 position: Dim = 0
                 for extent, dim in zip(extents, inner, strict=True):
                     position = position * extent + dim
-                yields.append(self.integer(position, scope.depth))
+                yields.append(self.cast(self.integer(position, scope.depth), counter))
             body = Region(params, tuple(scope.nodes), tuple(yields))
-        if monoid.arg:
-            inits.append(self.constant(np.iinfo(np.int64).max, i64, depth))
+        if monoid.arg:  # where no element is better than the neutral one, the first is it
+            inits.append(self.constant(0, counter, depth))
         types = [v.type for v in inits]
         region = self.combine_arg if monoid.arg else self.combine
         combine = region(monoid.combine, types)
         self.builder.line = node.line
         result = self.emit("reduce", inits, {"extents": extents}, (body, combine), depth=depth)
-        return result[1] if monoid.arg else self.cast(result, node.results[0].type.dtype)
+        found = result[1] if monoid.arg else result
+        return self.cast(found, node.results[0].type.dtype)
 
     def combine(self, name: str, types: Sequence[TensorType]) -> Region:
         """The region (a, b) -> name(a, b)."""
@@ -214,23 +216,28 @@ class Writer(Scopes):
             return Region((a, b), tuple(scope.nodes), (joined,))
 
     def combine_arg(self, better: str, types: Sequence[TensorType]) -> Region:
-        """Keeps the (value, position) to be preferred: NaN, then `better`, then the first."""
+        """Keeps the (value, position) to be preferred: NaN, then `better`, then the first.
+
+        The order of the positions is asked once, so that little is left where it is known.
+        """
         with self.scope(len(self.scopes) - 1, ()) as (scope, _, _):
             params = tuple(Value(types[i % 2]) for i in range(4))
             a, i, b, j = params
             for p in params:
                 self.depths[p] = scope.depth
-            first = self.emit("lt", (i, j))
-            tie = self.emit("bit_and", (self.emit("eq", (a, b)), first))
-            wins = self.emit("bit_or", (self.emit(better, (a, b)), tie))
-            if types[0].dtype.is_float:
-                number_b = self.emit("bit_not", (self.emit("ne", (b, b)),))
-                before = self.emit("bit_or", (number_b, first))
-                wins = self.emit("bit_and", (wins, number_b))
-                wins = self.emit("where", (self.emit("ne", (a, a)), before, wins))
+            a_first = self.as_good(better, a, b)
+            b_first = self.emit("bit_not", (self.as_good(better, b, a),))
+            wins = self.emit("where", (self.emit("lt", (i, j)), a_first, b_first))
             value = self.emit("where", (wins, a, b))
             position = self.emit("where", (wins, i, j))
             return Region(params, tuple(scope.nodes), (value, position))
+
+    def as_good(self, better: str, a: Value, b: Value) -> Value:
+        """Whether `a` is to be preferred where it comes first."""
+        good = self.emit({"gt": "ge", "lt": "le"}[better], (a, b))
+        if not a.type.dtype.is_float:
+            return good
+        return self.emit("bit_or", (self.emit("ne", (a, a)), good))
 
     # Row values ----------------------------------------------------------------------------
 
@@ -293,6 +300,13 @@ def within(index: Index, shape: Sequence[Dim]) -> bool:
         if low is None or high is None or not (nonnegative(low) and nonnegative(size - 1 - high)):
             return False
     return True
+
+
+def counter_dtype(extents: Sequence[Dim]) -> DType:
+    """What counts the points of `extents`: as narrow as is known to be enough, since positions are
+    kept beside vectors of elements."""
+    size = product(extents)
+    return i32 if isinstance(size, int) and size <= np.iinfo(np.int32).max else i64
 
 
 def is_number(node: Node) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....ir.dims import Dim, Var, of_atom
+from ....ir.access import Expressions, axes, axis_extents, strides
+from ....ir.dims import Dim, Var, add_all, of_atom
 from ....ir.graph import Node, Value
+from ....ir.ops.kernel import INDEX
 from ....ir.schedule import Nest
 from .loops import (
     Carried,
@@ -46,6 +48,7 @@ class _Reduction:
         self.width = len(node.operands)
         self.single = [expander.value(v, scope) for v in node.operands]
         self.neutral = self._neutral(scope)
+        self.ascending = self._positions()
 
     def _neutral(self, scope: Scope) -> Carried:
         if self.vector is None:
@@ -62,6 +65,32 @@ class _Reduction:
         """Whether what fills no wide vector has accumulators of its own."""
         assert self.vector is not None
         return self.extents[self.vector] % self.nest.lanes != 0
+
+    def _positions(self) -> set[int]:
+        """Members that count the points, which the loops meet in ascending order: each element's
+        is above all that its accumulator has seen (or equal, if it is the first: 0)."""
+        variables, extents = axes(self.node)
+        body = self.node.regions[0]
+        if self.vector not in (None, len(self.extents) - 1):
+            return set()
+        point = Expressions(axis_extents(body) | dict(zip(variables, extents, strict=True)))
+        index = tuple(0 if n == 1 else point.of(v) for v, n in zip(variables, extents, strict=True))
+        flat = add_all(i * s for i, s in zip(index, strides(extents), strict=True))
+        return {
+            k
+            for k, v in enumerate(body.yields)
+            if self._starts_at_0(k) and self._is(v, flat, point)
+        }
+
+    def _is(self, value: Value, flat: Dim, point: Expressions) -> bool:
+        """Whether `value` is the number of the point, in whatever width."""
+        while value.node is not None and value.node.op.name == "cast":
+            (value,) = value.node.operands
+        return value.type is INDEX and point.of(value) == flat
+
+    def _starts_at_0(self, member: int) -> bool:
+        made = self.node.operands[member].node
+        return made is not None and "value" in made.attrs and not made.attrs["value"].array.any()
 
     def run(self) -> Sequence[Value]:
         order = [g for g in range(len(self.extents)) if g != self.vector]
@@ -120,7 +149,7 @@ class _Reduction:
             made_of_lanes = [self.expander.widen(v, lanes) for v in elements]
         else:
             made_of_lanes = elements
-        joined = self.expander.combine(combine, carried, made_of_lanes, scope)
+        joined = self.expander.combine(combine, carried, made_of_lanes, scope, self.ascending)
         mask = scope.vector.mask if scope.vector is not None else None
         if mask is None or self.vector is None:
             return joined

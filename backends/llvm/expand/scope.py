@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -335,13 +335,25 @@ class Expander(Emitter):
     # ------------------------------------------------------------------ partial results
 
     def combine(
-        self, region: Region, left: Sequence[Value], right: Sequence[Value], scope: Scope
+        self,
+        region: Region,
+        left: Sequence[Value],
+        right: Sequence[Value],
+        scope: Scope,
+        ascending: Container[int] = (),
     ) -> list[Value]:
-        """Two partial results joined by a reduction's combine region, lane by lane."""
+        """Two partial results joined by a reduction's combine region, lane by lane. Of the members
+        with numbers in `ascending` the left one is known to be smaller."""
         inner = scope.inner()
         inner.values.update(zip(region.params, (*left, *right), strict=True))
         if not (self.target.fma and _is_sum(region)):
-            return self.run(region, inner)
+            for node in region.nodes:
+                if any(k in ascending for k in _ordered_members(node, region)):
+                    true = Literal(np.bool_(True))
+                    inner.values[node.results[0]] = self.emit("constant", value=true)
+                else:
+                    self.node(node, inner)
+            return [self.value(v, inner) for v in region.yields]
         sums = []
         for total, element in zip(left, right, strict=True):
             factors = _factors(element)
@@ -359,6 +371,15 @@ def _is_sum(region: Region) -> bool:
         and set(value.node.operands) == {region.params[k], region.params[half + k]}
         for k, value in enumerate(region.yields)
     )
+
+
+def _ordered_members(node: Node, region: Region) -> list[int]:
+    """The number of the member of which `node` asks whether the left one is smaller, if any."""
+    half = len(region.params) // 2
+    pairs = zip(region.params[:half], region.params[half:], strict=True)
+    if node.op.name != "lt":
+        return []
+    return [k for k, pair in enumerate(pairs) if pair == node.operands]
 
 
 def _factors(value: Value) -> tuple[Value, Value] | None:
