@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...context import setting
 from ...errors import ArgumentError
 from ...tensor import Tensor
 from ..module import Module
 from ..parameter import Parameter
 from .parametrizations import SpectralNorm, WeightNorm, norm_except, rows_axis
-from .parametrize import computed, plain
+from .parametrize import Source, computed, plain
 
 
 def _parameter(module: Module, name: str) -> Parameter:
@@ -32,16 +34,24 @@ def weight_norm(module: Module, name: str = "weight", dim: int = 0) -> Module:
     module.register_parameter(f"{name}_g", Parameter(magnitude.clone()))
     module.register_parameter(f"{name}_v", Parameter(direction.clone()))
 
-    def read(self: Module) -> Tensor:
-        return compute.forward(getattr(self, f"{name}_g"), getattr(self, f"{name}_v"))
-
-    def write(self: Module, value: Tensor) -> None:
-        with setting(grad_enabled=False):
-            getattr(self, f"{name}_g").copy_(norm_except(value, dim))
-            getattr(self, f"{name}_v").copy_(value)
-
-    computed(module, name, read, write)
+    computed(module, name, _ByNorm(name, compute))
     return module
+
+
+class _ByNorm(Source):
+    """A weight that `compute` makes of its magnitude and direction."""
+
+    def __init__(self, name: str, compute: WeightNorm) -> None:
+        self.name, self.compute = name, compute
+
+    def read(self, module: Any) -> Tensor:
+        magnitude, direction = (getattr(module, f"{self.name}_{end}") for end in "gv")
+        return self.compute.forward(magnitude, direction)
+
+    def write(self, module: Any, value: Any) -> None:
+        with setting(grad_enabled=False):
+            getattr(module, f"{self.name}_g").copy_(norm_except(value, self.compute.dim))
+            getattr(module, f"{self.name}_v").copy_(value)
 
 
 def remove_weight_norm(module: Module, name: str = "weight") -> Module:
@@ -81,17 +91,23 @@ def spectral_norm(
     module.register_buffer(f"{name}_u", made._u)
     module.register_buffer(f"{name}_v", made._v)
 
-    def read(self: Module) -> Tensor:
-        matrix = getattr(self, f"{name}_orig")
-        u, v = getattr(self, f"{name}_u"), getattr(self, f"{name}_v")
-        return made.normed(matrix, u, v, self.training, u_first=False)
-
-    def write(self: Module, value: Tensor) -> None:
-        with setting(grad_enabled=False):
-            getattr(self, f"{name}_orig").copy_(value)
-
-    computed(module, name, read, write)
+    computed(module, name, _BySpectralNorm(name, made))
     return module
+
+
+class _BySpectralNorm(Source):
+    """A weight that `compute` divides by its largest singular value."""
+
+    def __init__(self, name: str, compute: SpectralNorm) -> None:
+        self.name, self.compute = name, compute
+
+    def read(self, module: Any) -> Tensor:
+        matrix, u, v = (getattr(module, f"{self.name}_{end}") for end in ("orig", "u", "v"))
+        return self.compute.normed(matrix, u, v, module.training, u_first=False)
+
+    def write(self, module: Any, value: Any) -> None:
+        with setting(grad_enabled=False):
+            getattr(module, f"{self.name}_orig").copy_(value)
 
 
 def remove_spectral_norm(module: Module, name: str = "weight") -> Module:

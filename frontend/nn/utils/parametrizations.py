@@ -1,4 +1,5 @@
-"""Parametrizations of weights: by their norm, spectral norm, or as orthogonal matrices."""
+"""Parametrizations of weights: by their norm, spectral norm, or (`orthogonal.py`) as orthogonal
+matrices."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from ...functions.statistics import norm
 from ...tensor import Tensor
 from ..conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..module import Module
+from .orthogonal import orthogonal
 from .parametrize import register_parametrization
 
 
@@ -146,4 +148,4 @@ def spectral_norm(
     return register_parametrization(module, name, made)
 
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]

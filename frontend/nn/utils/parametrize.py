@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ...context import setting
+from ...context import ambient, setting
 from ...epoch import epoch
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
@@ -85,42 +86,93 @@ def _inverted(functions: list[Module], value: Any) -> Any:
 # Attributes that are computed
 
 
-def computed(
-    module: Module,
-    name: str,
-    read: Callable[[Any], Tensor],
-    write: Callable[[Any, Any], None],
-    prefix: str = "",
-) -> None:
-    """Let `module.name` be what `read(module)` gives, and `module.name = x` call `write`. The
-    module gets a class of its own for that, whose name begins with `prefix`."""
-    own = type(module)
-    properties = {**getattr(own, "_properties", {}), name: property(read, write)}
-    _with_properties(module, properties, prefix)
+class Source:
+    """What an attribute is computed from."""
+
+    def read(self, module: Any) -> Tensor:
+        """The value of the attribute."""
+        raise NotImplementedError
+
+    def write(self, module: Any, value: Any) -> None:
+        """Let the attribute be `value` from now on."""
+        raise NotImplementedError
+
+
+def computed(module: Module, name: str, source: Source, prefix: str = "") -> None:
+    """Let `module.name` be what `source.read(module)` gives, and `module.name = x` call
+    `source.write`. The module gets a class of its own for that, whose name begins with `prefix`."""
+    sources = {**getattr(type(module), "_sources", {}), name: source}
+    _with_sources(module, sources, prefix)
 
 
 def plain(module: Module, name: str) -> None:
     """Undo `computed`."""
     own: Any = type(module)
-    properties = {key: value for key, value in own._properties.items() if key != name}
-    _with_properties(module, properties, own._prefix)
+    sources = {key: value for key, value in own._sources.items() if key != name}
+    _with_sources(module, sources, own._prefix)
 
 
-def _with_properties(module: Module, properties: dict[str, property], prefix: str) -> None:
+def _with_sources(module: Module, sources: dict[str, Source], prefix: str) -> None:
     # Copies of a module share its class, so that classes never change.
     base: Any = type_before_parametrizations(module)
     own = base
-    if properties:
-        known = {"_computed": base, "_properties": properties, "_prefix": prefix}
+    if sources:
+        properties = {name: property(each.read, each.write) for name, each in sources.items()}
+        known = {"_computed": base, "_sources": sources, "_prefix": prefix, "__reduce__": _reduced}
         named = {"__module__": base.__module__, "__doc__": base.__doc__}
         own = type(f"{prefix}{base.__name__}", (base,), {**properties, **known, **named})
     object.__setattr__(module, "__class__", own)
     epoch.count += 1
 
 
+def _reduced(self: Any) -> tuple[Any, ...]:
+    """What pickles and copies keep: no name leads to the class, so it is made again."""
+    own = type(self)
+    return _rebuilt, (own._computed, own._sources, own._prefix), self.__getstate__()
+
+
+def _rebuilt(base: type[Module], sources: dict[str, Source], prefix: str) -> Module:
+    module = base.__new__(base)
+    _with_sources(module, sources, prefix)
+    return module
+
+
 def type_before_parametrizations(module: Module) -> type:
     """The class that the module had at first."""
     return getattr(type(module), "_computed", type(module))
+
+
+class _Parametrized(Source):
+    """An attribute that is what its parametrizations make."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self, module: Any) -> Tensor:
+        functions: ParametrizationList = module.parametrizations[self.name]
+        if _cache is None or ambient.trace is not None:  # programs merge equal computations
+            return functions()
+        key = (id(module), self.name)
+        if key not in _cache:
+            _cache[key] = functions()
+        return _cache[key]
+
+    def write(self, module: Any, value: Any) -> None:
+        module.parametrizations[self.name].right_inverse(value)
+
+
+_cache: dict[tuple[int, str], Tensor] | None = None
+
+
+@contextmanager
+def cached() -> Iterator[None]:
+    """In this context a parametrized tensor is computed once, when it is first read."""
+    global _cache
+    before, _cache = _cache, {} if _cache is None else _cache
+    try:
+        yield
+    finally:
+        _cache = before
 
 
 # Registering
@@ -159,13 +211,7 @@ def register_parametrization(
     if "parametrizations" not in module._modules:
         module.parametrizations = ModuleDict()
     module.parametrizations[tensor_name] = functions
-    computed(
-        module,
-        tensor_name,
-        lambda self: self.parametrizations[tensor_name](),
-        lambda self, value: self.parametrizations[tensor_name].right_inverse(value),
-        "Parametrized",
-    )
+    computed(module, tensor_name, _Parametrized(tensor_name), "Parametrized")
     _check(module, tensor_name, original.detach(), unsafe)
     return module
 
@@ -229,6 +275,7 @@ def remove_parametrizations(
 
 __all__ = [
     "ParametrizationList",
+    "cached",
     "is_parametrized",
     "register_parametrization",
     "remove_parametrizations",

@@ -88,8 +88,8 @@ _are("changes gradients or modules: test_optim.py, test_nn_further.py", _everyth
 _are("packed sequences: test_nn_recurrent.py", _everything(
     "PackedSequence pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence "
     "unpack_sequence unpad_sequence"), "nn.utils.rnn.")  # fmt: skip
-_are("changes modules: test_nn_further.py", _everything("spectral_norm weight_norm"),
-     "nn.utils.parametrizations.")  # fmt: skip
+_are("changes modules: test_nn_further.py, test_nn_parametrize.py", _everything(
+    "orthogonal spectral_norm weight_norm"), "nn.utils.parametrizations.")  # fmt: skip
 
 # ------------------------------------------------------------------------------------------- optim
 
