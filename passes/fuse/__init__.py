@@ -12,12 +12,13 @@ likewise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from ...ir.builder import Recording
 from ...ir.graph import Graph, Node, Region, Value
 from ...ir.ops import OPS
 from ..rewrite import rewrite
+from .alike import Signature
 from .cluster import Clustering
 from .groups import Form, Group
 from .kernels import build_kernel
@@ -41,11 +42,12 @@ def _without_barriers(graph: Graph) -> Graph:
 
 
 class _Fuser:
-    """Writes the fused program: its builder, the number of kernels, and what stands for values."""
+    """Writes the fused program: its builder, the distinct kernels with the numbers of what they
+    read, and what stands for values."""
 
     def __init__(self) -> None:
         self.builder = Recording()
-        self.kernels = 0
+        self.kernels: dict[Hashable, tuple[Graph, list[int]]] = {}
         self.new: dict[Value, Value] = {}
 
     def run(self, graph: Graph) -> Graph:
@@ -66,12 +68,20 @@ class _Fuser:
         return [made[group, root] for group, root in clustering.yields]
 
     def launch(self, group: Group) -> Sequence[Value]:
-        kernel, reads = build_kernel(group, f"{group.form}{self.kernels}")
-        self.kernels += 1
+        kernel, reads = self.kernel(group)
         line = next((n.line for n in group.members if n.line is not None), None)
         operands = [self.buffer(v) for v in reads]
         self.builder.line = line
         return _values(self.builder.emit(OPS["launch"], operands, {"kernel": kernel}))
+
+    def kernel(self, group: Group) -> tuple[Graph, list[Value]]:
+        """The kernel of `group`, that of an earlier group if it is the same, and what it reads."""
+        signature = Signature(group)
+        if signature.key not in self.kernels:
+            kernel, reads = build_kernel(group, f"{group.form}{len(self.kernels)}")
+            self.kernels[signature.key] = kernel, [signature.number(v) for v in reads]
+        kernel, numbers = self.kernels[signature.key]
+        return kernel, [signature.values[number] for number in numbers]
 
     def apart(self, group: Group) -> Sequence[Value]:
         (node,) = group.members

@@ -13,6 +13,7 @@ from .rows import buffer_rows, computed_rows
 from .writer import Writer, wide_dtype
 
 Rows = Mapping[Value, tuple[int, ...]]
+Body = Callable[[Writer, Group, Sequence[Value]], None]
 
 
 def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
@@ -31,22 +32,20 @@ def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
     }
     rows = {**computed_rows(group), **prefixes}
     draft = Writer(set(group.members), rows)
-    _loops(draft, group, _outs(group))
-    rows |= buffer_rows(draft)
-    return _write(group, name, rows, _loops)
+    written = _written(draft, group, name, _loops)
+    buffers = buffer_rows(draft)
+    return _write(group, name, rows | buffers, _loops) if buffers else written
 
 
 def _outs(group: Group) -> list[Value]:
     return [Value(v.type, name=f"out{i}") for i, (v, _) in enumerate(group.roots)]
 
 
-def _write(
-    group: Group,
-    name: str,
-    rows: Rows,
-    body: Callable[[Writer, Group, Sequence[Value]], None],
-) -> tuple[Graph, list[Value]]:
-    writer = Writer(set(group.members), rows)
+def _write(group: Group, name: str, rows: Rows, body: Body) -> tuple[Graph, list[Value]]:
+    return _written(Writer(set(group.members), rows), group, name, body)
+
+
+def _written(writer: Writer, group: Group, name: str, body: Body) -> tuple[Graph, list[Value]]:
     outs = _outs(group)
     body(writer, group, outs)
     params = (*writer.buffers.values(), *outs)
