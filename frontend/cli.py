@@ -97,7 +97,8 @@ def _dump(args: argparse.Namespace) -> None:
     tensors = [of_array(_random(t, sizes, number)) for number, t in enumerate(types)]
     names = _symbolic_axes(function, types)
     if names or not isinstance(function, CompiledFunction):
-        function = compile_function(inspect.unwrap(function), dynamic=names or None)
+        plain = function.__wrapped__ if isinstance(function, CompiledFunction) else function
+        function = compile_function(plain, dynamic=names or None)
     lowered = function.lower(*tensors)
     if args.after is not None or args.level != "tensor":
         print(lowered.text(after=args.after, level=args.level), end="")

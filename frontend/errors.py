@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import sysconfig
 from types import CodeType, FrameType
 
 import numpy as np
@@ -19,6 +20,9 @@ _ROOMS = tuple(
 _COMMAND = os.path.join(_PACKAGE, "__main__.py")
 # Models that ship with the package are user code: their lines belong into dumps and errors.
 _EXAMPLES = os.path.join(_PACKAGE, "frontend", "demo")
+# What sley stands on: it runs inside a trace too, also out of the garbage collector.
+_BENEATH = ("numpy", "llvmlite", "optree", "ml_dtypes", "tqdm", "safetensors")
+_STANDARD_LIBRARY = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 # Frames that stand between the user and the package: decorators, callbacks of a tree map.
 _BETWEEN = tuple(os.sep + name for name in ("contextlib.py", "functools.py", "copy.py"))
 
@@ -145,6 +149,26 @@ def _known(code: CodeType) -> tuple[CodeType, bool, dict[int, Location]]:
         inside = inside or file.endswith(_BETWEEN) or f"{os.sep}optree{os.sep}" in file
         entry = _CODES[id(code)] = (code, not inside, {})
     return entry
+
+
+def caller_is_user(skip: int = 1) -> bool:
+    """Whether the function that asks was called from outside of the package."""
+    caller = sys._getframe(skip + 1)
+    return not caller.f_code.co_filename.startswith(_ROOMS) or _known(caller.f_code)[1]
+
+
+def is_user_code(code: CodeType) -> bool:
+    """Whether a code object is neither the package's nor a library's."""
+    file = code.co_filename
+    return _known(code)[1] and (file.startswith("<") or not is_library_file(file))
+
+
+def is_library_file(file: str) -> bool:
+    """Whether code in `file` is of Python's library, or of what sley stands on."""
+    if any(f"site-packages{os.sep}{name}{os.sep}" in file for name in _BENEATH):
+        return True
+    standard = file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file
+    return standard or (file.startswith("<") and "ipython" not in file)
 
 
 def _user_frame(skip: int) -> FrameType | None:

@@ -33,7 +33,7 @@ from .functions import (
     statistics,
     writes,
 )
-from .guarding import guarded
+from .guarding import published
 from .linalg import products as linear_products
 from .linalg import decompositions, root, systems
 from .nn.functional import activation, structure
@@ -223,7 +223,8 @@ def attach() -> None:
     for name, function in OPERATORS.items():
         setattr(Tensor, name, function)
     for name, function in _methods().items():
-        setattr(Tensor, name, function if name.startswith("__") else guarded(function))
+        plain = name.startswith("__")
+        setattr(Tensor, name, function if plain else published(function, "sley", f"Tensor.{name}"))
     for name, getter in PROPERTIES.items():
         setattr(Tensor, name, property(getter, SETTERS.get(name)))
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from ...runtime.call_hook import CallHook
 from ..epoch import epoch
-from ..errors import TraceError, _known
+from ..errors import TraceError, _known, is_library_file
 from ..trace import MISSING, Read, Trace
 from .captures import is_followed, read_again
-from .snapshot import Snapshot, is_library, is_library_file
+from .snapshot import Snapshot, is_library
 
 # Attributes of modules that hold their parts.
 _TABLES = (

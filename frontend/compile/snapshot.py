@@ -6,15 +6,14 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import os
 import sys
-import sysconfig
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from ..errors import is_library_file
 from ..tensor import Tensor
 from ..trace import MISSING
 
@@ -27,11 +26,6 @@ Held = dict[Any, Any] | list[Any] | tuple[Any, ...]
 
 _DEPTH = 6  # how far into containers and plain objects a guard looks
 _BREADTH = 64  # of a larger container only identity and length are compared
-# What sley stands on: it runs inside a trace too, also out of the garbage collector.
-_BENEATH = ("numpy", "llvmlite", "optree", "ml_dtypes", "tqdm", "safetensors")
-_STANDARD_LIBRARY = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib")
-)  # fmt: skip
 
 
 class Snapshot:
@@ -174,13 +168,6 @@ def is_library(kind: type) -> bool:
     if file is None:
         return kind.__module__ != "__main__"
     return is_library_file(file)
-
-
-def is_library_file(file: str) -> bool:
-    if any(f"site-packages{os.sep}{name}{os.sep}" in file for name in _BENEATH):
-        return True
-    standard = file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file
-    return standard or (file.startswith("<") and "ipython" not in file)
 
 
 def told(what: str, old: Any, new: Any) -> str:

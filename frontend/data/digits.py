@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import ArgumentError
+
 _FILE = Path(__file__).with_name("digits.npz")
 
 
@@ -49,9 +51,9 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     ([4, 9, 1, 6, 7, 3, 0, 5], [2, 8])
     """
     if n < 0:
-        raise ValueError(f"split: n is {n}; give the number of examples, 0 or more")
+        raise ArgumentError(f"split: n is {n}; give the number of examples, 0 or more")
     if not 0 <= fraction <= 1:
-        raise ValueError(f"split: fraction is {fraction}; give the part to hold out, 0 to 1")
+        raise ArgumentError(f"split: fraction is {fraction}; give the part to hold out, 0 to 1")
     # RandomState's streams are frozen for good; those of default_rng may change with numpy.
     order = np.random.RandomState(seed).permutation(n).astype(np.int64)
     held = round(n * fraction)

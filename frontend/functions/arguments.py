@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -59,40 +58,8 @@ def written_to(out: Any, result: Any, name: str) -> Any:
     return update(out, result, f"{name}(out=...)")
 
 
-def takes_tensors(function: F) -> F:
-    """A clear error where something else is given for an argument that is annotated `Tensor`."""
-
-    @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (AttributeError, TypeError):
-            need_tensors(function, args, kwargs)
-            raise
-
-    return checked  # type: ignore[return-value]
-
-
-def need_tensors(function: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> None:
-    """Find the argument that made a call of `function` fail: one annotated `Tensor` that is none.
-
-    Raises:
-        DTypeError: there is one.
-    """
-    given = list(zip(inspect.signature(function).parameters.values(), args, strict=False))
-    given += [(p, kwargs[n]) for n, p in inspect.signature(function).parameters.items()
-              if n in kwargs]  # fmt: skip
-    for parameter, value in given:
-        if parameter.annotation in ("Tensor", Tensor) and not isinstance(value, Tensor):
-            raise DTypeError(
-                f"{function.__name__}: {parameter.name} is a {type(value).__name__}, not a tensor",
-                hint="make one with sley.tensor(...)",
-            ) from None
-
-
 def array_names(function: F) -> F:
-    """Accept `axis=` for `dim=`, `keepdims=` for `keepdim=`, and `out=` (see `takes_out`), and
-    refuse what is no tensor (see `takes_tensors`)."""
+    """Accept `axis=` for `dim=`, `keepdims=` for `keepdim=`, and `out=` (see `takes_out`)."""
 
     @functools.wraps(function)
     def named(*args: Any, **kwargs: Any) -> Any:
@@ -106,11 +73,7 @@ def array_names(function: F) -> F:
                 if name in kwargs:
                     raise ArgumentError(f"{function.__name__}: both {name}= and {other}= are given")
                 kwargs[name] = kwargs.pop(other)
-        try:
-            return function(*args, **kwargs)
-        except (AttributeError, TypeError):
-            need_tensors(function, args, kwargs)
-            raise
+        return function(*args, **kwargs)
 
     return named  # type: ignore[return-value]
 

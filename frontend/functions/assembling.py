@@ -10,7 +10,7 @@ from ..apply import broadcast_shapes as common_shape
 from ..apply import elementwise
 from ..errors import ShapeError
 from ..tensor import Size, Tensor, dims_of, here, normal_axis
-from .arguments import array_names, as_input, reshaped, shape_of, spelled, takes_tensors
+from .arguments import array_names, as_input, reshaped, shape_of, spelled
 from .creation import iota
 from .joining import atleast_1d, cat, tensor_split, vstack
 from .shape import constant_pad, diag, diagonal, movedim, unsqueeze
@@ -25,7 +25,6 @@ def column_stack(tensors: Sequence[Any]) -> Tensor:
 row_stack = vstack
 
 
-@takes_tensors
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along axis 1, of a 1-d tensor along axis 0.
 
@@ -37,7 +36,6 @@ def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else 1)
 
 
-@takes_tensors
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along axis 0 of a tensor with two or more.
 
@@ -49,7 +47,6 @@ def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     return tensor_split(input, indices_or_sections, 0)
 
 
-@takes_tensors
 def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """`tensor_split` along axis 2 of a tensor with three or more.
 
@@ -74,7 +71,6 @@ def broadcast_shapes(*shapes: Any) -> Size:
 # Diagonals
 
 
-@takes_tensors
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in axes `dim1` and `dim2` of the result, with the last axis of `input` on their
     diagonal.
@@ -99,7 +95,6 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return movedim(made, (-2, -1), (first, second))
 
 
-@takes_tensors
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix with all elements of `input` on the given diagonal."""
     return diag(reshaped(input, (-1,)), offset)
@@ -108,7 +103,6 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 # Copies with a part replaced
 
 
-@takes_tensors
 def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:

@@ -13,7 +13,7 @@ from ..inplace import copy_
 from ..tensor import Tensor, here
 from ..viewing import view_by
 from ..views import imag_step, joined_step, pairs_step, real_step
-from .arguments import as_input, cast, shape_of, takes_tensors
+from .arguments import as_input, cast, shape_of
 from .logic import signbit
 from .math import acos, asin, atan2, cast_float, cos, lt, mul, ne, neg, sin, where
 from .shape import matrix_transpose
@@ -127,7 +127,6 @@ def conj(input: Tensor) -> Tensor:
     return apply("complex", [parts[0], neg(parts[1])])
 
 
-@takes_tensors
 def adjoint(input: Tensor) -> Tensor:
     """The conjugates, the last two axes exchanged (`.mH`); of a real tensor a view."""
     return conj(matrix_transpose(input))

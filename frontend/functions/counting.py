@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
 from ..promotion import promote_types
 from ..symint import SymInt
 from ..tensor import Tensor, here, normal_axis, of_array
-from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled, takes_tensors
+from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled
 from .creation import linspace, zeros
 from .math import where
 from .reduction import amax, amin, sum
@@ -120,7 +120,6 @@ def _distinct(
 # How often
 
 
-@takes_tensors
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number 0, 1, 2, ... occurs in a 1-d tensor of integers, at least `minlength`
     of them; with `weights` the sum of the weights (float64 unless float32). Eager only.
@@ -152,7 +151,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return scatter_add(zeros(bins, dtype=each.dtype), 0, cast(input, i64), each)
 
 
-@takes_tensors
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals between `min` and `max` (where they
     are equal: between the smallest and the largest element), the last one closed; of the dtype of
@@ -202,7 +200,6 @@ def _binned(flat: Tensor, bins: Any, low: Any, high: Any, weight: Tensor | None)
     return apply("scatter", [zeros(bins, dtype=dtype), place, each], axis=0, combine="add")
 
 
-@takes_tensors
 def histogram(
     input: Tensor, bins: Any, *, range: Sequence[float] | None = None,
     weight: Tensor | None = None, density: bool = False,
@@ -260,7 +257,6 @@ def _between_edges(flat: Tensor, edges: Tensor, weight: Tensor | None) -> Tensor
 # Places in sorted sequences
 
 
-@takes_tensors
 def searchsorted(
     sorted_sequence: Tensor, values: Any, *, out_int32: bool = False, right: bool = False,
     side: str | None = None, sorter: Tensor | None = None,
@@ -317,7 +313,6 @@ def _bisected(sequence: Tensor, wanted: Tensor, right: bool) -> Tensor:
     return low
 
 
-@takes_tensors
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 from ..apply import elementwise
 from ..errors import ShapeError
 from ..tensor import Tensor
-from .arguments import as_input, cast, count_of, reshaped, shape_of, takes_tensors
+from .arguments import as_input, cast, count_of, reshaped, shape_of
 from .complex import conj
 from .math import cast_float, clamp
 from .matrix import matmul
@@ -15,7 +15,6 @@ from .reduction import mean_over, sum
 from .shape import diagonal, transpose, unsqueeze
 
 
-@takes_tensors
 def cov(
     input: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
     aweights: Tensor | None = None,
@@ -65,7 +64,6 @@ def _weights(rows: Tensor, fweights: Tensor | None, aweights: Tensor | None) -> 
     return first if len(given) == 1 else elementwise("mul", first, cast(given[1], rows.dtype))
 
 
-@takes_tensors
 def corrcoef(input: Tensor) -> Tensor:
     """[n, n]: the correlation coefficients of n variables, the rows of `input`, within -1 and 1."""
     found = cov(input)

@@ -11,7 +11,7 @@ from ..apply import apply, constant, elementwise
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor, here
-from .arguments import cast, reshaped, shape_of, takes_tensors
+from .arguments import cast, reshaped, shape_of
 from .creation import meshgrid
 from .joining import stack
 from .math import where
@@ -48,7 +48,6 @@ def _length(difference: Tensor, p: float) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0,
     compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
@@ -74,7 +73,6 @@ def cdist(
 
 
 @autocasts
-@takes_tensors
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """[n * (n - 1) / 2]: the p-norms of the differences between all pairs of the n vectors [n, m],
     in the order (0, 1), (0, 2), ..., (1, 2), ... In a trace n becomes a part of the program.
@@ -119,7 +117,6 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     return stack([reshaped(grid, (-1,)) for grid in grids], -1)
 
 
-@takes_tensors
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """[k, r]: all choices of r elements of a 1-d tensor, as `itertools.combinations` gives them. In
     a trace the size becomes a part of the program.

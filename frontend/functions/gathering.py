@@ -15,7 +15,7 @@ from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..promotion import promote_types
 from ..symint import SymInt
 from ..tensor import Tensor, here
-from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled, takes_tensors
+from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled
 from .counting import searchsorted
 from .creation import full_like, ones_like, zeros_like
 from .math import where
@@ -83,7 +83,6 @@ def _joined(
     return elementwise("div" if dtype.is_float else "floor_div", result, counted)
 
 
-@takes_tensors
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` where the elements at which the mask (broadcast) holds are those of
     `source`, one after the other.
@@ -117,7 +116,6 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return where(holds, reshaped(found, sizes), input)
 
 
-@takes_tensors
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of `input` where the elements of the flattened tensor that `index` names are those of
     `source`, or have them added.

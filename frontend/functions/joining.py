@@ -24,7 +24,6 @@ from .arguments import (
     shape_of,
     sizes_of,
     spelled_shape,
-    takes_tensors,
 )
 from .select import index_select
 from .shape import ravel, transpose, unsqueeze
@@ -94,19 +93,16 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     return cat([unsqueeze(p, axis) for p in parts], axis)
 
 
-@takes_tensors
 def atleast_1d(input: Tensor) -> Tensor:
     """A 0-d tensor as 1-d."""
     return reshaped(input, (1,)) if input.ndim == 0 else input
 
 
-@takes_tensors
 def atleast_2d(input: Tensor) -> Tensor:
     """A tensor with fewer axes as a matrix of one row."""
     return unsqueeze(atleast_1d(input), 0) if input.ndim < 2 else input
 
 
-@takes_tensors
 def atleast_3d(input: Tensor) -> Tensor:
     """A tensor with fewer axes as [1, n, 1] or [n, m, 1]."""
     return unsqueeze(atleast_2d(input), -1) if input.ndim < 3 else input
@@ -250,7 +246,6 @@ def _copied(input: Tensor, shape: Sequence[Any]) -> Tensor:
     return apply("reshape", [input], shape=dims_of(shape))
 
 
-@takes_tensors
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """As `repeat`; numbers for the first axes may be left out."""
     times = sizes_of(dims)
@@ -273,7 +268,6 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Te
     return _copied(spread, [*sizes[:axis], sizes[axis] * repeats, *sizes[axis + 1 :]])
 
 
-@takes_tensors
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Elements moved by `shifts` places along `dims` (of the flattened tensor: None), those that
     leave at one end coming back at the other."""
@@ -296,7 +290,6 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     return input
 
 
-@takes_tensors
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The order of the elements along each of `dims` reversed: a copy.
 
@@ -312,19 +305,16 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
     return apply("slice", [input], starts=starts, sizes=sizes, steps=steps)
 
 
-@takes_tensors
 def fliplr(input: Tensor) -> Tensor:
     """The order along axis 1 reversed."""
     return flip(input, 1)
 
 
-@takes_tensors
 def flipud(input: Tensor) -> Tensor:
     """The order along axis 0 reversed."""
     return flip(input, 0)
 
 
-@takes_tensors
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by k times 90 degrees in the plane of two axes, from the first towards the second."""
     a, b = dims

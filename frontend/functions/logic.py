@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.dtypes import bool_
 from ..apply import apply, elementwise
 from ..tensor import Tensor, here
-from .arguments import as_input, cast, operand, promoted, takes_out, takes_tensors
+from .arguments import as_input, cast, operand, promoted, takes_out
 from .creation import full_like
 from .info import finfo
 from .math import abs, add, eq, le, lt, maximum, minimum, mul, ne, reciprocal, sub, where
@@ -103,7 +103,6 @@ def allclose(
     return bool(all(isclose(input, other, rtol, atol, equal_nan)))
 
 
-@takes_tensors
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements. A Python bool: eager only."""
     if here(input).spec.shape != here(other).spec.shape:

@@ -10,7 +10,7 @@ from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, here, normal_axis
 from ..viewing import expand_view, permute_view
-from .arguments import as_input, cast, reshaped, shape_of, spelled, takes_tensors
+from .arguments import as_input, cast, reshaped, shape_of, spelled
 from .complex import conj
 from .joining import atleast_2d, cat
 from .shape import constant_pad, diagonal, unsqueeze
@@ -73,7 +73,6 @@ def _need_axes(name: str, *pairs: tuple[Tensor, int]) -> None:
 
 
 @autocasts
-@takes_tensors
 def matmul(input: Tensor, other: Any) -> Tensor:
     """The matrix product: of vectors their dot product, of a matrix and a vector the vector, of
     tensors with more axes the products of their last two, the others broadcast.
@@ -116,7 +115,6 @@ def _batched(input: Tensor, other: Tensor) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices [n, k] and [k, m]."""
     _need_axes("mm", (input, 2), (mat2, 2))
@@ -124,7 +122,6 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of matrices [b, n, k] and [b, k, m]."""
     _need_axes("bmm", (input, 3), (mat2, 3))
@@ -132,7 +129,6 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix [n, m] and a vector [m]."""
     _need_axes("mv", (input, 2), (vec, 1))
@@ -140,7 +136,6 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements."""
     _need_axes("dot", (input, 1), (tensor, 1))
@@ -190,7 +185,6 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 
 @autocasts
-@takes_tensors
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     return _sum_of(input, outer(vec1, vec2), beta, alpha)
@@ -205,7 +199,6 @@ def baddbmm(
 
 
 @autocasts
-@takes_tensors
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Products summed over the last `dims` axes of a and the first of b, or over two lists of
     axes.
@@ -224,7 +217,6 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return dot_general(a, b, pair, name="tensordot")
 
 
-@takes_tensors
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     from .reduction import sum
@@ -233,7 +225,6 @@ def trace(input: Tensor) -> Tensor:
     return sum(diagonal(input))
 
 
-@takes_tensors
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: every element of input times the whole of other."""
     ndim = max(input.ndim, other.ndim)

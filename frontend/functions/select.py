@@ -14,7 +14,7 @@ from ..autocast import autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..tensor import Tensor, here, normal_axis, of_array
-from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape, takes_tensors
+from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape
 from .creation import iota
 
 
@@ -101,7 +101,6 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     return gather(wide, axis, index)
 
 
-@takes_tensors
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements of the flattened tensor that `index` names, in its shape."""
     flat = reshaped(input, (spelled(product(shape_of(input))),))
@@ -186,7 +185,6 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 
 @autocasts
-@takes_tensors
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """A copy of `input` with input[indices] = values, or += with `accumulate`."""
     from ..indexing import scatter_axes
@@ -199,7 +197,6 @@ def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False
     return result
 
 
-@takes_tensors
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` where the mask holds, else `input`; of the dtype of `input`."""
     dtype = here(input).spec.dtype
@@ -209,7 +206,6 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return elementwise("where", mask, fill, input, conditions=1)
 
 
-@takes_tensors
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """1-d: the elements where the mask (broadcast) holds. Eager only.
 
@@ -222,7 +218,6 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return values[where]
 
 
-@takes_tensors
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """int64[n, ndim]: the indices of the elements that are not 0; `as_tuple`: one tensor for each
     axis. Eager only.
@@ -242,7 +237,6 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return of_array(np.ascontiguousarray(found if input.ndim else found[:, :0]))
 
 
-@takes_tensors
 def argwhere(input: Tensor) -> Tensor:
     """As `nonzero`."""
     return nonzero(input)

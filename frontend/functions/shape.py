@@ -20,11 +20,9 @@ from .arguments import (
     sizes_of,
     spelled,
     spelled_shape,
-    takes_tensors,
 )
 
 
-@takes_tensors
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in row-major order under another shape (one size may be -1): a view where the
     memory allows it, else a copy.
@@ -63,7 +61,6 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     return reshaped(input, spelled_shape(other))
 
 
-@takes_tensors
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes from `start_dim` to `end_dim` (included) joined to one.
 
@@ -98,7 +95,6 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[Any]) -> Tensor:
     return reshaped(input, [*shape[:axis], *parts, *shape[axis + 1 :]])
 
 
-@takes_tensors
 def ravel(input: Tensor) -> Tensor:
     """All axes joined to one."""
     return reshaped(input, (-1,)) if input.ndim != 1 else input
@@ -129,7 +125,6 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return reshaped(input, [*sizes[:axis], 1, *sizes[axis:]])
 
 
-@takes_tensors
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """The axes in the order `dims`: a view.
 
@@ -139,7 +134,6 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     return permute_view(input, sizes_of(dims))
 
 
-@takes_tensors
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged: a view."""
     a, b = normal_axis(dim0, input.ndim), normal_axis(dim1, input.ndim)
@@ -152,7 +146,6 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 swapaxes = swapdims = transpose
 
 
-@takes_tensors
 def t(input: Tensor) -> Tensor:
     """The transposed matrix: a view; tensors with fewer than 2 axes as they are.
 
@@ -180,7 +173,6 @@ def matrix_transpose(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
-@takes_tensors
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """The axes `source` moved to the places `destination`: a view.
 
@@ -232,7 +224,6 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     return reshaped(result, [spelled(n) for n in wanted])
 
 
-@takes_tensors
 def broadcast_to(input: Tensor, shape: Sequence[Any]) -> Tensor:
     """`input` expanded to `shape`: a view."""
     return expand_view(input, shape)
@@ -335,7 +326,6 @@ def as_strided(
     return view_by(base, strided_step(shape_of(base), sizes, strides, start if last >= 0 else 0))
 
 
-@takes_tensors
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix with the elements of a vector on the given diagonal, or the diagonal of a matrix.
 
@@ -356,13 +346,11 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     return elementwise("where", hits, unsqueeze(column, -1), zero, conditions=1)
 
 
-@takes_tensors
 def clone(input: Tensor) -> Tensor:
     """A copy with memory of its own; gradients flow through it."""
     return input.clone()
 
 
-@takes_tensors
 def detach(input: Tensor) -> Tensor:
     """The same memory without a history."""
     return input.detach()
