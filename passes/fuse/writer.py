@@ -182,7 +182,7 @@ class Writer(Scopes):
         depth = max(self.depth_of(index, guard), 1)
         monoid = node.op.monoid
         assert monoid is not None
-        wide = wide_dtype(source.type.dtype) if monoid.combine == "add" else source.type.dtype
+        wide = wide_dtype(source.type.dtype)
         inits = [self.constant(monoid.identity(wide), wide, depth)]
         counter = counter_dtype(extents)
         with self.scope(depth, extents) as (scope, params, inner):
