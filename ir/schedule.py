@@ -13,7 +13,9 @@ from typing import Any
 
 from .graph import Node, Region
 
-SCHEDULED = ("parallel", "reduce", "row", "cumulate", "many", "contract")
+SCHEDULED = (
+    "parallel", "reduce", "row", "cumulate", "many", "contract", "attend", "attend_gradient",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class ContractSchedule:
             by vectors over k and left so. Columns may be "direct", read where they lie, or
             "dots", read where they lie in vectors over k, which asks for one block of all k,
             mr = mc = all rows, and axes that collapse in both operands.
+        prefetch: the lines where the results will lie are brought in before the tile is summed.
+        ahead: so many turns of k before they are multiplied, packed columns are brought in.
     """
 
     mr: int
@@ -45,6 +49,37 @@ class ContractSchedule:
     swap: bool = False
     rows: str = "across"
     columns: str = "across"
+    prefetch: bool = False
+    ahead: int = 0
+
+    def __str__(self) -> str:
+        return _format(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AttendSchedule:
+    """Tiles of an `attend` or `attend_gradient`.
+
+    Queries run over the lanes of vectors; keys, features and width over the rows of register tiles.
+
+    Attributes:
+        mr, nr: rows and lanes of the register tile; nr, the queries of a *panel*, is a multiple of
+            `lanes`.
+        queries, keys: of a block: multiples of nr and mr.
+        lanes: elements of a vector.
+        query, mask, factor, cotangent: how panels of these are filled, "across" by vectors over the
+            queries or "along" by vectors over the other axis that are transposed.
+    """
+
+    mr: int
+    nr: int
+    queries: int
+    keys: int
+    lanes: int
+    query: str = "across"
+    mask: str = "across"
+    factor: str = "across"
+    cotangent: str = "across"
 
     def __str__(self) -> str:
         return _format(self)
@@ -68,6 +103,7 @@ class Nest:
         recompute: of a row: its elements are computed again (or re-read) where they are used,
             instead of kept in scratch; of prefixes: along with the one loop that reads them.
         contract: tiles, for a `contract`.
+        attend: tiles, for an `attend` or `attend_gradient`.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -78,6 +114,7 @@ class Nest:
     block: int = 0
     recompute: bool = False
     contract: ContractSchedule | None = None
+    attend: AttendSchedule | None = None
 
     def __str__(self) -> str:
         return _format(self)
@@ -101,7 +138,9 @@ class Schedule:
         return _format(self)
 
 
-_CLASSES: dict[str, type] = {c.__name__: c for c in (ContractSchedule, Nest, Schedule)}
+_CLASSES: dict[str, type] = {
+    c.__name__: c for c in (ContractSchedule, AttendSchedule, Nest, Schedule)
+}
 
 
 def scheduled_nodes(kernel: Region) -> Iterator[Node]:

@@ -27,6 +27,7 @@ TASK = 1 << 18  # multiply-adds that are worth a task
 DOT_ROWS = 4  # rows of a product that is computed as dot products
 DIRECT_DEEP = 32  # k of a block whose columns are read in place: whole pages of few rows
 UNROLLED = 32  # terms of a sum that are written out, so that k is a number
+AHEAD = 8  # turns of k in which a line comes from L2
 UNKNOWN_PANELS = 8  # panels of a block where the extent is a symbol
 
 
@@ -108,7 +109,11 @@ class _Chooser:
                 elif self._is_large():
                     kc = min(kc, DIRECT_DEEP)
         mc, nc = self._blocks(mr, nr, kc, columns)
-        return ContractSchedule(mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns)
+        far = self._result_is_large()
+        ahead = AHEAD if kc * nr * self.size > self.target.l1 else 0
+        return ContractSchedule(
+            mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns, far, ahead
+        )
 
     # ------------------------------------------------------------------ register tile
 
@@ -196,6 +201,11 @@ class _Chooser:
         own = _strided(side.accesses, side.own[-1] if side.own else None)
         along = _strided(side.accesses, side.k[-1])
         return "along" if along < own else "across"
+
+    def _result_is_large(self) -> bool:
+        """Whether what is written does not stay in L2."""
+        size = product([self.batch, self.rows.extent, self.columns.extent, self.size])
+        return not isinstance(size, int) or size > self.target.l2
 
     def _is_large(self) -> bool:
         """Whether the columns do not stay in L2."""

@@ -209,6 +209,8 @@ PREFETCH = define(
     Kind.LOOP,
     _prefetch,
     _structural,
-    """Hints that the element of buffer operand 0 at `index` is read soon; no effect.""",
-    attributes=("index",),
+    """Hints that the element of buffer operand 0 at `index` is read soon (with `writes`: written);
+    no effect.""",
+    attributes=("index", "writes"),
+    optional=("writes",),
 )

@@ -116,6 +116,7 @@ loops @all(%x: f32[N, 32]) -> (%y: f32[N, 32]) {
     %t = shuffle(%j, %h) {lanes=[0, 16, 1, 17]} : f32[4]
     %e = extract(%t) {lane=3} : f32[]
     prefetch %x[%i, 16]
+    prefetch %y[%i, 16] {writes=true}
     %f = pick(%i, %x, %x) : f32[1]
     %a, %b = for %n = %i to min(%i + 4, N) step 2 carry (%p = %e, %q = %e) {
       yield %q, %p

@@ -121,7 +121,8 @@ class Memory:
 
     def prefetch(self, node: Node) -> None:
         pointer, _ = self._pointer(node)
-        arguments = [("ptr", pointer), ("i32", "0"), ("i32", "3"), ("i32", "1")]
+        use = "1" if node.attrs.get("writes") else "0"
+        arguments = [("ptr", pointer), ("i32", use), ("i32", "3"), ("i32", "1")]
         self.w.call("llvm.prefetch.p0", "void", arguments)
 
     # ------------------------------------------------------------------ forms

@@ -63,11 +63,12 @@ class Emitter:
         *,
         lanes: int | None = None,
         guard: Value | None = None,
+        **others: Any,
     ) -> Any:
-        """Emits a load or store at a flat offset."""
+        """Emits a load, store or prefetch at a flat offset; `others` are further attributes."""
         rank = len(operands[0].type.shape)
         more, index = slots((0,) * (rank - 1) + (offset,) if rank else (), len(operands))
-        attrs: dict[str, Any] = {"index": index}
+        attrs: dict[str, Any] = {"index": index, **others}
         if lanes is not None:
             attrs["lanes"] = lanes
             guard = guard and self.widen(guard, lanes)

@@ -13,6 +13,7 @@ from ....ir.literal import Literal
 from .blocks import Place, compare, fixed, lane_places, loop_over, when
 from .dots import Rows, dot
 from .microkernel import Reader, multiply
+from .prefetch import prefetch
 from .product import Product, Scratch
 from .scope import Expander, Scope, Vector
 
@@ -59,11 +60,14 @@ class Tiles:
             for height, fits in self._heights(tile.m):
                 with when(expander, fits):
                     self._multiply(scope, tile, height)
-        last = None
-        if not self.product.single:
-            last = compare(expander, "eq", tile.block, self.product.blocks_k - 1)
-        with when(expander, last):
+        with when(expander, self._last(tile)):
             self._finish(scope, tile)
+
+    def _last(self, tile: Tile) -> Value | None:
+        """Whether this is the last block of k; None where there is one."""
+        if self.product.single:
+            return None
+        return compare(self.expander, "eq", tile.block, self.product.blocks_k - 1)
 
     # ------------------------------------------------------------------ sums
 
@@ -86,6 +90,9 @@ class Tiles:
 
     def _multiply(self, scope: Scope, tile: Tile, height: int) -> None:
         """The first `height` rows of a tile."""
+        if self.schedule.prefetch:
+            with when(self.expander, self._last(tile)):
+                prefetch(self.expander, scope, self.product, (tile.m, tile.n), height)
         if self.scratch.columns is not None:
             self._sum(tile, height, self._columns(tile, self.scratch.columns), False)
             return
@@ -144,6 +151,9 @@ class Tiles:
 
         def read(k: Dim) -> list[Value]:
             starts = [base + k * width + v for v in range(0, width, self.lanes)]
+            if self.schedule.ahead:
+                for start in starts:
+                    expander.access("prefetch", (buffer,), start + self.schedule.ahead * width)
             return [expander.access("load", (buffer,), s, lanes=self.lanes) for s in starts]
 
         return read
