@@ -34,8 +34,8 @@ from .functions import (
     writes,
 )
 from .guarding import published
-from .linalg import products as linear_products
 from .linalg import decompositions, root, systems
+from .linalg import products as linear_products
 from .nn.functional import activation, structure
 from .operators import OPERATORS
 from .tensor import Tensor
