@@ -5,6 +5,8 @@ SLEY_CPU          host, x86-64, x86-64-v3, x86-64-v4 default: host
 SLEY_DUMP         folder for programs and kernels    default: nothing is written
 SLEY_LOG          words separated by commas          default: silent
 SLEY_VERIFY       1: verify after every pass         default: 0
+SLEY_GUARD        start, end: buffers beside guard   default: off
+                  pages (slow; for finding faults)
 SLEY_CACHE_DIR    folder of compiled programs, off   default: ~/.cache/sley (XDG_CACHE_HOME)
 """
 
@@ -30,6 +32,7 @@ class Config:
     dump: Path | None
     log: frozenset[str]
     verify: bool
+    guard: str | None
     cache_dir: Path | None
 
 
@@ -63,6 +66,7 @@ def read(environ: Mapping[str, str]) -> Config:
         dump=setting("SLEY_DUMP", _folder, lambda: None),
         log=setting("SLEY_LOG", _words, frozenset),
         verify=setting("SLEY_VERIFY", _flag, lambda: False),
+        guard=setting("SLEY_GUARD", _edge, lambda: None),
         cache_dir=setting("SLEY_CACHE_DIR", _cache_folder, lambda: _default_cache(environ)),
     )
 
@@ -91,6 +95,14 @@ def _flag(text: str) -> bool:
     if text.lower() in ("0", "false", "no", "off"):
         return False
     raise ValueError("expected 1 or 0")
+
+
+def _edge(text: str) -> str | None:
+    if text.lower() in ("off", "0"):
+        return None
+    if text.lower() not in ("start", "end"):
+        raise ValueError("expected start, end or off")
+    return text.lower()
 
 
 def _words(text: str) -> frozenset[str]:

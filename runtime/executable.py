@@ -21,6 +21,8 @@ from ..ir.evaluate import bind_sizes
 from ..ir.graph import Graph
 from ..ir.plan import Plan, assign_offsets, intervals, peak_live_bytes
 from ..ir.target import Target
+from .config import config
+from .guarded import run_guarded
 from .host_calls import HostCalls
 from .image import Image
 from .memory import aligned, result_allocator
@@ -154,6 +156,7 @@ class Executable:
         self._buffers_at = 8 * self.frame.first_buffer
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._idle: list[_Lease] = []
+        self._guard = config().guard
 
     def _link(self, objects: Sequence[bytes]) -> Callable[[int], None]:
         if not host(self.target.name).runnable:
@@ -192,6 +195,9 @@ class Executable:
         """
         if len(pointers) != self._count:
             raise ValueError(f"@{self.graph.name} takes {self._count} inputs, got {len(pointers)}")
+        if self._guard is not None:
+            guarded = run_guarded(self, self._entry, pointers, sizes, self._guard)
+            return guarded, [a.ctypes.data for a in guarded]
         binding = self._bindings.get(sizes)
         if binding is None:
             binding = self._bind(sizes)
@@ -274,7 +280,7 @@ class Executable:
             0 if alone else pool.run_address,
             lease.scratch.address,
             binding.stride,
-            0 if self._hosts is None else self._hosts.address,
+            self.host_address,
             0,
             *binding.sizes,
         ]
@@ -282,6 +288,11 @@ class Executable:
         blocks = slice(self.frame.first_block, self.frame.first_pointer)
         frame[blocks] = [base + offset for offset in binding.offsets]
         lease.binding, lease.pool = binding, pool
+
+    @property
+    def host_address(self) -> int:
+        """Of the function that runs steps on the host; 0 where there are none."""
+        return 0 if self._hosts is None else self._hosts.address
 
     # ------------------------------------------------------------------ what tools show
 

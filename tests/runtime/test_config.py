@@ -25,6 +25,7 @@ def test_values():
             "SLEY_DUMP": "/tmp",
             "SLEY_LOG": "cache, Fuse,",
             "SLEY_VERIFY": "1",
+            "SLEY_GUARD": "End",
             "SLEY_CACHE_DIR": "off",
         }
     )
@@ -34,6 +35,7 @@ def test_values():
         dump=Path("/tmp"),
         log=frozenset({"cache", "fuse"}),
         verify=True,
+        guard="end",
         cache_dir=None,
     )
 
@@ -51,6 +53,7 @@ def test_an_empty_variable_is_not_set():
         ("SLEY_NUM_THREADS", "5000"),
         ("SLEY_CPU", "z80"),
         ("SLEY_VERIFY", "perhaps"),
+        ("SLEY_GUARD", "middle"),
         ("SLEY_DUMP", __file__),
     ],
 )
