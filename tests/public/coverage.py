@@ -29,7 +29,7 @@ NAMESPACES = (
     "sley.nn.utils.parametrizations", "sley.optim", "sley.optim.lr_scheduler",
     "sley.optim.swa_utils", "sley.utils.data", "sley.utils.checkpoint", "sley.data",
     "sley.data.transforms", "sley.metrics", "sley.model_selection", "sley.amp", "sley.cuda",
-    "sley.func",
+    "sley.func", "sley.distributions",
 )  # fmt: skip
 # In the order in which a row names them.
 DTYPES = (

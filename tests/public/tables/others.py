@@ -123,6 +123,10 @@ _are("changes examples: test_data_transforms.py", _everything(
     "Normalize Pad RandomApply RandomChoice RandomCrop RandomErasing RandomHorizontalFlip "
     "RandomResizedCrop RandomRotation RandomVerticalFlip Resize ToTensor Transform"),
      "data.transforms.")  # fmt: skip
+_are("a distribution: test_distributions.py", _everything(
+    "Bernoulli Categorical Cauchy Distribution Exponential Geometric Gumbel HalfNormal Independent "
+    "Laplace LogNormal MultivariateNormal Normal OneHotCategorical Uniform kl_divergence "
+    "register_kl"), "distributions.")  # fmt: skip
 OTHERS["metrics.UndefinedMetricWarning"] = "a warning: test_metrics.py"
 _are("splits: test_metrics.py", _everything("kfold stratified_kfold train_test_split"),
      "model_selection.")  # fmt: skip

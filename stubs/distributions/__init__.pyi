@@ -1,0 +1,3 @@
+"""`sley.distributions`."""
+
+from sley.frontend.distributions import *
