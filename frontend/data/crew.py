@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from .worker import (
     work,
 )
 
+_FORK_WARNING = r"This process \(pid=\d+\) is multi-threaded, use of fork\(\)"
 _LOOK_SECONDS = 1.0  # how often the loader looks whether a worker that is silent still lives
 _STOP_SECONDS = 5.0  # for a worker to finish what it is doing; then it is terminated
 
@@ -48,7 +50,11 @@ class Worker:
             target=work, args=(info, fetch, init, theirs, self.slots), daemon=True
         )
         try:
-            self.process.start()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of any thread beside a fork. Those of sley's pool are idle
+                # now, hold no lock, and are made anew in the child (runtime/threads.py).
+                warnings.filterwarnings("ignore", _FORK_WARNING, DeprecationWarning)
+                self.process.start()
         except BaseException:
             self.connection.close()
             self.close_slots()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -426,3 +427,19 @@ def test_arguments_that_exclude_each_other() -> None:
         with pytest.raises(sley.ArgumentError):
             data.DataLoader(**{"dataset": ROWS, **bad})
     data.DataLoader(ROWS, pin_memory=True, in_order=False)
+
+
+def test_a_fork_beside_idle_threads_is_no_warning(monkeypatch) -> None:
+    fork = os.fork
+
+    def warning() -> int:
+        # As of Python 3.12.
+        text = "This process (pid=7) is multi-threaded, use of fork() may lead to deadlocks in ..."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return fork()
+
+    monkeypatch.setattr(os, "fork", warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader = data.DataLoader(ROWS, 10, num_workers=1, multiprocessing_context="fork")
+        assert len(list(loader)) == 2

@@ -127,6 +127,7 @@ _are("a distribution: test_distributions.py", _everything(
     "Bernoulli Categorical Cauchy Distribution Exponential Geometric Gumbel HalfNormal Independent "
     "Laplace LogNormal MultivariateNormal Normal OneHotCategorical Uniform kl_divergence "
     "register_kl"), "distributions.")  # fmt: skip
+OTHERS["linalg.LinAlgError"] = "an error: test_linalg.py"
 OTHERS["metrics.UndefinedMetricWarning"] = "a warning: test_metrics.py"
 _are("splits: test_metrics.py", _everything("kfold stratified_kfold train_test_split"),
      "model_selection.")  # fmt: skip
