@@ -8,8 +8,7 @@ import numpy as np
 
 from ..context import setting
 from ..errors import ArgumentError, ShapeError
-from ..functions import creation, random
-from ..functions.special import erfinv
+from ..functions import creation, random, special
 from ..random_state import Generator
 from ..tensor import Tensor
 
@@ -76,7 +75,7 @@ def trunc_normal_(
     low, high = 2 * below(a) - 1, 2 * below(b) - 1
     with setting(grad_enabled=False):
         drawn = random.uniform_(creation.zeros_like(tensor), low, high, generator=generator)
-        return tensor.copy_((erfinv(drawn) * (std * math.sqrt(2)) + mean).clamp(a, b))
+        return tensor.copy_((special.erfinv(drawn) * (std * math.sqrt(2)) + mean).clamp(a, b))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
