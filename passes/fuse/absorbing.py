@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads, repeats_cheaply, work
-from .groups import Form, Group, Index, fresh_axes, guarded_leaves
+from .groups import Form, Group, Index, fresh_axes, guarded_leaves, made_of
 
 # Where a value is read: its index and the conditions under which; of an index that depends on data,
 # what tells this read from others.
@@ -71,7 +71,7 @@ class Reading:
         """Lets no read of `members` cost more than `slack`, nor more than their kinds allow."""
         for node in members:
             for operand in node.operands:
-                for leaf, _, _ in guarded_leaves(operand, None):
+                for leaf in made_of(operand):
                     if slack < math.inf and leaf.node not in self.members:
                         self.slack[leaf] = min(self.slack.get(leaf, math.inf), slack)
             for leaf, allowed in repeated_reads(node):

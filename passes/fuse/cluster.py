@@ -22,12 +22,11 @@ from .groups import (
     followed,
     fresh_axes,
     is_view,
-    leaves,
+    made_of,
     rename,
 )
+from .order import Order
 from .recompute import recompute
-
-SEARCH_LIMIT = 2000  # groups looked at to rule out a cycle; beyond, assume one
 
 
 class Clustering:
@@ -42,6 +41,7 @@ class Clustering:
         self.graph = graph
         self.group_of: dict[Node, Group] = {}
         self.groups: list[Group] = []
+        self.order = Order()  # of the groups, while they grow
         self.copies: dict[Value, Group] = {}  # groups that store what no other can
         self.yields: list[tuple[Group, int]] = []
         needed = live_nodes(graph)
@@ -71,14 +71,14 @@ class Clustering:
             if len(group.members) >= MAX_MEMBERS:
                 continue
             place = find_place(node, group)
-            if place is None or self.makes_cycle(group, sources):
+            if place is None or self.order.precedes(group, sources):
                 continue
             if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE) and group.form is Form.LOOP:
                 group.form, group.reduced = Form.ROW, frozenset(folded_axes(node))
             self.join(node, position, group, place, sources)
             return
         group, place = new_group(node)
-        self.groups.append(group)
+        self.append(group)
         self.join(node, position, group, place, sources)
 
     def join(
@@ -89,7 +89,11 @@ class Clustering:
         self.group_of[node] = group
         for source in sources:
             if source is not group:
-                group.producers[source] = None
+                self.order.connect(source, group)
+
+    def append(self, group: Group) -> None:
+        self.groups.append(group)
+        self.order.add(group)
 
     def place_apart(self, node: Node, position: int) -> None:
         """A group of `node` alone, whose operands and results are buffers."""
@@ -104,7 +108,7 @@ class Clustering:
             if source is not None:
                 group.producers[source] = None
         self.group_of[node] = group
-        self.groups.append(group)
+        self.append(group)
 
     def store(self, value: Value, position: int) -> Group | None:
         """The group that stores `value`, which is made its root; None for a buffer that is there
@@ -124,7 +128,7 @@ class Clustering:
         """A new group that will store `value`, a view or a source."""
         joined = self.joined_group(value)
         group = joined or Group(Form.LOOP, value.type.shape)
-        for leaf, _ in leaves(value, None):
+        for leaf in made_of(value):
             if leaf.node in self.group_of:
                 source = self.group_of[leaf.node]
                 group.producers[source] = None
@@ -133,7 +137,7 @@ class Clustering:
         group.first = group.last = position
         if joined is None:
             group.roots.append((value, group.axes))
-        self.groups.append(group)
+        self.append(group)
         return group
 
     def joined_group(self, value: Value) -> Group | None:
@@ -163,26 +167,10 @@ class Clustering:
         """The groups whose values `node` reads."""
         found: dict[Group, None] = {}
         for operand in node.operands:
-            for leaf, _ in leaves(operand, None):
+            for leaf in made_of(operand):
                 if leaf.node in self.group_of:
                     found[self.group_of[leaf.node]] = None
         return found
-
-    def makes_cycle(self, group: Group, sources: Iterable[Group]) -> bool:
-        """Whether another group of `sources` runs after `group`."""
-        pending = [s for s in sources if s is not group]
-        seen = set(pending)
-        while pending:
-            if len(seen) > SEARCH_LIMIT:
-                return True
-            current = pending.pop()
-            if current is group:
-                return True
-            for producer in current.producers:
-                if producer not in seen:
-                    seen.add(producer)
-                    pending.append(producer)
-        return False
 
     # What kernels store --------------------------------------------------------------------
 
@@ -237,7 +225,7 @@ class Clustering:
                 continue
             used: set[Node] = set()
             while pending:
-                for leaf, _ in leaves(pending.pop(), None):
+                for leaf in made_of(pending.pop()):
                     if leaf.node in group.members and leaf.node not in used:
                         used.add(leaf.node)
                         pending.extend(leaf.node.operands)

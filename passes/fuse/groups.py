@@ -120,13 +120,34 @@ def is_view(value: Value) -> bool:
     return value.node is not None and value.node.op.kind is Kind.VIEW
 
 
-def leaves(value: Value, index: Index | None) -> Iterator[tuple[Value, Index | None]]:
+def made_of(value: Value) -> Sequence[Value]:
+    """The values that `value` is made of when views are read through, each once."""
+    node = value.node
+    if node is None or node.op.kind not in THROUGH:  # most are
+        return (value,)
+    found: dict[Value, None] = {}
+    seen: set[Value] = set()
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if value in seen or is_source(value):
+            continue
+        seen.add(value)
+        if is_view(value) and value.node is not None:
+            pending.extend(value.node.operands)
+        else:
+            found[value] = None
+    return tuple(found)
+
+
+def leaves(value: Value, index: Index | None) -> Sequence[tuple[Value, Index | None]]:
     """The values that `value` is made of when views are read through, with the index of each.
 
     The index is None where it depends on data.
     """
-    for leaf, at, _ in guarded_leaves(value, index):
-        yield leaf, at
+    if index is None:
+        return [(leaf, None) for leaf in made_of(value)]
+    return [(leaf, at) for leaf, at, _ in guarded_leaves(value, index)]
 
 
 def guarded_leaves(
@@ -194,7 +215,7 @@ def external_reads(group: Group) -> list[Value]:
     starts = [o for node in group.members for o in node.operands]
     starts += [value for value, _ in group.roots if value.node not in group.members]
     for start in starts:
-        for leaf, _ in leaves(start, None):
+        for leaf in made_of(start):
             if leaf.node not in group.members:
                 found[leaf] = None
     return list(found)

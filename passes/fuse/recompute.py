@@ -6,14 +6,45 @@ chosen place tells it; a normalised value follows from one that its reader loads
 
 from __future__ import annotations
 
+import functools
+
 from ...ir.dims import Dim, nonnegative
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .absorbing import computed_at
 from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads
-from .groups import Form, Group, external_reads, leaves
+from .groups import Form, Group, external_reads, made_of
 
 SWEEPS = 3  # one choice may make another worthwhile
+
+
+class _Reads:
+    """What a group reads from buffers, and what work it may do instead.
+
+    Attributes:
+        values: of other groups and of the program.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.values = dict.fromkeys(external_reads(group))
+
+    @functools.cached_property
+    def slack(self) -> dict[Value, float]:
+        """The work that the group may repeat for one element, where that is limited. None while it
+        packs the operand of a product: that is fastest where it reads plain memory."""
+        slack: dict[Value, float] = {}
+        for node in self.group.members:
+            for leaf, allowed in repeated_reads(node):
+                here = -1 if node.op.contract_map is not None else allowed
+                slack[leaf] = min(here, slack.get(leaf, here))
+        return slack
+
+    def may_compute(self, value: Value, cost: int, count: int) -> bool:
+        """Whether the group may compute `value` by `count` nodes of this cost."""
+        if self.group.form is Form.SCATTER or len(self.group.members) + count > MAX_MEMBERS:
+            return False
+        return cost <= self.slack.get(value, cost)
 
 
 def recompute(groups: list[Group]) -> None:
@@ -21,15 +52,15 @@ def recompute(groups: list[Group]) -> None:
 
     What a group need not compute any more stays among its members.
     """
-    reads = {group: dict.fromkeys(external_reads(group)) for group in groups}
+    reads = {group: _Reads(group) for group in groups}
     touched = True
     for _ in range(SWEEPS):
         if not touched:
             break
         touched = False
         readers: dict[Value, list[Group]] = {}
-        for group, values in reads.items():
-            for value in values:
+        for group, read in reads.items():
+            for value in read.values:
                 readers.setdefault(value, []).append(group)
         for group in groups:
             stored = {value for value, _ in group.roots}
@@ -41,31 +72,31 @@ def recompute(groups: list[Group]) -> None:
 
 def _move(
     value: Value, group: Group, into: list[Group],
-    reads: dict[Group, dict[Value, None]], readers: dict[Value, list[Group]],
+    reads: dict[Group, _Reads], readers: dict[Value, list[Group]],
 ) -> bool:  # fmt: skip
     """Lets the groups `into` compute `value` of `group`, if that pays."""
     nodes, needed = _closure(value, group, readers)
     if not nodes or any(v.node in group.members and v not in group.place for v in needed):
-        return False
-    computed = [v.node for v, _ in computed_at(value, nodes) if v.node is not None]
-    cost = sum(node.op.cost for node in computed if _reads_memory(node))
-    if cost > RECOMPUTE or not all(_may_read(value, reader, cost, len(nodes)) for reader in into):
         return False
     stored = {v for v, _ in group.roots}
     before: Dim = value.type.nbytes * (1 + len(into))
     after: Dim = 0
     for leaf in needed:
         kept = leaf.node not in group.members or leaf in stored or leaf in readers
-        fetched = sum(1 for reader in into if leaf not in reads[reader])
+        fetched = sum(1 for reader in into if leaf not in reads[reader].values)
         after = after + leaf.type.nbytes * ((not kept) + fetched)
     if before == after or not nonnegative(before - after):
+        return False
+    computed = [v.node for v, _ in computed_at(value, nodes) if v.node is not None]
+    cost = sum(node.op.cost for node in computed if _reads_memory(node))
+    if cost > RECOMPUTE or not all(reads[g].may_compute(value, cost, len(nodes)) for g in into):
         return False
     for reader in into:
         reader.members = {**dict.fromkeys(nodes), **reader.members}
         reader.first = min(reader.first, group.first)
         for producer in group.producers:
             reader.producers[producer] = None
-        reads[reader] = dict.fromkeys(external_reads(reader))
+        reads[reader] = _Reads(reader)
         for leaf in needed:
             if reader not in readers.setdefault(leaf, []):
                 readers[leaf].append(reader)
@@ -95,7 +126,7 @@ def _closure(
         if len(found) >= RECOMPUTE:
             return [], {}
         found[node] = None
-        pending.extend(leaf for operand in node.operands for leaf, _ in leaves(operand, None))
+        pending.extend(leaf for operand in node.operands for leaf in made_of(operand))
     return [node for node in group.members if node in found], needed
 
 
@@ -103,23 +134,10 @@ def _reads_memory(node: Node) -> bool:
     """Whether `node` reads more than counters and constants, which loops hold outside."""
     pending = list(node.operands)
     while pending:
-        for leaf, _ in leaves(pending.pop(), None):
+        for leaf in made_of(pending.pop()):
             if leaf.node is None or leaf.node.op.kind is not Kind.ELEMENTWISE:
                 return True
             if not leaf.node.operands:
                 return True
             pending.extend(leaf.node.operands)
     return False
-
-
-def _may_read(value: Value, reader: Group, cost: int, count: int) -> bool:
-    """Whether `reader` may compute `value`. Not while it packs the operand of a product: that is
-    fastest where it reads plain memory."""
-    if reader.form is Form.SCATTER or len(reader.members) + count > MAX_MEMBERS:
-        return False
-    return all(
-        node.op.contract_map is None and cost <= allowed
-        for node in reader.members
-        for leaf, allowed in repeated_reads(node)
-        if leaf is value
-    )

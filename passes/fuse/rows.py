@@ -11,7 +11,7 @@ from ...ir.dims import Dim, Var, atoms, of_atom
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .cost import ROW_VALUE
-from .groups import THROUGH, Form, Group, Index, leaves, reads
+from .groups import THROUGH, Form, Group, Index, made_of, reads
 from .writer import Writer
 
 Axes = tuple[int, ...]
@@ -40,7 +40,7 @@ def computed_rows(group: Group) -> dict[Value, Axes]:
 
 def _operands(node: Node, group: Group) -> dict[Value, None]:
     """The members' values that `node` reads, through views."""
-    found = (leaf for operand in node.operands for leaf, _ in leaves(operand, None))
+    found = (leaf for operand in node.operands for leaf in made_of(operand))
     return {leaf: None for leaf in found if leaf.node in group.members}
 
 

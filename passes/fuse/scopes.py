@@ -53,6 +53,7 @@ class Scopes:
         self._serials = count()
         self.scopes = [Scope(0, next(self._serials))]
         self.depths: dict[Value, int] = {}
+        self._dim_depths: dict[Dim, int] = {}  # of expressions met: axes stay where they are
 
     # Emission ------------------------------------------------------------------------------
 
@@ -75,11 +76,19 @@ class Scopes:
 
     def depth_of(self, index: Sequence[Dim], *values: Value | None) -> int:
         """The outermost scope that knows the axes in `index` and the values."""
-        depth = max((self.depths.get(v, 0) for v in values if v is not None), default=0)
+        depth = 0
+        for value in values:
+            if value is not None:
+                depth = max(depth, self.depths.get(value, 0))
         for dim in index:
-            for atom in atoms(dim):
-                if isinstance(atom, Var):
-                    depth = max(depth, self.depths[atom.value])
+            if isinstance(dim, int):
+                continue
+            found = self._dim_depths.get(dim)
+            if found is None:
+                axes = [atom.value for atom in atoms(dim) if isinstance(atom, Var)]
+                found = max([self.depths[axis] for axis in axes], default=0)
+                self._dim_depths[dim] = found
+            depth = max(depth, found)
         return depth
 
     @contextmanager
