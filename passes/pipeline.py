@@ -16,6 +16,7 @@ from .decompose import decompose
 from .fuse import fuse
 from .hoist import hoist
 from .lift_constants import lift_constants
+from .lower_sort import lower_sort
 from .phases import separate_phases
 from .plan_memory import plan_memory
 from .rewrite import rewrite
@@ -80,6 +81,8 @@ def run_passes(
         graph = stage("hoist", hoisted)
     if (separated := separate_phases(graph)) is not graph:
         graph = stage("separate phases", separated)
+    if (lowered := lower_sort(graph)) is not graph:
+        graph = stage("lower sort", lowered)
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))

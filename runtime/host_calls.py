@@ -108,6 +108,9 @@ class HostCalls:
         operands, results = arrays[: len(node.operands)], arrays[len(node.operands) :]
         for operand in operands:
             operand.flags.writeable = False
+        if node.op.fill is not None:
+            node.op.fill(operands, results, bound.attrs)
+            return
         with np.errstate(all="ignore"):
             found = node.op.evaluate(operands, bound.attrs)
         for value, target, array in zip(node.results, results, found, strict=True):

@@ -472,6 +472,13 @@ def _sorting() -> dict[str, list[Sample]]:
             Sample("sort", (integers(3, 9, low=0),), up, label="uint", dtypes=UINTS,
                    smooth=False),
         ],
+        "order": [
+            Sample("order", (real(3, 5),), {"descending": False}, dtypes=WIDE, smooth=False),
+            Sample("order", (given([[1.0, np.nan, 5, 3, np.inf, 2, 7, 4, -np.inf, 6]]),),
+                   {"descending": True, "limit": 2}, label="largest", dtypes=WIDE, smooth=False),
+            Sample("order", (integers(3, 9),), {"descending": False, "limit": 2}, label="int",
+                   dtypes=INTS, smooth=False),
+        ],
     }  # fmt: skip
 
 

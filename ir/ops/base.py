@@ -144,6 +144,8 @@ class Op:
     indexed_map: Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], IndexedMap] | None = None
     element: Callable[[Attrs, tuple[Dim, ...]], Dim] | None = None  # of a counting source
     region_names: tuple[str, ...] = field(default=())
+    # Of an op that runs on the host: as `evaluate`, into results that are there.
+    fill: Callable[[Sequence[np.ndarray], Sequence[np.ndarray], Attrs], None] | None = None
 
     def __call__(self, *operands: Value, regions: tuple[Region, ...] = (), **attrs: Any) -> Any:
         return active().emit(self, operands, attrs, regions)

@@ -39,5 +39,6 @@ GRADIENTS: dict[str, Rule | RegionRule | NotDifferentiable] = {
     "random_bits": NotDifferentiable("random bits are integers"),
     "opaque": lambda node, cotangents: node.attrs["pull"](node, cotangents),
     "launch": NotDifferentiable("a kernel is made after gradients are taken"),
+    "order": NotDifferentiable("sorts are lowered after gradients are taken"),
     "paired": NotDifferentiable("complex values are split after gradients are taken"),
 }

@@ -37,6 +37,7 @@ BATCHING: dict[str, Rule | NotBatched] = {
     "size": _SOURCE,
     "opaque": NotBatched("what it computes is not part of the program"),
     "launch": NotBatched("a kernel is made after examples are batched"),
+    "order": NotBatched("sorts are lowered after examples are batched"),
     "paired": NotBatched("complex values are split after examples are batched"),
 }
 # Of all ops of a kind.

@@ -1,0 +1,143 @@
+"""Lower sort: a stable sort becomes one of plain numbers, which has neither places nor ties.
+
+Before: `%values, %places = sort(%x) {axis=1, descending=true}`, of which `%x[:, :k]` are read
+After: each element's rank and its place as one i64, `order` of these {limit=k}, and the elements
+gathered at the places that come out; `order(%x)` alone where nobody reads the places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir.dims import Dim, product
+from ..ir.dtypes import DType, f32, i32, i64, u8, u32
+from ..ir.graph import Graph, Node, Region, Value, full
+from ..ir.ops import elementwise as ew
+from ..ir.ops.indexed import GATHER
+from ..ir.ops.sorting import ORDER
+from ..ir.ops.source import IOTA
+from ..ir.types import tensor_type
+from .autodiff.rule import inverse, reshaped, size_value, transposed
+from .dead import prune
+from .rewrite import rewrite
+
+_LOW = 32  # bits of a place beside its rank
+
+
+def lower_sort(graph: Graph) -> Graph:
+    """`graph` without those `sort`s that are faster as `order`s; itself where it has none."""
+    if all(node.op.name != "sort" for node in graph.walk()):
+        return graph
+    readers = _readers(graph)
+
+    def rule(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+        if node.op.name != "sort":
+            return None
+        return _lowered(node, operands[0], [readers.get(v, []) for v in node.results])
+
+    return prune(rewrite(graph, rule))
+
+
+def _readers(graph: Graph) -> dict[Value, list[Node | None]]:
+    """The nodes that read each value, None for what a region yields."""
+    found: dict[Value, list[Node | None]] = {}
+    regions: list[Region] = [graph]
+    for node in graph.walk():
+        regions += node.regions
+        for value in node.operands:
+            found.setdefault(value, []).append(node)
+    for region in regions:
+        for value in region.yields:
+            found.setdefault(value, []).append(None)
+    return found
+
+
+def _lowered(
+    node: Node, x: Value, readers: Sequence[Sequence[Node | None]]
+) -> Sequence[Value] | None:
+    """(values, places) of the sort of `x`; None where the op itself serves best."""
+    narrow = _ranked_dtype(x.type.dtype) is not None
+    if (readers[1] and not narrow) or 0 in x.type.shape:
+        return None
+    axis = node.attrs["axis"]
+    needed = [_needed(reader, axis) for part in readers for reader in part]
+    size = x.type.shape[axis]
+    limit = size if None in needed else max((n for n in needed if n is not None), default=0)
+    perm = (*(a for a in range(x.type.ndim) if a != axis), axis)
+    moved = tuple(x.type.shape[a] for a in perm)
+    rows = (product(moved[:-1]), size)
+    matrix = reshaped(transposed(x, perm), rows)
+
+    def back(value: Value) -> Value:
+        return transposed(reshaped(value, (*moved[:-1], limit)), inverse(perm))
+
+    cut = {} if limit == size else {"limit": limit}
+    if not readers[1]:
+        values = back(_values(matrix, node.attrs["descending"], cut))
+        return values, values  # nobody reads the places
+    key = _packed(matrix, node.attrs["descending"])
+    found = ORDER(key, descending=False, **cut)
+    places = ew.BIT_AND(found, full(found.type, (1 << _LOW) - 1))
+    first = IOTA(shape=found.type.shape, axis=0, dtype=i64)
+    linear = first * size_value(size, i64, found.type.shape) + places
+    flat = reshaped(matrix, (product(rows),))
+    return back(GATHER(flat, linear, axis=0)), back(places)
+
+
+def _needed(reader: Node | None, axis: int) -> int | None:
+    """How many of the first elements along `axis` a reader looks at; None: perhaps all."""
+    if reader is None or reader.op.name != "slice":
+        return None
+    start, size, step = (reader.attrs[name][axis] for name in ("starts", "sizes", "steps"))
+    if not all(isinstance(n, int) for n in (start, size, step)) or step < 1:
+        return None
+    return int(start + (size - 1) * step + 1)
+
+
+def _values(x: Value, descending: bool, cut: dict[str, Dim]) -> Value:
+    """The sorted rows alone, of which equal elements are the same."""
+    dtype = x.type.dtype
+    wide = f32 if dtype.is_low_precision else u8 if dtype.kind == "bool" else dtype
+    found = ORDER(_cast(x, wide), descending=descending, **cut)
+    return _cast(found, dtype)
+
+
+def _packed(x: Value, descending: bool) -> Value:
+    """Different i64 numbers in the order of the elements: rank, then place."""
+    rank = _rank(x)
+    if descending:
+        rank = ew.BIT_NOT(rank)
+    high = ew.SHIFT_LEFT(_cast(rank, i64), full(tensor_type(i64, x.type.shape), _LOW))
+    return ew.BIT_OR(high, IOTA(shape=x.type.shape, axis=1, dtype=i64))
+
+
+def _ranked_dtype(dtype: DType) -> DType | None:
+    """The float or integer of at most 32 bits as which elements of `dtype` are ranked."""
+    if dtype.is_low_precision:
+        return f32
+    if dtype.kind != "float" and dtype.itemsize < 4:
+        return i32
+    return dtype if dtype.itemsize == 4 else None
+
+
+def _rank(x: Value) -> Value:
+    """i32 in the order of the elements; NaN is the largest."""
+    ranked = _ranked_dtype(x.type.dtype)
+    assert ranked is not None
+    x = _cast(x, ranked)
+    if ranked is u32:
+        lowest = full(tensor_type(i32, x.type.shape), np.iinfo(np.int32).min)
+        return ew.BIT_XOR(ew.BITCAST(x, dtype=i32), lowest)
+    if ranked is i32:
+        return x
+    zero = full(x.type, 0)
+    bits = ew.BITCAST(ew.WHERE(ew.EQ(x, zero), zero, x), dtype=i32)
+    most = full(bits.type, np.iinfo(np.int32).max)
+    sign = ew.SHIFT_RIGHT(bits, full(bits.type, 31))
+    return ew.WHERE(ew.NE(x, x), most, ew.BIT_XOR(bits, ew.BIT_AND(sign, most)))
+
+
+def _cast(x: Value, dtype: DType) -> Value:
+    return x if x.type.dtype is dtype else ew.CAST(x, dtype=dtype)
