@@ -25,6 +25,7 @@ from .groups import (
     made_of,
     rename,
 )
+from .joining import join_loops
 from .order import Order
 from .recompute import recompute
 
@@ -54,6 +55,7 @@ class Clustering:
                 self.place_node(node, position)
         self.root_results()
         self.absorb()
+        self.join_loops()
         recompute(self.groups)
         self.drop_idle()
         self.root_shared()
@@ -257,6 +259,19 @@ class Clustering:
             for producer in group.producers:
                 readers[producer].pop(group, None)
             self.groups.remove(group)
+
+    def join_loops(self) -> None:
+        """Moves loops into readers over the same points, with what they store."""
+        order = Order()  # absorbing has changed who reads whom
+        for group in in_order(self.groups):
+            order.add(group)
+        moved = join_loops(self.groups, order)
+        for group, (reader, _) in moved.items():
+            self.group_of.update(dict.fromkeys(group.members, reader))
+        for number, (group, root) in enumerate(self.yields):
+            if group in moved:
+                reader, before = moved[group]
+                self.yields[number] = reader, before + root
 
     def merge(self, group: Group, reader: Group, readers: dict[Group, dict[Group, None]]) -> None:
         reader.members = {**group.members, **reader.members}

@@ -49,6 +49,20 @@ class Order:
         numbers = sorted(self._number[g] for g in moved)
         self._number.update(zip(moved, numbers, strict=True))
 
+    def readers(self, group: Group) -> tuple[Group, ...]:
+        """The groups that read values of `group`."""
+        return tuple(self._readers[group])
+
+    def replace(self, group: Group, reader: Group) -> None:
+        """Lets one of the readers of `group`, which waits for no other of them, stand for it."""
+        for producer in group.producers:
+            self.connect(producer, reader)
+            self._readers[producer].remove(group)
+        for other in self._readers.pop(group):
+            del other.producers[group]
+            if other is not reader:
+                self.connect(reader, other)
+
     def _before(self, starts: list[Group], first: int) -> set[Group]:
         """`starts` and what runs before them, as far as it is numbered `first` or later."""
         found: set[Group] = set()
