@@ -22,12 +22,13 @@ from .alike import Signature
 from .cluster import Clustering
 from .groups import Form, Group
 from .kernels import build_kernel
+from .many import join_updates
 
 
 def fuse(graph: Graph) -> Graph:
     """`graph` as launches of kernels. Every result is a buffer of its own, and so is every
     operand of a node that is no launch."""
-    return _Fuser().run(_without_barriers(graph))
+    return join_updates(_Fuser().run(_without_barriers(graph)))
 
 
 def _without_barriers(graph: Graph) -> Graph:
