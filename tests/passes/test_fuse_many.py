@@ -10,12 +10,12 @@ from programs import record
 from random_graphs import random_arrays
 
 import sley
-from sley.ir.parser import parse_program
 from sley.ir.dims import symbol
 from sley.ir.dtypes import f32, f64
 from sley.ir.evaluate import evaluate
 from sley.ir.graph import Graph, Value
 from sley.ir.ops import OPS
+from sley.ir.parser import parse_program
 from sley.ir.printer import print_program
 from sley.ir.types import tensor_type
 from sley.ir.verifier import verify
