@@ -20,7 +20,7 @@ from .cache import ObjectCache
 from .config import config
 from .image import Image, ImageError, from_bytes, to_bytes
 from .objects import objects_in
-from .trace_key import NoKey, source_key, trace_key
+from .trace_key import NoKey, source_changed, source_key, trace_key
 
 
 @functools.cache
@@ -58,6 +58,9 @@ class Entry:
 
     def store(self, image: Image) -> None:
         """Keeps `image`; the objects first, so that a file's objects are there when it is."""
+        if source_changed():
+            self._log("not kept on disk: the source has changed since it was loaded")
+            return
         try:
             content = to_bytes(image, self._literals)
         except ImageError as error:

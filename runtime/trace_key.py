@@ -17,6 +17,7 @@ from typing import Any
 import llvmlite
 import numpy as np
 
+from ..ir import LOADED_AT
 from ..ir.dims import Expr
 from ..ir.dtypes import DType
 from ..ir.graph import Graph, Node, Region, Value
@@ -25,7 +26,6 @@ from ..ir.numerals import array_digest
 from ..ir.ops import OPS
 from ..ir.ops.base import Kind
 from ..ir.schedule import Schedule
-from . import LOADED_AT
 
 # What decides the code that a program becomes. The frontend decides only the program.
 _ROOMS = ("ir", "passes", "backends", "runtime")
@@ -53,12 +53,26 @@ def source_key() -> str | None:
     what is constant. A file stands there with size and time, by which Python itself tells whether
     its bytecode is of that source. None where there is no source to look at, or where it has
     changed since it was loaded."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    files = sorted(file for room in _ROOMS for file in _stamps(os.path.join(root, room)))
-    if not files or max(time for _, _, time in files) > LOADED_AT:
+    files = _source()
+    if not files or _newest(files) > LOADED_AT:
         return None
     parts = (llvmlite.__version__, np.__version__, *map(str, files))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def source_changed() -> bool:
+    """Whether a file has changed since it was, or may have been, loaded: modules are also loaded
+    after `source_key` was asked for."""
+    return _newest(_source()) > LOADED_AT
+
+
+def _source() -> list[tuple[str, int, int]]:
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return sorted(file for room in _ROOMS for file in _stamps(os.path.join(root, room)))
+
+
+def _newest(files: list[tuple[str, int, int]]) -> int:
+    return max((time for _, _, time in files), default=0)
 
 
 def _stamps(folder: str) -> Iterator[tuple[str, int, int]]:

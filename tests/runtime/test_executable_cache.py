@@ -188,6 +188,16 @@ def test_source_that_has_changed_since_it_was_loaded_is_not_trusted(monkeypatch)
     trace_key.source_key.cache_clear()
 
 
+def test_what_source_that_changes_while_it_runs_compiles_is_not_kept(cache, monkeypatch, capsys):
+    compile_graph(scaled(), PLAIN)
+    assert len(cache.files("executables")) == 1
+    assert trace_key.source_key() is not None
+    monkeypatch.setattr(trace_key, "LOADED_AT", 0)  # as if a file had been written since
+    compile_graph(parse("graph @f(%x: f32[3]) -> (f32[3]) {\n  yield exp(%x)\n}\n"), PLAIN)
+    assert len(cache.files("executables")) == 1
+    assert "the source has changed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["executables", "objects"])
 def test_damage_anywhere_is_survived(cache, kind):
     graph = scaled()
