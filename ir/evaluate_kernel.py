@@ -13,6 +13,7 @@ import numpy as np
 from .dims import evaluate as evaluate_dim
 from .dtypes import is_half
 from .evaluate import EvaluationError, bind_sizes, concrete, describe
+from .evaluate_attend import evaluate_attend
 from .evaluate_grid import Grid, Local
 from .graph import Graph, Node, Region, Value
 from .ops.base import Kind
@@ -378,6 +379,8 @@ METHODS: dict[str, Callable[[_Kernel, Node], None]] = {
     "row": _Kernel.row,
     "cumulate": _Kernel.cumulate,
     "contract": _Kernel.contract,
+    "attend": evaluate_attend,
+    "attend_gradient": evaluate_attend,
     "many": _Kernel.many,
     "for": _Kernel.loop,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from .dims import Dim, free_of_axes, nonnegative
 from .graph import Node
+from .ops.attend import region_axes
 
 Extents = tuple[Dim | None, ...]
 
@@ -31,6 +32,8 @@ def axis_extents(name: str, attrs: Mapping[str, Any], region: int) -> Extents:
     if name == "contract":
         batch, m, n, k = (tuple(attrs[key]) for key in ("batch", "m", "n", "k"))
         return (batch + m + k, batch + k + n, batch + m + n)[region]
+    if name in ("attend", "attend_gradient"):
+        return region_axes(name, attrs, region)
     if name == "for":
         lo, hi = attrs["lo"], attrs["hi"]
         counted = free_of_axes(hi) and free_of_axes(lo) and nonnegative(lo)

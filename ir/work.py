@@ -5,6 +5,9 @@ from __future__ import annotations
 from .access import axes
 from .dims import Dim, add_all, free_of_axes, product
 from .graph import Node, Region
+from .ops.attend import AXES, region_axes
+
+SOFTMAX = 16  # scalar instructions for a score
 
 
 def work(region: Region) -> Dim:
@@ -17,6 +20,8 @@ def _work_of(node: Node) -> Dim:
         batch, m, n, k = (product(node.attrs[name]) for name in ("batch", "m", "n", "k"))
         lhs, rhs, out = (work(region) for region in node.regions)
         return batch * (m * k * lhs + k * n * rhs + m * n * (out + k))
+    if node.op.name in AXES:
+        return _work_of_attention(node)
     if node.op.name == "many":
         return add_all(node.attrs["extents"]) * work(node.regions[0])
     inside = add_all(work(region) for region in node.regions)
@@ -26,3 +31,16 @@ def _work_of(node: Node) -> Dim:
     if node.regions:
         return product(axes(node)[1]) * inside
     return node.op.cost
+
+
+def _work_of_attention(node: Node) -> Dim:
+    """Two products of queries and keys, or five for the gradient, and what the regions do."""
+    name = node.op.name
+    total: Dim = 0
+    for number, region in enumerate(node.regions):
+        total = total + product(region_axes(name, node.attrs, number)) * work(region)
+    sizes = {key: product(node.attrs[key]) for key in ("features", "width")}
+    features, width = sizes["features"], sizes["width"]
+    products = features + width if name == "attend" else features * 3 + width * 2
+    scores = product(product(node.attrs[key]) for key in ("batch", "groups", "queries", "keys"))
+    return total + scores * (products + SOFTMAX)

@@ -13,12 +13,16 @@ from ..ir.dims import product
 from ..ir.dtypes import i64
 from ..ir.graph import Graph, Node, Value, full
 from ..ir.ops import elementwise as ew
+from ..ir.ops.attention import sizes_of
 from ..ir.ops.source import IOTA
 from ..ir.ops.view import BROADCAST, RESHAPE
 from ..ir.types import tensor_type
 from .attention_primitives import attention, attention_gradient
 from .dead import prune
 from .rewrite import rewrite
+
+FEW_QUERIES = 4
+MOST_FEATURES = 1024  # beside which the blocks of a kernel do not fit the cache
 
 Lowering = Callable[[Node, tuple[Value, ...]], Any]
 
@@ -30,7 +34,22 @@ def decompose(graph: Graph) -> Graph:
 
 def _lower(node: Node, operands: tuple[Value, ...]) -> Any:
     lowering = LOWERINGS.get(node.op.name)
-    return None if lowering is None else lowering(node, operands)
+    return None if lowering is None or has_kernel(node) else lowering(node, operands)
+
+
+def has_kernel(node: Node) -> bool:
+    """Whether later passes take the node as it is: an attention whose features and width are
+    numbers, of more queries than a product reads its columns in place for. With few queries the
+    weights are small, and products that read each key and value once are the limit.
+    """
+    if node.op.name != "attention":
+        return False
+    sizes = sizes_of(*(v.type for v in node.operands[:3]))
+    if not (isinstance(sizes.features, int) and isinstance(sizes.width, int)):
+        return False
+    queries = product((*sizes.groups, sizes.queries))
+    few = isinstance(queries, int) and queries <= FEW_QUERIES
+    return not few and 0 < max(sizes.features, sizes.width) <= MOST_FEATURES
 
 
 def _sign(node: Node, operands: tuple[Value, ...]) -> Value:

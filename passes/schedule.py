@@ -22,9 +22,11 @@ from ..ir.access import (
 )
 from ..ir.dims import Dim, Var, atoms, product
 from ..ir.graph import Graph, Node, Region, Value
+from ..ir.ops.attend import AXES
 from ..ir.ops.base import Kind
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
+from .schedule_attend import schedule_attend
 from .schedule_contract import schedule_contract
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
@@ -162,6 +164,9 @@ class _Scheduler:
                 lanes = 1 if vectorised else self._unrolled(node.regions[0])
                 tail = self._tail(node.regions[0], lanes)
                 self.nests[node] = Nest(((0,),), None if vectorised else 0, lanes, tail)
+                vectorised_inside = True
+            elif node.op.name in AXES:
+                self.nests[node] = Nest(attend=schedule_attend(node, self.target))
                 vectorised_inside = True
             elif node.op.name == "contract":
                 self.nests[node] = Nest(contract=schedule_contract(node, self.target))
@@ -370,7 +375,11 @@ class _Scheduler:
     def _grain(self) -> int:
         """Tasks that together touch about as much as L1 holds."""
         outer = next(scheduled_nodes(self.kernel), None)
-        if outer is None or outer.op.name == "contract" or self.nests[outer].vector is not None:
+        if (
+            outer is None
+            or outer.op.name in ("contract", *AXES)
+            or self.nests[outer].vector is not None
+        ):
             return 1
         points: Dim = 1
         for node in scheduled_nodes(outer.regions[0]):

@@ -14,6 +14,7 @@ from sley.ir.dtypes import f32
 from sley.ir.graph import Graph, Location, Region, Value
 from sley.ir.literal import Literal
 from sley.ir.ops import OPS
+from sley.ir.ops.attend import AXES, region_axes, uses_result
 from sley.ir.ops.kernel import INDEX
 from sley.ir.types import tensor_type
 
@@ -23,7 +24,7 @@ N, M = symbol("N"), symbol("M")
 EXTENTS: tuple[Dim, ...] = (N, M + 1, 8, N * 2)
 
 SIMPLE = ("load", "index", "math", "store", "atomic", "random", "compare")
-NESTED = ("parallel", "reduce", "argmax", "row", "cumulate", "loop", "contract", "many")
+NESTED = ("parallel", "reduce", "argmax", "row", "cumulate", "loop", "contract", "many", *AXES)
 
 
 def locations() -> st.SearchStrategy[Location | None]:
@@ -247,6 +248,30 @@ class KernelDrawer:
             i, j, acc = out.params
             OPS["store"](self.out, acc, i, j, index=slots((N, 8), 2))
         OPS["contract"](**parts, dtype=f32, acc=f32, regions=(lhs.closed, rhs.closed, out.closed))
+
+    def attend(self, depth: int) -> None:
+        self.attention("attend", depth)
+
+    def attend_gradient(self, depth: int) -> None:
+        self.attention("attend_gradient", depth)
+
+    def attention(self, name: str, depth: int) -> None:
+        sizes = {"batch": (), "groups": (), "queries": (N,), "keys": self.extents(1),
+                 "features": (8,), "width": (8,)}  # fmt: skip
+        regions = []
+        for number, part in enumerate(AXES[name]):
+            used = uses_result(name, part)
+            with self.region(region_axes(name, sizes, number), [SCALAR] * used) as opened:
+                if part in ("out", "of_query"):
+                    i, j, acc = opened.params
+                    OPS["store"](self.out, acc, i, j, index=slots((N, 8), 2))
+                if not used:
+                    opened.yield_(self.scalar())
+            regions.append(opened.closed)
+        OPS[name](
+            **sizes, dtype=f32, acc=f32, scale=Literal(np.float64(0.5)), causal=True, safe=False,
+            masked=True, factored=True, regions=tuple(regions),
+        )  # fmt: skip
 
     def many(self, depth: int) -> None:
         flat = tensor_type(f32, (symbol("L"),))

@@ -1,6 +1,7 @@
 """The ops: one module a kind. Importing this package fills `OPS`."""
 
 from . import (
+    attend,
     attention,
     contraction,
     control,
@@ -29,6 +30,7 @@ __all__ = [
     "Piece",
     "TypeRuleError",
     "active",
+    "attend",
     "attention",
     "contraction",
     "control",

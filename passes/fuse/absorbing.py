@@ -129,7 +129,7 @@ def _leaves_at(operand: Value, point: Point) -> Iterator[tuple[Value, Point]]:
 
 def _own_point(node: Node, group: Group) -> Point:
     """Where `node`, which has a place in `group`, is computed."""
-    if group.form is Form.APART or node.op.contract_map is not None:
+    if group.form in (Form.APART, Form.ATTEND) or node.op.contract_map is not None:
         return None, node
     if node.op.indexed_map is not None and len(node.operands) == 3:
         return None, node  # a scatter runs over its updates

@@ -42,7 +42,7 @@ class Signature:
             tuple(
                 (self._numbers[value], places.of(at))
                 for value, at in group.place.items()
-                if value.node in group.members
+                if value.node in group.members and value in self._numbers
             ),
             tuple(self._entries),
         )
@@ -69,7 +69,7 @@ class Signature:
         if not (computed or node.op.kind is Kind.VIEW or is_source(value)):
             return value.type
         operands = tuple([self._number(operand) for operand in node.operands])
-        return node.op, computed, operands, _attributes(node.attrs)
+        return node.op, computed, operands, _attributes(node.attrs), value.index
 
 
 def _attributes(attrs: Mapping[str, Any]) -> Hashable:

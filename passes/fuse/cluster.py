@@ -10,6 +10,7 @@ from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.ops.reduction import kept_axes
 from .absorbing import Reading, may_absorb
+from .attention import attention_group
 from .cost import MAX_MEMBERS, repeats_cheaply
 from .groups import (
     APART,
@@ -303,6 +304,9 @@ def new_group(node: Node) -> tuple[Group, tuple[Dim, ...]]:
         b, m = len(contract.batch), len(contract.m)
         axes = group.axes
         return group, contract.result(axes[:b], axes[b : b + m], axes[b + m :])
+    if node.op.kind is Kind.ATTENTION:
+        group = attention_group(node)
+        return group, group.place[node.results[0]]
     if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
         shape, folded = node.operands[0].type.shape, folded_axes(node)
         group = Group(Form.ROW, shape, folded)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ...ir.dims import product
 from ...ir.graph import Node, Value
+from ...ir.ops.base import Kind
 from .groups import Form, Group, leaves, read_axes
 
 # Scalar instructions of an element that may be repeated each time it is read again ...
@@ -36,6 +37,13 @@ def repeats_cheaply(producer: Group) -> bool:
 
 def repeated_reads(node: Node) -> Iterable[tuple[Value, int]]:
     """The leaves of which `node` reads elements more than once, and the work it may repeat."""
+    if node.op.kind is Kind.ATTENTION:
+        for number, operand in enumerate(node.operands):
+            for leaf, _ in leaves(operand, None):
+                # Keys and values are read again for each block of queries.
+                if number in (1, 2) or leaf.type.size != operand.type.size:
+                    yield leaf, REPEAT
+        return
     points = product(read_axes(node))
     for operand in node.operands:
         for leaf, _ in leaves(operand, None):

@@ -29,6 +29,7 @@ class Form(StrEnum):
     LOOP = "loop"
     ROW = "row"
     CONTRACT = "contract"
+    ATTEND = "attend"
     SCATTER = "scatter"
     APART = "apart"  # one node that is no kernel: it runs on the host, or runs other programs
 
@@ -257,7 +258,7 @@ def followed(value: Value, group: Group) -> Iterator[Index]:
 
 def find_place(node: Node, group: Group) -> Index | None:
     """Where `node` would stand in `group`, or None where it does not fit."""
-    if group.form in (Form.SCATTER, Form.APART):
+    if group.form in (Form.SCATTER, Form.APART, Form.ATTEND):
         return None
     if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
         return _place_of_fold(node, group)

@@ -8,6 +8,7 @@ from ...ir.dims import Dim, atoms
 from ...ir.graph import Graph, Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.types import tensor_type
+from .attention import write_attention
 from .groups import Form, Group, Index, folded_axes, rename
 from .rows import buffer_rows, computed_rows
 from .writer import Writer, wide_dtype
@@ -23,6 +24,8 @@ def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
     """
     if group.form is Form.CONTRACT:
         return _write(group, name, {}, _contract)
+    if group.form is Form.ATTEND:
+        return _write(group, name, {}, write_attention)
     if group.form is Form.SCATTER:
         return _write(group, name, {}, _scatter)
     prefixes = {

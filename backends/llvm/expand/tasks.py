@@ -9,6 +9,7 @@ from ....ir.graph import Graph, Node, Value
 from ....ir.schedule import Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
+from .attend import expand_attend
 from .contract import expand_contract
 from .emitter import without_dead
 from .loops import (
@@ -32,6 +33,7 @@ HANDLERS: dict[str, Handler] = {
     "cumulate": expand_cumulate,
     "for": expand_for,
     "contract": expand_contract,
+    "attend": expand_attend,
 }
 
 

@@ -1,0 +1,353 @@
+"""What attention kernels are made of: panels and rows in scratch, products, softmax, results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.dims import Dim, Var, minimum, of_atom, product
+from ....ir.graph import Node, Region, Value
+from ....ir.literal import Literal
+from ....ir.ops.attend import AXES, extents_of
+from ....ir.schedule import AttendSchedule
+from .blocks import Axes, ceil_div, compare, fixed, joined_axes, loop_over
+from .microkernel import Reader, multiply
+from .packing import Operand, Panel, pack
+from .scope import Expander, Scope
+
+PAGE = 4096  # bytes between addresses that share a set of the first cache
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A region, and its axes by letter (see `ir.ops.attend`)."""
+
+    region: Region
+    axes: dict[str, Axes]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryBlock:
+    """A block of queries: its first one, how many there are, and in how many panels."""
+
+    first: Dim
+    count: Dim
+    panels: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Elements in scratch: `depth` of them for each row, or of each panel, or of each query."""
+
+    buffer: Value
+    depth: int
+
+
+class Attention:
+    """The sizes of an attention kernel, and what its loops share."""
+
+    def __init__(self, expander: Expander, node: Node) -> None:
+        chosen = expander.nests[node].attend
+        if chosen is None:
+            raise ValueError(f"{node.op.name} needs an AttendSchedule")
+        self.expander = expander
+        self.schedule: AttendSchedule = chosen
+        attrs = node.attrs
+        self.batch, self.groups, self.queries, self.keys, features, width = (
+            product(dims) for dims in extents_of(attrs, "bglsev")
+        )
+        if not (isinstance(features, int) and isinstance(width, int)):
+            raise ValueError(f"{node.op.name} of {features} features and a width of {width}")
+        self.features, self.width = features, width
+        self.acc = attrs["acc"]
+        self.lanes = chosen.lanes
+        self.vectors = chosen.nr // chosen.lanes
+        self.offsets = range(0, chosen.nr, chosen.lanes)
+        self.scale = float(attrs["scale"].array)
+        self.causal, self.safe = attrs["causal"], attrs["safe"]
+        self.masked, self.factored = attrs["masked"], attrs["factored"]
+        self.parts = {
+            name: _part(region, letters, attrs)
+            for (name, letters), region in zip(
+                AXES[node.op.name].items(), node.regions, strict=True
+            )
+        }
+
+    # ------------------------------------------------------------------ tasks
+
+    def tasks(self, scope: Scope, total: Dim, body: Callable[[Scope, Dim], None]) -> None:
+        """The outermost loop."""
+        if total == 0:
+            return
+
+        def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
+            body(scope.inner(), of_atom(Var(variable, total)))
+            return ()
+
+        self.expander.loop(0, total, 1, (), turn, parallel=True)
+
+    def bind_outer(self, scope: Scope, number: Dim) -> None:
+        """Lets the axes of batch and groups be at the flat index `number` over both."""
+        batch = fixed(self.expander, number // self.groups)
+        self.bind_batch(scope, batch)
+        self.bind_group(scope, fixed(self.expander, number - batch * self.groups))
+
+    def bind_batch(self, scope: Scope, batch: Dim) -> None:
+        self._bind(scope, "b", batch)
+
+    def bind_group(self, scope: Scope, group: Dim) -> None:
+        self._bind(scope, "g", group)
+
+    def _bind(self, scope: Scope, letter: str, flat: Dim) -> None:
+        for part in self.parts.values():
+            if letter in part.axes:
+                axes = part.axes[letter]
+                axes.bind(scope, [fixed(self.expander, p) for p in axes.split(flat)])
+
+    def query_block(self, first: Dim) -> QueryBlock:
+        """The block that begins at the query `first`."""
+        count = fixed(self.expander, minimum(self.schedule.queries, self.queries - first))
+        return QueryBlock(first, count, fixed(self.expander, ceil_div(count, self.schedule.nr)))
+
+    # ------------------------------------------------------------------ scratch
+
+    def alloc(self, size: Dim) -> Value:
+        return self.expander.alloc((size,), self.acc)
+
+    def emit(self, name: str, *operands: Value, **attrs: Any) -> Value:
+        return self.expander.emit(name, *operands, **attrs)
+
+    def load(self, buffer: Value, place: Dim) -> Value:
+        """A vector."""
+        return self.expander.access("load", (buffer,), place, lanes=self.lanes)
+
+    def store(self, buffer: Value, place: Dim, value: Value) -> None:
+        self.expander.access("store", (buffer, value), place, lanes=self.lanes)
+
+    def vector(self, number: float) -> Value:
+        literal = Literal(np.asarray(number).astype(self.acc.numpy))
+        return self.expander.widen(self.expander.emit("constant", value=literal), self.lanes)
+
+    def fill(self, buffer: Value, vectors: Dim, value: Value) -> None:
+        """The first `vectors` vectors of `buffer` become `value`."""
+        count = fixed(self.expander, vectors)
+        loop_over(self.expander, count, lambda k: self.store(buffer, k * self.lanes, value))
+
+    def height(self, extent: int) -> int:
+        """Rows of the register tiles over an axis of `extent`."""
+        tiles = max(1, -(-extent // self._most_rows))
+        return max(1, -(-extent // tiles))
+
+    @property
+    def _most_rows(self) -> int:
+        target = self.expander.target
+        spare = 2 if target.fma else 4
+        return max(1, min((target.registers - spare - self.vectors) // self.vectors, 16))
+
+    def padded_rows(self, extent: int, height: int) -> int:
+        """Rows that tiles of `height` and squares of vectors over `extent` take."""
+        return max(round_up(extent, height), round_up(extent, self.lanes))
+
+    def panel_buffer(self, name: str, depth: int, panels: int) -> Held:
+        """Room for `panels` panels of the operand `name`."""
+        deep = round_up(max(depth, 1), self.lanes)  # vectors over the depth are stored whole
+        return Held(self.alloc(panels * deep * self.schedule.nr), deep)
+
+    def block_buffer(self, name: str) -> Value:
+        """Room for the elements of `name` where a panel meets a block of keys."""
+        return self.alloc(round_up(self.schedule.keys, self.lanes) * self.schedule.nr)
+
+    def rows_buffer(self, name: str, rows: int) -> Held:
+        """Room for `rows` rows of the operand `name`, each contiguous."""
+        extent = self.parts[name].axes[AXES_OF_ROWS[name]].extents
+        deep = round_up(max(known(product(extent)), 1), self.lanes)
+        if deep * self.acc.itemsize % PAGE == 0:
+            deep += self.lanes  # else the elements of one column would share a set of the cache
+        # A tile of columns may reach past the last one.
+        return Held(self.alloc(rows * deep + round_up(self._most_rows, self.lanes)), deep)
+
+    # ------------------------------------------------------------------ operands
+
+    def fill_panels(self, scope: Scope, name: str, held: Held, block: QueryBlock) -> None:
+        """The panels of a block of queries: element (k, query) at k * nr + query."""
+        operand = self._operand(name, "l", AXES_OF_ROWS[name], getattr(self.schedule, name))
+        nr = self.schedule.nr
+
+        def panel(number: Dim) -> None:
+            base = fixed(self.expander, number * (held.depth * nr))
+            start = fixed(self.expander, block.first + number * nr)
+            where = Panel(held.buffer, base, nr, start, nr, 0, operand.depth, nr, held.depth)
+            pack(self.expander, scope.inner(), operand, where)
+
+        loop_over(self.expander, block.panels, panel)
+
+    def fill_block(
+        self, scope: Scope, name: str, buffer: Value, start: Dim, first: Dim, count: Dim
+    ) -> None:
+        """The elements of `name` for a panel and `count` keys: (key, query) at key * nr + query."""
+        operand = self._operand(name, "l", "s", getattr(self.schedule, name))
+        nr = self.schedule.nr
+        deep = round_up(self.schedule.keys, self.lanes)
+        where = Panel(buffer, 0, nr, start, nr, first, count, nr, deep)
+        pack(self.expander, scope.inner(), operand, where)
+
+    def fill_rows(
+        self, scope: Scope, name: str, held: Held, first: Dim, count: Dim, own: str = "s"
+    ) -> None:
+        """Rows first .. first + count, filled up to a whole tile by the last one."""
+        operand = self._operand(name, own, AXES_OF_ROWS[name], "rows")
+        rows = ceil_div(count, self.schedule.mr) * self.schedule.mr
+
+        def row(number: Dim) -> None:
+            base, start = fixed(self.expander, number * held.depth), first + number
+            where = Panel(
+                held.buffer, base, 1, start, 1, 0, operand.depth, 1, held.depth
+            )  # fmt: skip
+            pack(self.expander, scope.inner(), operand, where)
+
+        loop_over(self.expander, fixed(self.expander, rows), row)
+
+    def _operand(self, name: str, own: str, k: str, form: str) -> Operand:
+        part = self.parts[name]
+        total, depth = (product(part.axes[letter].extents) for letter in (own, k))
+        axes = part.axes
+        return Operand(
+            part.region, axes["b"], axes[own], axes[k], total, depth, self.acc, self.lanes, form
+        )
+
+    # ------------------------------------------------------------------ products
+
+    def product(
+        self, count: Dim, height: int, rows: Reader, columns: Reader,
+        begin: Sequence[Value] | None = None,
+    ) -> list[Value]:  # fmt: skip
+        """A register tile of `height` rows after `count` turns."""
+        if begin is None:
+            begin = [self.vector(0)] * (height * self.vectors)
+        return multiply(self.expander, count, begin, rows, columns)
+
+    def rows_of(self, held: Held, first: Dim, count: int | None = None) -> Reader:
+        """Turn k: element k of the rows from `first` on."""
+        base = fixed(self.expander, first * held.depth)
+
+        def read(k: Dim) -> Iterator[Value]:
+            for r in range(self.schedule.mr if count is None else count):
+                yield self.expander.access("load", (held.buffer,), base + k + r * held.depth)
+
+        return read
+
+    def columns_as_rows(self, held: Held, first: Dim, count: int | None = None) -> Reader:
+        """Turn k: the elements of row k from the column `first` on."""
+        height = self.height(self.width) if count is None else count
+
+        def read(k: Dim) -> Iterator[Value]:
+            for c in range(height):
+                yield self.expander.access("load", (held.buffer,), k * held.depth + first + c)
+
+        return read
+
+    def columns_of(self, buffer: Value, base: Dim, step: int) -> Reader:
+        """Turn k: the vectors at base + k * step."""
+
+        def read(k: Dim) -> list[Value]:
+            return [self.load(buffer, base + k * step + v) for v in self.offsets]
+
+        return read
+
+    # ------------------------------------------------------------------ softmax
+
+    def over_rows(
+        self, count: Dim, carried: Sequence[Value],
+        body: Callable[[Dim, list[Value]], list[Value]],
+    ) -> list[Value]:  # fmt: skip
+        """body(row, carried) -> carried for `count` rows."""
+
+        def turn(variable: Value, inside: list[Value]) -> list[Value]:
+            return body(of_atom(Var(variable)), inside)
+
+        return self.expander.loop(0, count, 1, list(carried), turn)
+
+    def scaled(self, value: Value) -> Value:
+        return value if self.scale == 1 else self.emit("mul", value, self.vector(self.scale))
+
+    def larger(self, a: Value, b: Value) -> Value:
+        """The larger one; of a NaN `b` it is `a`, as the NaN will show in the sum."""
+        return self.emit("where", self.emit("gt", b, a), b, a)
+
+    def finite(self, top: Value) -> Value:
+        """0 for -inf: where no key is seen, weights are exp(-inf - 0)."""
+        lowest = self.vector(-math.inf)
+        return self.emit("where", self.emit("eq", top, lowest), self.vector(0), top)
+
+    def exponential(self, value: Value) -> Value:
+        """exp(value) of a value that is 0 at most, but 0 where that is no normal number: processors
+        take a hundred times as long for those, and masked scores are full of them."""
+        least = self.vector(math.log(np.finfo(self.acc.numpy).tiny) + 0.5)
+        vanishes = self.emit("lt", value, least)
+        found = self.emit("exp", self.emit("where", vanishes, least, value))
+        return self.emit("where", vanishes, self.vector(0), found)
+
+    def masked_score(self, score: Value, mask: Value | None, place: Dim) -> Value:
+        """The score under the mask at `place` of its buffer."""
+        if mask is None:
+            return score
+        found = self.load(mask, place)
+        (yielded,) = self.parts["mask"].region.yields
+        if yielded.type.dtype.kind != "bool":
+            return self.emit("add", score, found)
+        shown = self.emit("ne", found, self.vector(0))
+        return self.emit("where", shown, score, self.vector(-math.inf))
+
+    def hidden_after(self, score: Value, query: Dim, key: Dim) -> Value:
+        """-inf for the queries query, query + 1, ... that come before `key`."""
+        numbers = self.emit("lanes", self.expander.materialise(query), lanes=self.lanes)
+        wanted = self.expander.widen(self.expander.materialise(key), self.lanes)
+        seen = self.emit("ge", numbers, wanted)
+        return self.emit("where", seen, score, self.vector(-math.inf))
+
+    def share(self, total: Value) -> Value:
+        """What weights are multiplied by: 1 / total, or 0 where nothing was summed."""
+        inverse = self.emit("div", self.vector(1), total)
+        nothing = self.emit("eq", total, self.vector(0))
+        if not self.safe:
+            if isinstance(self.keys, int) and self.keys:
+                return inverse
+            none = self.expander.widen(compare(self.expander, "eq", self.keys, 0), self.lanes)
+            nothing = self.emit("bit_and", nothing, none)
+        return self.emit("where", nothing, self.vector(0), inverse)
+
+    def log_sum(self, top: Value, total: Value) -> Value:
+        """The logarithm of a row's sum of exponentials; inf, or NaN, where there is none."""
+        found = self.emit("add", top, self.emit("log", total))
+        nothing = self.emit("eq", total, self.vector(0))
+        return self.emit("where", nothing, self.vector(math.inf if self.safe else math.nan), found)
+
+
+# The axis along which an operand or a result lies in rows.
+AXES_OF_ROWS = {
+    "query": "e", "key": "e", "value": "v", "cotangent": "v", "out": "v",
+    "of_query": "e", "of_key": "e", "of_value": "v",
+}  # fmt: skip
+
+
+def _part(region: Region, letters: str, attrs: Any) -> Part:
+    groups, extents, position = [], {}, 0
+    for dims in extents_of(attrs, letters):
+        variables = region.params[position : position + len(dims)]
+        groups.append(variables)
+        extents.update(zip(variables, dims, strict=True))
+        position += len(dims)
+    return Part(region, dict(zip(letters, joined_axes(region, extents, groups), strict=True)))
+
+
+def known(dim: Dim) -> int:
+    assert isinstance(dim, int), "features and width are numbers"
+    return dim
+
+
+def round_up(a: int, b: int) -> int:
+    return (a + b - 1) // b * b
