@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...ir.dtypes import DType
+from ..context import setting
 from ..errors import ShapeError
 from ..functions.creation import full
 from ..tensor import Tensor
@@ -125,7 +126,13 @@ class PReLU(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.num_parameters = num_parameters
-        self.weight = Parameter(full((num_parameters,), float(init), device=device, dtype=dtype))
+        self.init = float(init)
+        self.weight = Parameter(full((num_parameters,), self.init, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """The weight as at first."""
+        with setting(grad_enabled=False):
+            self.weight.fill_(self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)

@@ -62,6 +62,12 @@ class _Listed(Module):
         self._fill(kept)
         return self
 
+    def pop(self, key: int | slice) -> Any:
+        """Take a module (or several) away, and return it."""
+        found = self[key]
+        del self[key]
+        return found
+
     def _fill(self, modules: Iterable[Module]) -> None:
         given = list(modules)
         for name in list(self._modules):
@@ -269,6 +275,56 @@ class ParameterDict(Module):
     def items(self) -> Iterable[tuple[str, Any]]:
         """Names and parameters."""
         return self._parameters.items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, or `default` where there is none."""
+        return self._parameters.get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, which is `default` from now on where there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str) -> Any:
+        """Take a parameter away, and return it."""
+        found = self[key]
+        del self[key]
+        return found
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last name and parameter away, and return them.
+
+        Raises:
+            KeyError: there are none.
+        """
+        if not len(self):
+            raise KeyError("the ParameterDict is empty")
+        name = list(self)[-1]
+        return name, self.pop(name)
+
+    def clear(self) -> None:
+        """Take all parameters away."""
+        for name in self:
+            del self[name]
+
+    def copy(self) -> ParameterDict:
+        """Another dict of the same parameters."""
+        return ParameterDict(dict(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dict of these names, all with the parameter `default`."""
+        return ParameterDict(dict.fromkeys(keys, default))
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
+
+    def __or__(self, other: Any) -> ParameterDict:
+        return ParameterDict({**dict(self.items()), **dict(other.items())})
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
 
     def update(self, values: Any) -> None:
         """Add the parameters of a dict, or of pairs of name and parameter."""

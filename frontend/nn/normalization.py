@@ -15,7 +15,18 @@ from .module import Module
 from .parameter import Parameter
 
 
-class _BatchNorm(Module):
+class _Affine(Module):
+    """With a weight of ones and a bias of zeros, either of which may be left out."""
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0."""
+        for name, fill in (("weight", init.ones_), ("bias", init.zeros_)):
+            parameter = self._parameters.get(name)
+            if parameter is not None:
+                fill(parameter)
+
+
+class _BatchNorm(_Affine):
     """Batch normalisation; `_axes` says how many axes inputs may have."""
 
     _axes: tuple[int, ...]
@@ -62,10 +73,7 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, and the running statistics as at first."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self._axes:
@@ -111,7 +119,7 @@ class BatchNorm3d(_BatchNorm):
     _axes = (5,)
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """The last axes normalised to mean 0 and variance 1, times weight plus bias (Ba et al.,
     2016)."""
 
@@ -147,7 +155,7 @@ class LayerNorm(Module):
         )
 
 
-class RMSNorm(Module):
+class RMSNorm(_Affine):
     """The last axes divided by the root of their mean square, times weight (Zhang and Sennrich,
     2019)."""
 
@@ -176,7 +184,7 @@ class RMSNorm(Module):
         )
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """[N, C, ...] normalised over each of `num_groups` groups of channels (Wu and He, 2018).
 
     Raises:

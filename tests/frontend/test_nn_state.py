@@ -153,3 +153,41 @@ def test_hooks_survive_copies() -> None:
 
 def _forgive(module: nn.Module, keys: Any) -> None:
     keys.missing_keys.clear()
+
+
+def test_parameters_as_at_first() -> None:
+    for layer, weight in (
+        (nn.LayerNorm(3), 1.0), (nn.GroupNorm(1, 3), 1.0), (nn.RMSNorm(3), 1.0),
+        (nn.BatchNorm1d(3), 1.0), (nn.PReLU(3, init=0.5), 0.5),
+    ):  # fmt: skip
+        filled(layer, 7.0)
+        layer.reset_parameters()
+        assert layer.weight.tolist() == [weight] * 3
+        assert getattr(layer, "bias", None) is None or layer.bias.tolist() == [0.0] * 3
+    nn.LayerNorm(3, elementwise_affine=False).reset_parameters()
+
+
+def test_a_dict_of_parameters_is_a_dict() -> None:
+    a, b = nn.Parameter(sley.ones(1)), nn.Parameter(sley.zeros(1))
+    held = nn.ParameterDict({"a": a})
+    assert held.get("a") is a and held.get("b") is None and held.setdefault("b", b) is b
+    assert held.setdefault("b", a) is b and list(reversed(held)) == ["b", "a"]
+    other = held.copy()
+    assert held.pop("a") is a and other["a"] is a and held.popitem() == ("b", b)
+    with pytest.raises(KeyError):
+        held.popitem()
+    assert list((held | other).keys()) == ["a", "b"]
+    held |= {"c": b}
+    assert list(held) == ["c"] and isinstance(held.fromkeys(["x"], a), nn.ParameterDict)
+    other.clear()
+    assert len(other) == 0 and list(other.parameters()) == []
+
+
+def test_taking_modules_out_of_lists() -> None:
+    for kind in (lambda *m: nn.Sequential(*m), lambda *m: nn.ModuleList(m)):
+        first, second, third = nn.Linear(1, 1), nn.ReLU(), nn.Tanh()
+        held = kind(first, second, third)
+        assert held.pop(1) is second and list(held.state_dict()) == ["0.weight", "0.bias"]
+        assert held.pop(-1) is third and len(held) == 1
+        with pytest.raises(IndexError):
+            held.pop(4)

@@ -215,6 +215,11 @@ class ReduceLROnPlateau(LRScheduler):
         self.last_epoch = 0
         self._last_lr = self._current()
 
+    @property
+    def in_cooldown(self) -> bool:
+        """Whether steps do not count now, after the rate was lowered."""
+        return self.cooldown_counter > 0
+
     def step(self, metrics: Any) -> None:  # type: ignore[override]
         value = float(metrics)
         self.last_epoch += 1
@@ -222,7 +227,7 @@ class ReduceLROnPlateau(LRScheduler):
             self.best, self.num_bad_epochs = value, 0
         else:
             self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
+        if self.in_cooldown:
             self.cooldown_counter, self.num_bad_epochs = self.cooldown_counter - 1, 0
         if self.num_bad_epochs > self.patience:
             self._reduce()
