@@ -7,14 +7,17 @@ from typing import Any
 
 from ...ir.dtypes import DType
 from ..autocast import autocasts
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..functions.arguments import array_names, cast, shape_of
+from ..functions.creation import eye
+from ..functions.info import finfo
+from ..functions.math import where
 from ..functions.reduction import amax, amin, sum
 from ..functions.statistics import norm as _norm
 from ..tensor import Tensor, here, normal_axis
 from .arguments import matrices, square
-from .decompositions import svdvals
-from .systems import inv
+from .decompositions import eigvalsh, svdvals
+from .systems import inv, slogdet
 
 _OF_SINGULAR_VALUES = ("nuc", 2, -2)
 
@@ -54,9 +57,12 @@ def matrix_norm(
 
     Raises:
         ArgumentError: another `ord`, or not two axes.
+        DTypeError: A is not floating point or complex.
         ShapeError: A has fewer than two axes.
     """
     A = cast(A, dtype)
+    if not here(A).spec.dtype.is_inexact:
+        raise DTypeError(f"linalg.matrix_norm of {here(A).spec.dtype.public}", hint="cast it first")
     if A.ndim < 2:
         raise ShapeError(f"linalg.matrix_norm takes a matrix, got {here(A).spec}")
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
@@ -74,14 +80,20 @@ def matrix_norm(
         raise ArgumentError(f"linalg.matrix_norm: ord={ord!r} is no norm of matrices")
     added, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
     totals = sum(A.abs(), added, True)
-    result = amax(totals, chosen, True) if ord > 0 else amin(totals, chosen, True)
+    result = _largest(totals, chosen, True) if ord > 0 else amin(totals, chosen, True)
     return result if keepdim else result.squeeze((rows, columns))
 
 
 def _of_values(values: Tensor, ord: Any) -> Tensor:
     if ord == "nuc":
         return sum(values, -1)
-    return amax(values, -1) if ord == 2 else amin(values, -1)
+    return _largest(values, -1) if ord == 2 else amin(values, -1)
+
+
+def _largest(values: Tensor, axis: int, keepdim: bool = False) -> Tensor:
+    """Of numbers that are not negative; 0 where there are none."""
+    is_empty = shape_of(values)[axis] == 0
+    return sum(values, axis, keepdim) if is_empty else amax(values, axis, keepdim)
 
 
 def _kept(result: Tensor, axes: tuple[int, int]) -> Tensor:
@@ -121,14 +133,24 @@ def norm(
 
 @autocasts
 def cond(A: Tensor, p: Any = None) -> Tensor:
-    """The condition number |A| |A^-1| in the matrix norm `p`; None is 2, by singular values."""
+    """The condition number |A| |A^-1| in the matrix norm `p`, inf of a singular matrix, 0 of one
+    without elements; None is 2, by singular values.
+
+    Raises:
+        ShapeError: A is not square, and p neither of None, 2 and -2.
+    """
+    matrices("cond", A)
+    if 0 in shape_of(A)[-2:]:
+        return sum(A.abs(), (-2, -1))
     if p in (None, 2, -2):
-        matrices("cond", A)
         values = svdvals(A)
         largest, smallest = values[..., 0], values[..., -1]
         return smallest / largest if p == -2 else largest / smallest
     square("cond", A)
-    return matrix_norm(A, p) * matrix_norm(inv(A), p)
+    singular = slogdet(A).sign == 0
+    turnable = where(singular[..., None, None], eye(A.shape[-1], dtype=A.dtype), A)
+    found = matrix_norm(A, p) * matrix_norm(inv(turnable), p)
+    return found.masked_fill(singular, math.inf)
 
 
 @autocasts
@@ -140,15 +162,18 @@ def matrix_rank(
     hermitian: bool = False,
 ) -> Tensor:
     """The number (int64) of singular values above max(atol, rtol * the largest); rtol is
-    max(m, n) * eps where neither is given."""
-    matrices("matrix_rank", A)
-    from ..functions.info import finfo
+    max(m, n) * eps where neither is given. With `hermitian` they are the absolute eigenvalues, of
+    which the lower triangle decides.
 
-    values = svdvals(A)
+    Raises:
+        ShapeError: `hermitian`, and A is not square.
+    """
+    matrices("matrix_rank", A)
+    values = eigvalsh(A).abs() if hermitian else svdvals(A)
     if rtol is None:
         sizes = [n for n in shape_of(A)[-2:] if isinstance(n, int)]
         rtol = 0.0 if atol else max(sizes, default=0) * finfo(values.dtype).eps
-    bound = amax(values, -1, True) * rtol
+    bound = _largest(values, -1, True) * rtol
     if atol is not None:
         bound = bound.clamp(min=atol)
     return sum(values > bound, -1)

@@ -51,14 +51,18 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
-    """A multiplied `n` times, by repeated squaring; a negative n takes the inverse.
+    """A multiplied `n` times, by repeated squaring; a negative n takes the inverse. Integers are
+    taken where n is not negative.
 
     Raises:
         LinAlgError: n is negative and a matrix singular.
     """
-    square("matrix_power", A)
     if not isinstance(n, int):
         raise ArgumentError(f"linalg.matrix_power: n={n!r} is not an int")
+    if n < 0 or not isinstance(A, Tensor) or here(A).spec.dtype.is_inexact or A.ndim < 2:
+        square("matrix_power", A)
+    elif not equal_dims(*shape_of(A)[-2:]):
+        raise ShapeError(f"linalg.matrix_power takes square matrices, got {here(A).spec}")
     if n < 0:
         return matrix_power(inv(A), -n)
     if n == 0:

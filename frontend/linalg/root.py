@@ -7,6 +7,8 @@ from typing import Any
 from ..apply import elementwise
 from ..errors import ShapeError
 from ..functions.arguments import shape_of
+from ..functions.complex import angle
+from ..functions.complex import complex as make_complex
 from ..functions.joining import flip
 from ..functions.math import where
 from ..functions.matrix import bmm
@@ -28,8 +30,11 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 
 
 def logdet(input: Tensor) -> Tensor:
-    """The logarithm of the determinant: -inf where it is 0, NaN where it is negative."""
+    """The logarithm of the determinant: -inf where it is 0, NaN where it is negative; of complex
+    matrices the one with an imaginary part in (-pi, pi]."""
     sign, size = systems.slogdet(input)
+    if sign.dtype.is_complex:
+        return make_complex(size, angle(sign))
     return where(elementwise("lt", sign, 0), float("nan"), size)
 
 

@@ -131,11 +131,10 @@ def lstsq(
     A, right = with_batch([A, right], "lstsq")
     solution, rank = apply("linalg_lstsq", [A, right], rcond=rcond)
     rows, columns = shape_of(A)[-2:]
+    nothing = A.new_zeros((0,), dtype=A.dtype.to_real())
     tall = isinstance(rows, int) and isinstance(columns, int) and rows > columns
-    residuals = ((A @ solution - right).abs() ** 2).sum(-2) if tall else A.new_zeros((0,))
-    return LeastSquares(
-        solution.squeeze(-1) if vectors else solution, residuals, rank, A.new_zeros((0,))
-    )
+    residuals = ((A @ solution - right).abs() ** 2).sum(-2) if tall else nothing
+    return LeastSquares(solution.squeeze(-1) if vectors else solution, residuals, rank, nothing)
 
 
 @autocasts

@@ -389,3 +389,48 @@ def test_exponentials_of_matrices() -> None:
     turned = linalg.matrix_exp(sley.tensor([[0.0, -np.pi / 2], [np.pi / 2, 0.0]]))
     np.testing.assert_allclose(turned.numpy(), [[0, -1], [1, 0]], atol=1e-6)
     assert linalg.matrix_exp(sley.tensor([[np.inf]])).isnan().all()
+
+
+SINGULAR = np.stack([np.ones((3, 3)), 1e-150 * np.eye(3), np.diag([1.0, 2.0, 4.0])])
+
+
+@pytest.mark.parametrize("p", [1, -1, np.inf, -np.inf, "fro", "nuc"])
+def test_conditions_of_singular_matrices(p) -> None:
+    for run in (linalg.cond, sley.compile(linalg.cond)):
+        found = run(sley.tensor(SINGULAR), p).numpy()
+        assert found[0] == np.inf
+        np.testing.assert_allclose(found[1:], np.linalg.cond(SINGULAR[1:], p))
+
+
+def test_matrices_without_elements() -> None:
+    for shape in ((0, 0), (0, 3), (3, 0), (2, 0, 3)):
+        a = sley.zeros(*shape)
+        assert linalg.cond(a).abs().sum().item() == 0 and linalg.cond(a).shape == shape[:-2]
+        rank = linalg.matrix_rank(a)
+        assert rank.dtype is sley.int64 and rank.shape == shape[:-2] and rank.sum().item() == 0
+        assert linalg.matrix_norm(a, 2).shape == shape[:-2]
+        if shape[-1] == 0:
+            assert linalg.matrix_norm(a, 1).sum().item() == 0
+    assert linalg.cond(sley.zeros(0, 0), 1).item() == 0
+
+
+def test_ranks_of_hermitian_matrices_are_those_of_lower_triangles() -> None:
+    upper = sley.tensor([[1.0, 9.0], [0.0, 0.0]])
+    assert linalg.matrix_rank(upper, hermitian=True).item() == 1
+    assert linalg.matrix_rank(upper.mT, hermitian=True).item() == 2
+    with pytest.raises(sley.ShapeError, match="square"):
+        linalg.matrix_rank(sley.ones(2, 3), hermitian=True)
+
+
+def test_powers_of_integers() -> None:
+    a = np.array([[1, 2], [3, 4]])
+    for n in (0, 1, 5):
+        found = linalg.matrix_power(sley.tensor(a), n)
+        assert found.dtype is sley.int64
+        np.testing.assert_array_equal(found, np.linalg.matrix_power(a, n))
+    with pytest.raises(sley.DTypeError, match="int64"):
+        linalg.matrix_power(sley.tensor(a), -1)
+    with pytest.raises(sley.ShapeError, match="square"):
+        linalg.matrix_power(sley.ones(2, 3, dtype=sley.int64), 2)
+    with pytest.raises(sley.DTypeError, match="int64"):
+        linalg.matrix_norm(sley.tensor(a), 1)
