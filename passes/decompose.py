@@ -14,6 +14,7 @@ from ..ir.dtypes import i64
 from ..ir.graph import Graph, Node, Value, full
 from ..ir.ops import elementwise as ew
 from ..ir.ops.attention import sizes_of
+from ..ir.ops.base import Kind
 from ..ir.ops.source import IOTA
 from ..ir.ops.view import BROADCAST, RESHAPE
 from ..ir.types import tensor_type
@@ -38,18 +39,19 @@ def _lower(node: Node, operands: tuple[Value, ...]) -> Any:
 
 
 def has_kernel(node: Node) -> bool:
-    """Whether later passes take the node as it is: an attention whose features and width are
-    numbers, of more queries than a product reads its columns in place for. With few queries the
-    weights are small, and products that read each key and value once are the limit.
+    """Whether later passes take the node as it is: an attention (or its gradient) whose features
+    and width are numbers, of more queries than a product reads its columns in place for. With few
+    queries the weights are small, and products that read each key and value once are the limit.
     """
-    if node.op.name != "attention":
+    if node.op.kind is not Kind.ATTENTION:
         return False
     sizes = sizes_of(*(v.type for v in node.operands[:3]))
     if not (isinstance(sizes.features, int) and isinstance(sizes.width, int)):
         return False
     queries = product((*sizes.groups, sizes.queries))
     few = isinstance(queries, int) and queries <= FEW_QUERIES
-    return not few and 0 < max(sizes.features, sizes.width) <= MOST_FEATURES
+    found = (sizes.features, sizes.width)
+    return not few and min(found) > 0 and max(found) <= MOST_FEATURES
 
 
 def _sign(node: Node, operands: tuple[Value, ...]) -> Value:

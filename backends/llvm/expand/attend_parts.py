@@ -14,7 +14,7 @@ from ....ir.graph import Node, Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.attend import AXES, extents_of
 from ....ir.schedule import AttendSchedule
-from .blocks import Axes, ceil_div, compare, fixed, joined_axes, loop_over
+from .blocks import Axes, ceil_div, compare, fixed, joined_axes, lane_places, loop_over
 from .microkernel import Reader, multiply
 from .packing import Operand, Panel, pack
 from .scope import Expander, Scope
@@ -210,6 +210,23 @@ class Attention:
             pack(self.expander, scope.inner(), operand, where)
 
         loop_over(self.expander, fixed(self.expander, rows), row)
+
+    def fill_queries(self, scope: Scope, name: str, buffer: Value, block: QueryBlock) -> None:
+        """What there is one of for each query of a block."""
+        part, nr = self.parts[name], self.schedule.nr
+        axes = part.axes["l"]
+
+        def panel(number: Dim) -> None:
+            rows = number * nr
+            starts = [fixed(self.expander, block.first + rows + v) for v in self.offsets]
+            for found in lane_places(self.expander, axes, starts, self.queries, self.lanes, nr):
+                for v, (position, vector) in zip(self.offsets, found, strict=True):
+                    inner = scope.inner(vector)
+                    axes.bind(inner, position)
+                    (value,) = self.expander.run(part.region, inner)
+                    self.store(buffer, rows + v, self.expander.widen(value, self.lanes))
+
+        loop_over(self.expander, block.panels, panel)
 
     def _operand(self, name: str, own: str, k: str, form: str) -> Operand:
         part = self.parts[name]

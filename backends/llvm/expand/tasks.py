@@ -10,6 +10,7 @@ from ....ir.schedule import Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
 from .attend import expand_attend
+from .attend_gradient import expand_attend_gradient
 from .contract import expand_contract
 from .emitter import without_dead
 from .loops import (
@@ -34,6 +35,7 @@ HANDLERS: dict[str, Handler] = {
     "for": expand_for,
     "contract": expand_contract,
     "attend": expand_attend,
+    "attend_gradient": expand_attend_gradient,
 }
 
 
