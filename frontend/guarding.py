@@ -78,7 +78,7 @@ def guarded(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except _FAILURES as error:
-            if not caller_is_user() or not _is_ours(error):
+            if not caller_is_user() or not _is_ours(error) or _is_lookup(function, args, error):
                 raise
             raise explained(function, args, kwargs, error) from error
 
@@ -133,6 +133,13 @@ def _is_ours(error: BaseException) -> bool:
             return False
         last, step = step, step.tb_next
     return last is None or not _raised_by_statement(last)
+
+
+def _is_lookup(function: Callable[..., Any], args: Sequence[Any], error: BaseException) -> bool:
+    """Whether a container, asked for what it does not hold, says so as Python's containers do."""
+    if not isinstance(error, LookupError) or "." not in function.__qualname__:
+        return False
+    return bool(args) and not isinstance(args[0], Tensor) and hasattr(args[0], "__getitem__")
 
 
 def _raised_by_statement(step: TracebackType) -> bool:
