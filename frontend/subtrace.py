@@ -325,6 +325,29 @@ class SubTrace(Trace):
             return shadow._grad
         return outside._grad if self.outer is None else self.outer.read_grad(outside)
 
+    def note_data(self, shadow: Tensor, source: Tensor) -> None:
+        """Refuse that `.data` of a tensor from outside is set.
+
+        Raises:
+            TraceError: `shadow` is one.
+        """
+        self._refuse_outside(shadow, ".data", "write `with sley.no_grad(): x.copy_(y)` after it")
+
+    def note_requires(self, shadow: Tensor) -> None:
+        """Refuse that `requires_grad` of a tensor from outside is set.
+
+        Raises:
+            TraceError: `shadow` is one.
+        """
+        self._refuse_outside(shadow, "requires_grad", "set it before, or use detach()")
+
+    def _refuse_outside(self, shadow: Tensor, what: str, hint: str) -> None:
+        if shadow in self._outside:
+            raise TraceError(
+                f"{what} of a tensor {shadow.spec} from outside is set inside {self.what}",
+                hint=hint,
+            )
+
     def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         """Set `.grad` of a tensor made here.
 

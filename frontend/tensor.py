@@ -254,11 +254,8 @@ class Tensor(_Attached):
                 "requires_grad of a tensor that was computed cannot be changed",
                 hint="use detach() for one without a history",
             )
-        if tensor is not self:
-            raise TraceError(
-                "requires_grad of a captured tensor cannot change inside a compiled function",
-                hint="set it before the call",
-            )
+        if ambient.trace is not None:
+            ambient.trace.note_requires(tensor)
         epoch.count += 1
         tensor.base, tensor.step = None, None  # a leaf is its own beginning
         tensor._requires, tensor._version = requires_grad, -1
@@ -301,14 +298,14 @@ class Tensor(_Attached):
     @data.setter
     def data(self, source: Tensor) -> None:
         """Become a view of what `source` is a view of. Gradient and identity stay."""
-        if ambient.trace is not None:
-            raise TraceError(
-                "`.data = ...` cannot be recorded", hint="write `with sley.no_grad(): x.copy_(y)`"
-            )
+        trace, target = ambient.trace, self
+        if trace is not None:
+            target, source = trace.lift(self), trace.lift(source)
+            trace.note_data(target, source)
         epoch.count += 1
-        self.storage, self.path, self.spec = source.storage, source.path, source.spec
-        self._array, self._version, self._tracked = source._array, -1, False
-        self.base, self.step = None, None
+        target.storage, target.path, target.spec = source.storage, source.path, source.spec
+        target._array, target._version, target._tracked = source._array, -1, False
+        target.base, target.step = None, None
 
 
 def init(

@@ -70,6 +70,9 @@ class Trace:
         self.released: set[Node] = set()
         self._grads: dict[Tensor, Tensor] = {}  # shadow -> concrete, whose .grad was set
         self._grads_read: set[Tensor] = set()
+        # By shadows: the concrete tensors whose `.data` or `requires_grad` was set.
+        self._data_set: dict[Tensor, Tensor] = {}
+        self._requires_set: dict[Tensor, Tensor | None] = {}
 
     def __enter__(self) -> Trace:
         if ambient.trace is not None:
@@ -242,6 +245,39 @@ class Trace:
     def grad_writes(self) -> list[tuple[Tensor, Tensor | None]]:
         """Concrete tensors whose `.grad` was set, each with the final (traced or concrete) one."""
         return [(tensor, shadow._grad) for shadow, tensor in self._grads.items()]
+
+    def note_data(self, shadow: Tensor, source: Tensor) -> None:
+        """Note that `.data` of `shadow` is about to become that of `source`.
+
+        Raises:
+            TraceError: it is an argument, or a captured tensor of another type.
+        """
+        concrete = self.concrete.get(shadow)
+        is_input = any(item.shadow is shadow for item in self.inputs)
+        if is_input or (concrete is not None and source.spec != shadow.spec):
+            what = "an argument" if is_input else f"a captured tensor {shadow.spec}"
+            raise TraceError(
+                f"`.data = ...` of {what} cannot become a tensor {source.spec} in a trace",
+                hint="write `with sley.no_grad(): x.copy_(y)`, or set it before the call",
+            )
+        if concrete is not None:
+            self._data_set[shadow] = concrete
+
+    def data_writes(self) -> dict[Tensor, Tensor]:
+        """Concrete tensors whose `.data` was set, by their shadows."""
+        return self._data_set
+
+    def note_requires(self, shadow: Tensor) -> None:
+        """Note that `requires_grad` of `shadow`, which is about to change, is set."""
+        self._requires_set[shadow] = self.concrete.get(shadow)
+
+    def requires_writes(self) -> list[tuple[Tensor, bool]]:
+        """Concrete tensors whose `requires_grad` is another than when the call began."""
+        return [
+            (tensor, shadow._requires)
+            for shadow, tensor in self._requires_set.items()
+            if tensor is not None and tensor._requires != shadow._requires
+        ]
 
     # Random state
 

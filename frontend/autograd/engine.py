@@ -22,7 +22,7 @@ from ..views import RESHAPE
 from .anomaly import observer
 from .history import owner_of
 
-_ADD = OPS["add"]
+_ADD, _STOP = OPS["add"], OPS["stop_gradient"]
 
 
 class Reached(NamedTuple):
@@ -57,7 +57,8 @@ def _reach(outputs: Sequence[Value]) -> Reached:
                 continue
             seen.add(value)
             stack.append((value, True))
-            if value.node is None:
+            # A leaf of a trace may hold what was computed: it is where a history begins anyway.
+            if value.node is None or value.node.op is _STOP:
                 continue
             if _is_freed(value.node):
                 raise AutogradError(

@@ -116,6 +116,11 @@ class Outcome:
             (self.holder(tensor), None if grad is None else self.spec(grad))
             for tensor, grad in trace.grad_writes()
         ]
+        self.data = [
+            (self.holder(tensor), self.spec(make(shadow.storage, shadow.path, shadow.spec)))
+            for shadow, tensor in trace.data_writes().items()
+        ]
+        self.requires = [(self.holder(t), wanted) for t, wanted in trace.requires_writes()]
         self.attributes = [
             (w.table, w.name, self.spec(_storable(w.table[w.name])))
             for w in {(id(w.table), w.name): w for w in trace.attribute_writes}.values()
@@ -165,7 +170,9 @@ class Outcome:
     def _base(self, shadow: Tensor) -> Tensor | None:
         """The tensor from outside that `shadow` is a view of, or the root that it shares with
         another result; of several the nearest, with its history if possible."""
-        outside = [*(item.shadow for item in self.trace.inputs), *self.trace.concrete]
+        moved = self.trace.data_writes()
+        outside = [item.shadow for item in self.trace.inputs]
+        outside += [shadow for shadow in self.trace.concrete if shadow not in moved]
         near = [
             t
             for t in outside

@@ -68,6 +68,9 @@ class Program:
         self._plain = structure.is_leaf() and type(outcome.results[0]) is Fresh
         self._grads = outcome.grads
         self._attributes = outcome.attributes
+        self._data = outcome.data
+        self._requires = outcome.requires
+        self._sets_state = bool(self._grads or self._attributes or self._data or self._requires)
         self._gradient = outcome.gradient
         self._checks = outcome.checks
         self._written = tuple(outcome.written_captures)
@@ -232,12 +235,12 @@ class Program:
         if self._gradient is not None:
             fresh = self._attach(self._gradient, fresh, leaves)
         if self._plain:
-            if self._grads or self._attributes:
+            if self._sets_state:
                 self._set_state(leaves, fresh, sizes)
             return fresh[0]
         # Results first: one may be a `.grad` that is set now.
         results = [self._make(s, leaves, fresh, sizes) for s in self._results]
-        if self._grads or self._attributes:
+        if self._sets_state:
             self._set_state(leaves, fresh, sizes)
         return optree.tree_unflatten(self._structure, results)
 
@@ -305,6 +308,11 @@ class Program:
         ]
         for tensor, grad in grads:
             tensor._grad = grad
+        for holder, spec in self._data:
+            target = self._make(holder, leaves, fresh, sizes)
+            target.data = self._make(spec, leaves, fresh, sizes)
+        for holder, wanted in self._requires:
+            self._make(holder, leaves, fresh, sizes).requires_grad_(wanted)
         made = [self._make(spec, leaves, fresh, sizes) for _, _, spec in self._attributes]
         for (table, name, _), value in zip(self._attributes, made, strict=True):
             if table.get(name, MISSING) is not value:

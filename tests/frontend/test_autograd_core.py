@@ -374,11 +374,11 @@ def test_what_compiled_programs_have_read_moves_the_epoch():
     assert epoch.count == before + 2
 
     def program(t):
-        with pytest.raises(TraceError, match="before the call"):
-            t.requires_grad_()
+        t.requires_grad_()
+        assert t.requires_grad
 
     record(program, w)
-    assert not w.requires_grad
+    assert not w.requires_grad, "the driver of compiled calls sets it, not the trace"
 
 
 def test_grad_has_the_type_of_its_tensor():
