@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, of_numpy
+from ..ir.dtypes import DType, of_numpy, u64
 from ..ir.ops import OPS
 from ..ir.types import tensor_type
 from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
@@ -95,7 +95,10 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
         raise ShapeError(f"no tensor can be made of this {type(data).__name__}: {error}") from None
     except TypeError as error:
         raise DTypeError(f"no tensor can be made of this {type(data).__name__}: {error}") from None
-    if dtype is None and isinstance(data, (np.ndarray, np.generic)):
+    asked = dtype is u64
+    if asked and _is_python(data):
+        array = _long_integers(data, array)
+    if dtype is None and not _is_python(data):
         dtype = of_numpy(array.dtype.newbyteorder("="))
     elif dtype is None:
         # Python data: numpy's float64 stands for "a float".
@@ -106,7 +109,7 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
             f"no tensor can be made of a {type(data).__name__} of {array.dtype}",
             hint="give nested lists of equal lengths with numbers, or an array of them",
         )
-    if array.dtype == np.uint64 and not isinstance(data, (np.ndarray, np.generic)):
+    if array.dtype == np.uint64 and _is_python(data) and not asked:
         raise DTypeError("an int of more than 63 bits does not fit into int64")
     if array.dtype.kind == "c" and not dtype.is_complex:
         raise DTypeError(
@@ -114,6 +117,18 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
         )
     with np.errstate(all="ignore"):
         return array.astype(dtype.numpy)
+
+
+def _is_python(data: Any) -> bool:
+    return not isinstance(data, (np.ndarray, np.generic))
+
+
+def _long_integers(data: Any, array: np.ndarray) -> np.ndarray:
+    """Python data for uint64: large integers beside small ones made numpy take floats."""
+    try:
+        return np.asarray(data, np.uint64)
+    except OverflowError:  # negative numbers wrap around, as in a cast
+        return array
 
 
 def _holds_tensors(data: Any) -> bool:

@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import warnings
 from types import CodeType, FrameType
 
 import numpy as np
@@ -199,6 +200,15 @@ def user_location(skip: int = 1) -> Location | None:
     """The innermost line on the stack that lies outside the package."""
     frame = _user_frame(skip)
     return None if frame is None else _location(frame)
+
+
+def warn_user(message: str) -> None:
+    """A warning at the user's line."""
+    line = user_location()
+    if line is None:
+        warnings.warn(message, stacklevel=2)
+    else:
+        warnings.warn_explicit(message, UserWarning, line.file, line.line)
 
 
 def _show(frame: FrameType) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..ir.dtypes import bool_
 from ..ir.graph import Value
+from ..ir.ops import OPS
+from ..ir.types import tensor_type
 from .apply import (
     broadcast_shapes,
     builder,
@@ -17,6 +20,7 @@ from .apply import (
     elementwise,
     expanded,
     is_tracked,
+    number_value,
     value_of,
     wrap,
 )
@@ -161,8 +165,13 @@ def _same_place(a: Tensor, b: Tensor) -> bool:
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:
-    """Write one number (or 0-d tensor) into every element."""
-    return write(self, _fitting(self, value, "fill_"))
+    """Write one number (or 0-d tensor) into every element. What had a history keeps one: its
+    gradient is 0."""
+    filled = _fitting(self, value, "fill_")
+    if ambient.context.grad_enabled and self.requires_grad:
+        never = number_value(False, tensor_type(bool_, here(self).spec.shape))
+        filled = builder().emit(OPS["where"], (never, value_of(self), filled))
+    return write(self, filled)
 
 
 def zero_(self: Tensor) -> Tensor:

@@ -7,14 +7,13 @@ of a higher category (bool < integer < float < complex). See PyTorch's "Tensor A
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ..ir.dtypes import SIGNED, DType, bf16, bool_, c128, f16, f32, f64, i64, u64
 from .context import ambient
-from .errors import DTypeError, user_location
+from .errors import DTypeError, warn_user
 from .symint import SymInt
 from .tensor import Tensor
 
@@ -61,12 +60,7 @@ def note_discarded(source: DType, target: DType) -> None:
     """Warn, at the user's line, of a cast that keeps only real parts, as PyTorch does."""
     if not source.is_complex or target.is_complex or target is bool_:
         return
-    line = user_location()
-    message = "casting complex values to real discards the imaginary part"
-    if line is None:
-        warnings.warn(message, stacklevel=2)
-    else:
-        warnings.warn_explicit(message, UserWarning, line.file, line.line)
+    warn_user("casting complex values to real discards the imaginary part")
 
 
 def _combine(higher: DType | None, lower: DType | None) -> DType | None:

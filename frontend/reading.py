@@ -89,12 +89,25 @@ def to_bool(self: Tensor) -> bool:
 
 def to_float(self: Tensor) -> float:
     """The only element as a float."""
-    return float(_number(self, "float()", "a Python float was made of it"))
+    return float(_real(_number(self, "float()", "a Python float was made of it"), "float()"))
 
 
 def to_int(self: Tensor) -> int:
     """The only element as an int."""
-    return int(_number(self, "int()", "a Python int was made of it"))
+    return int(_real(_number(self, "int()", "a Python int was made of it"), "int()"))
+
+
+def _real(number: Any, what: str) -> Any:
+    """A number without an imaginary part.
+
+    Raises:
+        DTypeError: it has one that is not 0.
+    """
+    if isinstance(number, complex):
+        if number.imag != 0:
+            raise DTypeError(f"{what} of the complex number {number}", hint="take .real or abs()")
+        return number.real
+    return number
 
 
 def to_complex(self: Tensor) -> complex:

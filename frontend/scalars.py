@@ -30,6 +30,8 @@ def number_array(number: Any, dtype: DType) -> np.ndarray:
         if number.imag != 0:
             raise DTypeError(f"the number {number} does not fit into {dtype.public}")
         number = number.real
+    if type(number) is int and dtype.kind == "uint" and dtype.bits == 64 and 0 <= number < 1 << 64:
+        return np.array(number, dtype.numpy)
     if isinstance(number, int) and not dtype.is_inexact and not _fits(number):
         raise DTypeError(f"the number {number} does not fit into {dtype.public}")
     with np.errstate(all="ignore"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..functions.random import randint
 from ..random_state import Generator
 from .collate import default_collate, default_convert
@@ -69,6 +69,11 @@ class DataLoader(Generic[Example]):
         if num_workers == 0 and multiprocessing_context is not None:
             raise ArgumentError("DataLoader: multiprocessing_context needs num_workers > 0")
         iterable = isinstance(dataset, IterableDataset)
+        if not iterable and not hasattr(dataset, "__getitem__"):
+            raise DTypeError(
+                f"DataLoader: what is given as dataset is of type {type(dataset).__name__}",
+                hint="give what has __getitem__ and __len__, or an IterableDataset",
+            )
         _check_order(batch_size, shuffle, sampler, batch_sampler, drop_last, iterable)
         self.dataset = dataset
         self.num_workers = num_workers

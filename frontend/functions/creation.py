@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dtypes import DType, f64, i64
+from ...ir.dtypes import DType, c128, f64, i64
 from ...ir.ops.base import OPS
 from ...ir.types import tensor_type
 from ..apply import as_type, constant, elementwise, emit, value_of
 from ..construct import as_tensor
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
-from ..promotion import as_dtype, number_dtype
+from ..promotion import as_dtype, default_complex_dtype, number_dtype
 from ..symint import SymInt, dim_or_none
 from ..tensor import Tensor, dims_of, here
 from ..viewing import expand_view
@@ -225,25 +225,32 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` numbers from `start` to `end`, both included, at equal distances.
+    """`steps` numbers from `start` to `end`, both included, at equal distances; complex ones where
+    one of both is.
 
     Raises:
         ArgumentError: `steps` is negative.
     """
-    dtype = dtype or ambient.context.default_dtype
-    return _finished(cast(_line(start, end, steps), dtype), device, requires_grad)
+    made = _line(start, end, steps)
+    return _finished(cast(made, dtype or _default_like(made)), device, requires_grad)
+
+
+def _default_like(made: Tensor) -> DType:
+    complex_ = here(made).spec.dtype.is_complex
+    return default_complex_dtype() if complex_ else ambient.context.default_dtype
 
 
 def _line(start: Any, end: Any, steps: Any) -> Tensor:
-    """The numbers of `linspace` in float64, counted from the nearer end."""
+    """The numbers of `linspace` in float64 (or complex128), counted from the nearer end."""
     start, end = (_python_number(n) for n in (start, end))
+    wide = c128 if isinstance(start, complex) or isinstance(end, complex) else f64
     if isinstance(steps, int) and steps < 0:
         raise ArgumentError(f"linspace: steps is {steps}")
     if isinstance(steps, int) and steps <= 1:
-        return _filled((steps,), start, f64)
+        return _filled((steps,), start, wide)
     gaps = steps - 1
     place = iota((steps,), 0, f64)
-    step = elementwise("div", as_type(end - start, tensor_type(f64)), gaps)
+    step = elementwise("div", as_type(end - start, tensor_type(wide)), gaps)
     front = elementwise("add", elementwise("mul", place, step), start)
     rest = elementwise("sub", as_type(gaps, tensor_type(f64)), place)
     back = elementwise("sub", end, elementwise("mul", rest, step))
@@ -262,9 +269,8 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """base ** x for the x of `linspace(start, end, steps)`."""
-    dtype = dtype or ambient.context.default_dtype
     made = elementwise("pow", float(base), _line(start, end, steps))
-    return _finished(cast(made, dtype), device, requires_grad)
+    return _finished(cast(made, dtype or _default_like(made)), device, requires_grad)
 
 
 # Matrices

@@ -126,10 +126,11 @@ def std_mean(
 @autocasts
 @array_names
 def logsumexp(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) over `dim`, without overflow."""
+    """log(sum(exp(x))) over `dim`, without overflow; of complex numbers, too."""
     operand = wide(cast_float(input))
     axes = axes_of(input, dim)
-    top = elementwise("stop_gradient", reduce("reduce_max", operand, axes, True, ties="first"))
+    size = operand.real if operand.dtype.is_complex else operand
+    top = elementwise("stop_gradient", reduce("reduce_max", size, axes, True, ties="first"))
     top = where(elementwise("eq", elementwise("abs", top), math.inf), 0, top)
     total = reduce("reduce_sum", exp(elementwise("sub", operand, top)), axes, True)
     result = elementwise("add", log(total), top)

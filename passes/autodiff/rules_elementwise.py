@@ -61,6 +61,12 @@ def _abs(g: Value, x: Value, y: Value) -> Value:
     return ew.COMPLEX(g * (ew.REAL(x) / length), g * (ew.IMAG(x) / length))
 
 
+def _squared(x: Value, y: Value) -> Value:
+    """x*x + y*y, and 1 at the origin, so that an angle is flat there."""
+    square = x * x + y * y
+    return ew.WHERE(ew.EQ(square, zeros(x.type)), full(x.type, 1), square)
+
+
 def _extreme(loses: ew.Op) -> Rule:
     """Of maximum and minimum: `loses(x, y)` says where x is not the result."""
 
@@ -138,8 +144,8 @@ ELEMENTWISE: dict[str, Rule | NotDifferentiable] = {
     "remainder": _binary(lambda g, x, y, z: g, lambda g, x, y, z: -(g * ew.FLOOR_DIV(x, y))),
     "pow": _binary(_pow_base, _pow_exponent),
     "atan2": _binary(
-        lambda g, y, x, z: g * (x / (x * x + y * y)),
-        lambda g, y, x, z: -(g * (y / (x * x + y * y))),
+        lambda g, y, x, z: g * (x / _squared(x, y)),
+        lambda g, y, x, z: -(g * (y / _squared(x, y))),
     ),
     "maximum": _extreme(ew.LT),
     "minimum": _extreme(ew.GT),

@@ -9,7 +9,7 @@ from typing import Any
 from ....ir.dtypes import DType
 from ...apply import apply, elementwise
 from ...autocast import autocasts
-from ...errors import ArgumentError
+from ...errors import ArgumentError, warn_user
 from ...functions.arguments import array_names, cast, shape_of, spelled, with_ones
 from ...functions.creation import iota
 from ...functions.math import (
@@ -190,8 +190,10 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def row_axis(dim: int | None, ndim: int) -> int:
-    """The axis of a softmax; where none is given, PyTorch's choice: 0 of 0, 1 or 3 axes, else 1."""
+    """The axis of a softmax; where none is given, PyTorch's choice, with a warning: 0 of 0, 1 or 3
+    axes, else 1."""
     if dim is None:
+        warn_user("a softmax without dim: the axis is guessed, give dim=")
         return 0 if ndim in (0, 1, 3) else 1
     return normal_axis(dim, ndim)
 

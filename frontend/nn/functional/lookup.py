@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from ....ir.dtypes import i64
-from ...apply import apply, elementwise
-from ...context import setting
-from ...errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from ...apply import apply, elementwise, value_of
+from ...context import ambient, setting
+from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError, UnsupportedError
 from ...functions.arguments import cast, reshaped, shape_of, spelled, with_ones
 from ...functions.creation import full, zeros
 from ...functions.logic import logical_and
@@ -68,7 +68,7 @@ def embedding(
     _check(input, "embedding", sparse)
     if max_norm is not None:
         _renormed(weight, input, max_norm, norm_type)
-    rows = apply("gather", [weight, input], axis=0)
+    rows = _rows(weight, input, "embedding")
     if scale_grad_by_freq:
         count = with_ones(apply("gather", [_counts(input, weight), input], axis=0), (input.ndim,))
         still = elementwise("stop_gradient", rows)
@@ -77,6 +77,16 @@ def embedding(
         return rows
     padded = with_ones(eq(input, _row(padding_idx, weight, "embedding")), (input.ndim,))
     return where(padded, elementwise("stop_gradient", rows), rows)
+
+
+def _rows(weight: Tensor, input: Tensor, name: str) -> Tensor:
+    """The rows that `input` names; one that is not there is told as of the function `name`."""
+    if ambient.trace is not None:
+        ambient.trace.builder.check(value_of(input), here(weight).spec.shape[0], name)
+    try:
+        return apply("gather", [weight, input], axis=0)
+    except IndexingError as error:
+        raise IndexingError(error.message.replace("gather", name, 1)) from None
 
 
 def _row(index: int, weight: Tensor, name: str) -> Any:
