@@ -8,12 +8,12 @@ counts this while a group grows.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
-from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads, repeats_cheaply, work
-from .groups import Form, Group, Index, fresh_axes, guarded_leaves, made_of
+from .cost import MAX_MEMBERS, RECOMPUTE, is_scalar, repeated_reads, repeats_cheaply, work
+from .groups import Form, Group, Index, external_reads, fresh_axes, guarded_leaves, made_of
 
 # Where a value is read: its index and the conditions under which; of an index that depends on data,
 # what tells this read from others.
@@ -149,3 +149,15 @@ def may_absorb(producer: Group, consumer: Group, reading: Reading) -> bool:
     points, slack = reading.of(producer)
     cost = work(producer.members)
     return cost <= slack and max(cost, 1) * (points - 1) <= RECOMPUTE
+
+
+def drawn_again(producer: Group, readers: Sequence[Group]) -> bool:
+    """Whether all `readers` compute the values of `producer` themselves, be it dear: attentions
+    whose dropout is drawn from a few numbers, and is as large as the scores that they never store.
+    """
+    return (
+        producer.form is Form.LOOP
+        and not producer.roots
+        and all(reader.form is Form.ATTEND for reader in readers)
+        and all(is_scalar(value) for value in external_reads(producer))
+    )

@@ -9,7 +9,7 @@ from ...ir.dims import Dim
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.ops.reduction import kept_axes
-from .absorbing import Reading, may_absorb
+from .absorbing import Reading, drawn_again, may_absorb
 from .attention import attention_group
 from .cost import MAX_MEMBERS, repeats_cheaply
 from .groups import (
@@ -252,7 +252,7 @@ class Clustering:
                 if reader not in readings:
                     readings[reader] = Reading(reader)
             alone = len(into) == 1 and may_absorb(group, into[0], readings[into[0]])
-            if not (repeats_cheaply(group) or alone):
+            if not (repeats_cheaply(group) or alone or drawn_again(group, into)):
                 continue
             for reader in into:
                 readings[reader].absorb(group)
