@@ -36,6 +36,19 @@ def takes_out(function: F) -> F:
     return writing  # type: ignore[return-value]
 
 
+def makes_out(function: F) -> F:
+    """As `takes_out`, of a function that makes a tensor: one of the dtype of `out=`."""
+
+    @functools.wraps(function)
+    def making(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if isinstance(out, Tensor) and kwargs.get("dtype") is None:
+            kwargs["dtype"] = out.dtype
+        result = function(*args, **kwargs)
+        return result if out is None else written_to(out, result, function.__name__)
+
+    return making  # type: ignore[return-value]
+
+
 def written_to(out: Any, result: Any, name: str) -> Any:
     """`out`, with the result of the function `name` written into it.
 

@@ -23,11 +23,13 @@ from .arguments import (
     as_input,
     cast,
     device_checked,
+    makes_out,
     new_dims,
     reshaped,
     shape_of,
     sizes_of,
     spelled,
+    takes_out,
     with_ones,
 )
 
@@ -48,6 +50,7 @@ def _filled(shape: Sequence[Any], value: Any, dtype: DType) -> Tensor:
     return made
 
 
+@makes_out
 def full(
     size: Any,
     fill_value: Any,
@@ -82,6 +85,7 @@ def _sizes(shape: Sequence[Any], size: Any) -> tuple[Any, ...]:
     return sizes_of((size,))
 
 
+@makes_out
 def zeros(
     *shape: Any,
     size: Any = None,
@@ -94,6 +98,7 @@ def zeros(
     return _finished(_filled(_sizes(shape, size), 0, dtype), device, requires_grad)
 
 
+@makes_out
 def ones(
     *shape: Any,
     size: Any = None,
@@ -106,6 +111,7 @@ def ones(
     return _finished(_filled(_sizes(shape, size), 1, dtype), device, requires_grad)
 
 
+@makes_out
 def empty(
     *shape: Any,
     size: Any = None,
@@ -160,6 +166,7 @@ def iota(shape: Sequence[Any], axis: int, dtype: DType = i64) -> Tensor:
     return emit(OPS["iota"], (), {"shape": dims_of(shape), "axis": axis, "dtype": dtype})
 
 
+@makes_out
 def arange(
     start: Any,
     end: Any = None,
@@ -216,6 +223,7 @@ def _counted(count: Any, start: Any, step: Any, dtype: DType) -> Tensor:
     return cast(elementwise("add", counted, start), dtype)
 
 
+@makes_out
 def linspace(
     start: Any,
     end: Any,
@@ -258,6 +266,7 @@ def _line(start: Any, end: Any, steps: Any) -> Tensor:
     return elementwise("where", nearer, front, back, conditions=1)
 
 
+@makes_out
 def logspace(
     start: Any,
     end: Any,
@@ -276,6 +285,7 @@ def logspace(
 # Matrices
 
 
+@makes_out
 def eye(
     n: Any,
     m: Any = None,
@@ -296,6 +306,7 @@ def _matrix_shape(input: Tensor, name: str) -> tuple[Any, ...]:
     return tuple(spelled(d) for d in shape_of(input))
 
 
+@takes_out
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangles of matrices [..., n, m], zeros above the `diagonal`-th diagonal."""
     shape = _matrix_shape(input, "tril")[-2:]
@@ -303,6 +314,7 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     return elementwise("where", below, input, _zero_of(input), conditions=1)
 
 
+@takes_out
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangles of matrices [..., n, m], zeros below the `diagonal`-th diagonal."""
     shape = _matrix_shape(input, "triu")[-2:]

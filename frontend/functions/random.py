@@ -22,11 +22,13 @@ from .arguments import (
     as_input,
     cast,
     device_checked,
+    makes_out,
     new_dims,
     plain_size,
     shape_of,
     sizes_of,
     spelled,
+    takes_out,
 )
 from .complex import view_as_real
 from .math import cos, log, sqrt, where
@@ -105,6 +107,7 @@ def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
+@makes_out
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -117,6 +120,7 @@ def rand(
     return _finished(made, device, requires_grad)
 
 
+@makes_out
 def randn(
     *size: Any,
     generator: Generator | None = None,
@@ -142,6 +146,7 @@ def randn_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool
     return randn(shape, dtype=dtype or here(input).spec.dtype, requires_grad=requires_grad)
 
 
+@makes_out
 def randint(
     low: Any,
     high: Any = None,
@@ -181,6 +186,7 @@ def randint_like(
     return randint(first, last, shape, dtype=dtype or here(input).spec.dtype)
 
 
+@makes_out
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: DType = i64, device: Any = None
 ) -> Tensor:
@@ -201,6 +207,7 @@ def _is_probability(p: np.ndarray) -> Any:
     return (p >= 0) & (p <= 1)
 
 
+@takes_out
 def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that stands in `input` (or with `p`), else 0; of its dtype.
 
@@ -214,6 +221,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) 
     return cast(elementwise("lt", draws, like if p is None else p), dtype)
 
 
+@takes_out
 def normal(
     mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
     dtype: DType | None = None,
@@ -234,6 +242,7 @@ def normal(
     return elementwise("add", elementwise("mul", drawn, std), mean)
 
 
+@takes_out
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *,
     generator: Generator | None = None,

@@ -9,6 +9,7 @@ from . import (
     assembling,
     control,
     convolutions,
+    corners,
     creating,
     fourier,
     layers,
@@ -40,5 +41,6 @@ MODULES = [
     layers,
     modules,
     transformations,
+    corners,
 ]
 TABLES: list[Table] = [module.TABLE for module in MODULES]
