@@ -126,7 +126,9 @@ class _Backward:
             seen = fixed(expander, maximum(0, minimum(count, last)))
         self._products(panel, column, seen)
         if at.causal:
-            crosses = compare(expander, "gt", first + seen - 1, start)
+            # Tiles of keys are whole: those past the last one that is seen are hidden, too.
+            tiles = fixed(expander, ceil_div(seen, at.schedule.mr) * at.schedule.mr)
+            crosses = compare(expander, "gt", first + tiles - 1, start)
             self._fill(scope, start, first, seen, count)
             for holds, hides in ((crosses, True), (expander.emit("bit_not", crosses), False)):
                 with when(expander, holds):
