@@ -10,9 +10,13 @@ from .functional.arguments import per_axis
 from .module import Module
 
 
-class _MaxPool(Module):
-    _axes: int
+class _Pool(Module):
+    """A layer that calls `_function` with its settings."""
 
+    _function: Any  # of the input and the settings of the layer
+
+
+class _MaxPool(_Pool):
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
         return_indices: bool = False, ceil_mode: bool = False,
@@ -26,9 +30,9 @@ class _MaxPool(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Any:
-        function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[self._axes - 1]
-        return function(input, self.kernel_size, self.stride, self.padding, self.dilation,
-                        self.ceil_mode, self.return_indices)  # fmt: skip
+        return type(self)._function(input, self.kernel_size, self.stride, self.padding,
+                                    self.dilation, self.ceil_mode,
+                                    self.return_indices)  # fmt: skip
 
     def extra_repr(self) -> str:
         return (
@@ -40,19 +44,19 @@ class _MaxPool(Module):
 class MaxPool1d(_MaxPool):
     """The largest element of each window over the last axis."""
 
-    _axes = 1
+    _function = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
     """The largest element of each window over the last two axes."""
 
-    _axes = 2
+    _function = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
     """The largest element of each window over the last three axes."""
 
-    _axes = 3
+    _function = staticmethod(F.max_pool3d)
 
 
 class AvgPool1d(Module):
@@ -77,8 +81,10 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_Pool):
     """The mean of each window over the last two axes."""
+
+    _function = staticmethod(F.avg_pool2d)
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
@@ -93,11 +99,9 @@ class AvgPool2d(Module):
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._pool(F.avg_pool2d, input)
-
-    def _pool(self, function: Any, input: Tensor) -> Tensor:
-        return function(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-                        self.count_include_pad, self.divisor_override)  # fmt: skip
+        return type(self)._function(input, self.kernel_size, self.stride, self.padding,
+                                    self.ceil_mode, self.count_include_pad,
+                                    self.divisor_override)  # fmt: skip
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -106,14 +110,11 @@ class AvgPool2d(Module):
 class AvgPool3d(AvgPool2d):
     """The mean of each window over the last three axes."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return self._pool(F.avg_pool3d, input)
+    _function = staticmethod(F.avg_pool3d)
 
 
-class _Adaptive(Module):
-    """A pooling to a given size: `_function` of input and size."""
-
-    _function: Any
+class _Adaptive(_Pool):
+    """A pooling to a given size."""
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
@@ -171,10 +172,8 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
     _function = staticmethod(F.adaptive_max_pool3d)
 
 
-class _LPPool(Module):
-    """A pooling by powers: `_function` of input and settings."""
-
-    _function: Any
+class _LPPool(_Pool):
+    """A pooling by powers."""
 
     def __init__(
         self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -214,7 +213,7 @@ class LPPool3d(_LPPool):
     _function = staticmethod(F.lp_pool3d)
 
 
-class _MaxUnpool(Module):
+class _MaxUnpool(_Pool):
     """The way back from a pooling with `return_indices`."""
 
     _axes: int
@@ -228,9 +227,8 @@ class _MaxUnpool(Module):
         self.padding = per_axis(padding, self._axes, "padding")
 
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
-        function = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self._axes - 1]
         given = (self.kernel_size, self.stride, self.padding, output_size)
-        return function(input, indices, *given)
+        return type(self)._function(input, indices, *given)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -240,15 +238,18 @@ class MaxUnpool1d(_MaxUnpool):
     """What `MaxPool1d` chose, put back to its places, 0 elsewhere."""
 
     _axes = 1
+    _function = staticmethod(F.max_unpool1d)
 
 
 class MaxUnpool2d(_MaxUnpool):
     """What `MaxPool2d` chose, put back to its places, 0 elsewhere."""
 
     _axes = 2
+    _function = staticmethod(F.max_unpool2d)
 
 
 class MaxUnpool3d(_MaxUnpool):
     """What `MaxPool3d` chose, put back to its places, 0 elsewhere."""
 
     _axes = 3
+    _function = staticmethod(F.max_unpool3d)
