@@ -18,7 +18,7 @@ from .apply import apply, elementwise
 from .autocast import autocasts
 from .context import ambient
 from .errors import ArgumentError, DTypeError, IndexingError
-from .functions.arguments import array_names, as_input, cast, shape_of, spelled
+from .functions.arguments import array_names, as_input, cast, shape_of, spelled, takes_out
 from .functions.complex import conj
 from .functions.creation import iota
 from .functions.joining import roll
@@ -324,6 +324,7 @@ def ihfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = No
 # Frequencies and their order
 
 
+@takes_out
 def fftfreq(
     n: Any, d: float = 1.0, *, dtype: DType | None = None, device: Any = None,
     requires_grad: bool = False,
@@ -336,6 +337,7 @@ def fftfreq(
     return _frequencies(signed, n, d, dtype, requires_grad)
 
 
+@takes_out
 def rfftfreq(
     n: Any, d: float = 1.0, *, dtype: DType | None = None, device: Any = None,
     requires_grad: bool = False,

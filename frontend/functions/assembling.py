@@ -10,12 +10,13 @@ from ..apply import broadcast_shapes as common_shape
 from ..apply import elementwise
 from ..errors import ShapeError
 from ..tensor import Size, Tensor, dims_of, here, normal_axis
-from .arguments import array_names, as_input, reshaped, shape_of, spelled
+from .arguments import array_names, as_input, reshaped, shape_of, spelled, takes_out
 from .creation import iota
 from .joining import atleast_1d, cat, tensor_split, vstack
 from .shape import constant_pad, diag, diagonal, movedim, unsqueeze
 
 
+@takes_out
 def column_stack(tensors: Sequence[Any]) -> Tensor:
     """1-d tensors as columns, others side by side along axis 1."""
     parts = [atleast_1d(as_input(t)) for t in tensors]

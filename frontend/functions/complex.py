@@ -13,12 +13,13 @@ from ..inplace import copy_
 from ..tensor import Tensor, here
 from ..viewing import view_by
 from ..views import imag_step, joined_step, pairs_step, real_step
-from .arguments import as_input, cast, shape_of
+from .arguments import as_input, cast, shape_of, takes_out
 from .logic import signbit
 from .math import acos, asin, atan2, cast_float, cos, lt, mul, ne, neg, sin, where
 from .shape import matrix_transpose
 
 
+@takes_out
 def complex(real: Tensor, imag: Tensor) -> Tensor:
     """The complex tensor with these parts, of one dtype: float32 gives complex64, float64
     complex128.
@@ -31,6 +32,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     return elementwise("complex", real, imag, promote="none")
 
 
+@takes_out
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """The complex tensor with these lengths and angles, of one dtype as in `complex`."""
     _need_parts("polar", abs, angle)
@@ -143,6 +145,7 @@ def hermitian(input: Tensor) -> Tensor:
     return conj(input) if input.ndim == 0 else adjoint(input)
 
 
+@takes_out
 def conj_physical(input: Tensor) -> Tensor:
     """As `conj`."""
     return conj(input)

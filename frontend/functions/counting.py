@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
 from ..promotion import promote_types
 from ..symint import SymInt
 from ..tensor import Tensor, here, normal_axis, of_array
-from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled
+from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled, takes_out
 from .creation import linspace, zeros
 from .math import where
 from .reduction import amax, amin, sum
@@ -151,6 +151,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return scatter_add(zeros(bins, dtype=each.dtype), 0, cast(input, i64), each)
 
 
+@takes_out
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals between `min` and `max` (where they
     are equal: between the smallest and the largest element), the last one closed; of the dtype of
@@ -200,6 +201,7 @@ def _binned(flat: Tensor, bins: Any, low: Any, high: Any, weight: Tensor | None)
     return apply("scatter", [zeros(bins, dtype=dtype), place, each], axis=0, combine="add")
 
 
+@takes_out
 def histogram(
     input: Tensor, bins: Any, *, range: Sequence[float] | None = None,
     weight: Tensor | None = None, density: bool = False,
@@ -257,6 +259,7 @@ def _between_edges(flat: Tensor, edges: Tensor, weight: Tensor | None) -> Tensor
 # Places in sorted sequences
 
 
+@takes_out
 def searchsorted(
     sorted_sequence: Tensor, values: Any, *, out_int32: bool = False, right: bool = False,
     side: str | None = None, sorter: Tensor | None = None,
@@ -313,6 +316,7 @@ def _bisected(sequence: Tensor, wanted: Tensor, right: bool) -> Tensor:
     return low
 
 
+@takes_out
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:

@@ -24,6 +24,7 @@ from .arguments import (
     shape_of,
     sizes_of,
     spelled_shape,
+    takes_out,
 )
 from .select import index_select
 from .shape import ravel, transpose, unsqueeze
@@ -108,17 +109,20 @@ def atleast_3d(input: Tensor) -> Tensor:
     return unsqueeze(atleast_2d(input), -1) if input.ndim < 3 else input
 
 
+@takes_out
 def hstack(tensors: Sequence[Any]) -> Tensor:
     """`cat` along axis 1, of 1-d tensors along axis 0."""
     parts = [atleast_1d(as_input(t)) for t in tensors]
     return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
 
 
+@takes_out
 def vstack(tensors: Sequence[Any]) -> Tensor:
     """`cat` along axis 0 of matrices; 1-d tensors are rows."""
     return cat([atleast_2d(as_input(t)) for t in tensors], 0)
 
 
+@takes_out
 def dstack(tensors: Sequence[Any]) -> Tensor:
     """`cat` along axis 2."""
     return cat([atleast_3d(as_input(t)) for t in tensors], 2)

@@ -250,6 +250,7 @@ def sign(input: Any) -> Tensor:
     return elementwise("sign", tensor)
 
 
+@takes_out
 def sgn(input: Any) -> Tensor:
     """As `sign`; of a complex number its direction, input / abs(input), 0 at 0."""
     tensor = as_input(input)

@@ -10,7 +10,7 @@ from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, here, normal_axis
 from ..viewing import expand_view, permute_view
-from .arguments import as_input, cast, reshaped, shape_of, spelled
+from .arguments import as_input, cast, reshaped, shape_of, spelled, takes_out
 from .complex import conj
 from .joining import atleast_2d, cat
 from .shape import constant_pad, diagonal, unsqueeze
@@ -72,6 +72,7 @@ def _need_axes(name: str, *pairs: tuple[Tensor, int]) -> None:
             )
 
 
+@takes_out
 @autocasts
 def matmul(input: Tensor, other: Any) -> Tensor:
     """The matrix product: of vectors their dot product, of a matrix and a vector the vector, of
@@ -114,6 +115,7 @@ def _batched(input: Tensor, other: Tensor) -> Tensor:
     return dot_general(x, y, ((k + 1,), (k,)), (both, both), "matmul")
 
 
+@takes_out
 @autocasts
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices [n, k] and [k, m]."""
@@ -121,6 +123,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return dot_general(input, mat2, ((1,), (0,)), name="mm")
 
 
+@takes_out
 @autocasts
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of matrices [b, n, k] and [b, k, m]."""
@@ -128,6 +131,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     return dot_general(input, mat2, ((2,), (1,)), ((0,), (0,)), "bmm")
 
 
+@takes_out
 @autocasts
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix [n, m] and a vector [m]."""
@@ -135,6 +139,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return dot_general(input, vec, ((1,), (0,)), name="mv")
 
 
+@takes_out
 @autocasts
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements."""
@@ -142,12 +147,14 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return dot_general(input, tensor, ((0,), (0,)), name="dot")
 
 
+@takes_out
 @autocasts
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements, those of the first conjugated."""
     return dot(conj(input), other)
 
 
+@takes_out
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Products summed over the last axis of both; of a 0-d operand the plain product."""
     if input.ndim == 0 or other.ndim == 0:
@@ -155,6 +162,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return dot_general(input, other, ((input.ndim - 1,), (other.ndim - 1,)), name="inner")
 
 
+@takes_out
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The matrix of all products of two vectors' elements."""
     _need_axes("outer", (input, 1), (vec2, 1))
@@ -172,24 +180,28 @@ def _sum_of(base: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return elementwise("add", base, product)
 
 
+@takes_out
 @autocasts
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
     return _sum_of(input, mm(mat1, mat2), beta, alpha)
 
 
+@takes_out
 @autocasts
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
     return _sum_of(input, mv(mat, vec), beta, alpha)
 
 
+@takes_out
 @autocasts
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     return _sum_of(input, outer(vec1, vec2), beta, alpha)
 
 
+@takes_out
 @autocasts
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -225,6 +237,7 @@ def trace(input: Tensor) -> Tensor:
     return sum(diagonal(input))
 
 
+@takes_out
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: every element of input times the whole of other."""
     ndim = max(input.ndim, other.ndim)

@@ -9,7 +9,17 @@ from ..apply import apply, elementwise
 from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here, normal_axis
-from .arguments import array_names, axes_of, cast, count_of, reshaped, shape_of, spelled, with_ones
+from .arguments import (
+    array_names,
+    axes_of,
+    cast,
+    count_of,
+    reshaped,
+    shape_of,
+    spelled,
+    takes_out,
+    with_ones,
+)
 from .creation import iota
 from .math import maximum, where
 
@@ -145,6 +155,7 @@ def _extreme(op: str, input: Tensor, dim: Any, keepdim: bool, ties: str) -> Tens
     return reduce(op, input, axes, keepdim, ties=ties)
 
 
+@takes_out
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """The smallest and the largest over `dim`: (min, max)."""
     return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))

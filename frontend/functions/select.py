@@ -14,7 +14,7 @@ from ..autocast import autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..tensor import Tensor, here, normal_axis, of_array
-from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape
+from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape, takes_out
 from .creation import iota
 
 
@@ -206,6 +206,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return elementwise("where", mask, fill, input, conditions=1)
 
 
+@takes_out
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """1-d: the elements where the mask (broadcast) holds. Eager only.
 
@@ -218,6 +219,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return values[where]
 
 
+@takes_out
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """int64[n, ndim]: the indices of the elements that are not 0; `as_tuple`: one tensor for each
     axis. Eager only.

@@ -20,6 +20,7 @@ from .arguments import (
     sizes_of,
     spelled,
     spelled_shape,
+    takes_out,
 )
 
 
@@ -326,6 +327,7 @@ def as_strided(
     return view_by(base, strided_step(shape_of(base), sizes, strides, start if last >= 0 else 0))
 
 
+@takes_out
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix with the elements of a vector on the given diagonal, or the diagonal of a matrix.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..apply import apply
 from ..autocast import autocasts
 from ..errors import ArgumentError
+from ..functions.arguments import takes_out
 from ..functions.creation import zeros_like
 from ..functions.math import abs as magnitude
 from ..functions.math import where
@@ -44,6 +45,7 @@ class Eig(NamedTuple):
     eigenvectors: Tensor
 
 
+@takes_out
 @autocasts
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L L^H = A, or the upper triangular L^H, of symmetric (Hermitian)
@@ -59,6 +61,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return apply("linalg_cholesky", [A])
 
 
+@takes_out
 @autocasts
 def qr(A: Tensor, mode: str = "reduced") -> QR:
     """Q R = A of matrices (..., m, n). mode "reduced": Q (..., m, k), R (..., k, n) with
@@ -74,6 +77,7 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
     return QR(A.new_zeros((0,)) if mode == "r" else q, r)
 
 
+@takes_out
 @autocasts
 def svd(A: Tensor, full_matrices: bool = True) -> SVD:
     """U diag(S) Vh = A of matrices (..., m, n): U (..., m, m), S (..., k), Vh (..., n, n), or
@@ -85,6 +89,7 @@ def svd(A: Tensor, full_matrices: bool = True) -> SVD:
     return SVD(*apply("linalg_svd", [A], full_matrices=bool(full_matrices)))
 
 
+@takes_out
 @autocasts
 def svdvals(A: Tensor) -> Tensor:
     """The singular values of each matrix, descending; repeated ones have gradients, too."""
@@ -92,6 +97,7 @@ def svdvals(A: Tensor) -> Tensor:
     return apply("linalg_svd", [A], full_matrices=False)[1]
 
 
+@takes_out
 @autocasts
 def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     """Eigenvalues (..., n) and eigenvectors (..., n, n) of symmetric or Hermitian matrices, read
@@ -105,12 +111,14 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     return Eigh(*apply("linalg_eigh", [A], uplo=UPLO))
 
 
+@takes_out
 @autocasts
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric or Hermitian matrices, ascending."""
     return eigh(A, UPLO).eigenvalues
 
 
+@takes_out
 @autocasts
 def eig(A: Tensor) -> Eig:
     """Complex eigenvalues (..., n) and eigenvectors (..., n, n) of any square matrices.
@@ -125,6 +133,7 @@ def eig(A: Tensor) -> Eig:
     return Eig(*apply("linalg_eig", [A]))
 
 
+@takes_out
 @autocasts
 def eigvals(A: Tensor) -> Tensor:
     """The complex eigenvalues of any square matrices, in no order."""
@@ -139,6 +148,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     return apply("linalg_matrix_exp", [A])
 
 
+@takes_out
 @autocasts
 def pinv(
     A: Tensor,

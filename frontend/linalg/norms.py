@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.dtypes import DType
 from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..functions.arguments import array_names, cast, shape_of
+from ..functions.arguments import array_names, cast, shape_of, takes_out
 from ..functions.creation import eye
 from ..functions.info import finfo
 from ..functions.math import where
@@ -131,6 +131,7 @@ def norm(
     return vector_norm(A, ord, dim, keepdim, dtype=dtype)
 
 
+@takes_out
 @autocasts
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number |A| |A^-1| in the matrix norm `p`, inf of a singular matrix, 0 of one
@@ -153,6 +154,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     return found.masked_fill(singular, math.inf)
 
 
+@takes_out
 @autocasts
 def matrix_rank(
     A: Tensor,

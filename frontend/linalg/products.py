@@ -10,7 +10,7 @@ from typing import Any
 from ..apply import broadcast_shapes, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
-from ..functions.arguments import array_names, shape_of, spelled
+from ..functions.arguments import array_names, shape_of, spelled, takes_out
 from ..functions.creation import arange, eye
 from ..functions.joining import roll
 from ..functions.matrix import matmul
@@ -50,6 +50,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     return sum((x.conj() if here(x).spec.dtype.is_complex else x) * y, dim)
 
 
+@takes_out
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied `n` times, by repeated squaring; a negative n takes the inverse. Integers are
     taken where n is not negative.
@@ -78,6 +79,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         base = matmul(base, base)
 
 
+@takes_out
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of several matrices in the order with the fewest multiplications (Cormen et al.,
     "Introduction to Algorithms", 15.2); the first and the last may be vectors.
@@ -141,6 +143,7 @@ def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
     return split
 
 
+@takes_out
 @autocasts
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of `A` as a map from its axes from `ind` on to those before."""

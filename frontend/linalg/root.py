@@ -6,7 +6,7 @@ from typing import Any
 
 from ..apply import elementwise
 from ..errors import ShapeError
-from ..functions.arguments import shape_of
+from ..functions.arguments import shape_of, takes_out
 from ..functions.complex import angle
 from ..functions.complex import complex as make_complex
 from ..functions.joining import flip
@@ -24,6 +24,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     return decompositions.pinv(input, rtol=rcond)
 
 
+@takes_out
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """`linalg.cholesky`."""
     return decompositions.cholesky(input, upper=upper)
@@ -43,6 +44,7 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     return products.multi_dot(list(matrices))
 
 
+@takes_out
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """`linalg.cross`: the vector products along `dim`, by default the first axis of size 3.
 
@@ -69,6 +71,7 @@ def vander(x: Tensor, N: Any = None, increasing: bool = False) -> Tensor:
     return made if increasing else flip(made, 1)
 
 
+@takes_out
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..apply import apply, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
+from ..functions.arguments import takes_out
 from ..functions.creation import eye, tril, triu
 from ..functions.math import where
 from ..functions.shape import diagonal as _diagonal
@@ -33,6 +34,7 @@ class LeastSquares(NamedTuple):
     singular_values: Tensor
 
 
+@takes_out
 @autocasts
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (or X A = B without `left`). A (..., n, n); B (..., n, k), or vectors
@@ -57,6 +59,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return result.squeeze(-1) if vectors else result
 
 
+@takes_out
 @autocasts
 def inv(A: Tensor) -> Tensor:
     """The inverse of each matrix (..., n, n).
@@ -68,6 +71,7 @@ def inv(A: Tensor) -> Tensor:
     return apply("linalg_inv", [A])
 
 
+@takes_out
 @autocasts
 def det(A: Tensor) -> Tensor:
     """The determinant (...) of each matrix (..., n, n); differentiable at singular ones, too."""
@@ -75,6 +79,7 @@ def det(A: Tensor) -> Tensor:
     return apply("linalg_det", [A])
 
 
+@takes_out
 @autocasts
 def slogdet(A: Tensor) -> SlogDet:
     """Sign and logarithm of the absolute value of the determinant of each matrix."""
@@ -82,6 +87,7 @@ def slogdet(A: Tensor) -> SlogDet:
     return SlogDet(*apply("linalg_slogdet", [A]))
 
 
+@takes_out
 @autocasts
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
@@ -137,6 +143,7 @@ def lstsq(
     return LeastSquares(solution.squeeze(-1) if vectors else solution, residuals, rank, nothing)
 
 
+@takes_out
 @autocasts
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """X with tensordot(A, X, X.ndim) == B; `dims` of A are moved to its end first."""
