@@ -14,7 +14,14 @@ from ..ir.builder import Recording
 from ..ir.dtypes import DType, i64
 from ..ir.graph import Region, Value, full
 from ..ir.ops import elementwise as ew
-from ..ir.ops.attention import operand_count, optional, scale_of, wide
+from ..ir.ops.attention import (
+    hidden_of,
+    operand_count,
+    optional,
+    scale_of,
+    stays_hidden,
+    wide,
+)
 from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.reduction import REDUCE_MAX, REDUCE_SUM
 from ..ir.ops.source import IOTA
@@ -122,7 +129,7 @@ def _scores(operands: Sequence[Value], attrs: Attrs) -> Value:
         if mask.type.dtype.is_float:
             scores = scores + _cast(mask, middle)
         else:
-            scores = ew.WHERE(mask, scores, full(scores.type, -math.inf))
+            scores = ew.WHERE(mask, scores, full(scores.type, hidden_of(attrs)))
     if attrs["causal"]:
         shape = scores.type.shape
         row, column = (IOTA(shape=shape, axis=len(shape) - k, dtype=i64) for k in (2, 1))
@@ -142,7 +149,11 @@ def _pulled_scores(operands: Sequence[Value], attrs: Attrs) -> tuple[Value, Valu
     inner = _product(cotangent, value)
     if factor is not None:
         inner = inner * factor
-    return weights, weights * (inner - _along(mean, inner.type))
+    inner = weights * (inner - _along(mean, inner.type))
+    mask, _ = optional(operands[:count], attrs)
+    if mask is not None and stays_hidden(mask.type, attrs):
+        inner = ew.WHERE(mask, inner, full(inner.type, 0))
+    return weights, inner
 
 
 def _cast(value: Value, dtype: DType) -> Value:

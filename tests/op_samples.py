@@ -370,8 +370,9 @@ def _contractions() -> dict[str, list[Sample]]:
 def _attention() -> dict[str, list[Sample]]:
     def attrs(**given: Any) -> dict[str, Any]:
         scale = Literal(np.float64(0.5))
-        plain = {"scale": scale, "causal": False, "safe": True, "masked": False, "factored": False}
-        return {**plain, **given}
+        hidden = Literal(np.float64(-np.inf))
+        plain = {"causal": False, "safe": True, "masked": False, "factored": False}
+        return {"scale": scale, "hidden": hidden, **plain, **given}
 
     wide = ("f64", "f32")  # factors of halves are f32
     q, k, v = real(2, 3, 5, 4), real(2, 7, 4), real(2, 7, 3)
@@ -386,12 +387,18 @@ def _attention() -> dict[str, list[Sample]]:
             Sample("attention", (q, k, v), attrs(causal=True), label="causal", ulps=64),
             Sample("attention", (real(5, 4), real(7, 4), real(7, 3), all_but_one),
                    attrs(masked=True), label="mask", ulps=64),
+            Sample("attention", (real(5, 4), real(7, 4), real(7, 3), all_but_one),
+                   attrs(masked=True, hidden=Literal(np.float64(-1.5))), label="hidden", ulps=64),
             Sample("attention", (q, k, v, real(*scores), away(*scores)),
                    attrs(masked=True, factored=True, safe=False), label="all", dtypes=wide,
                    ulps=64),
         ],
         "attention_gradient": [
             Sample("attention_gradient", (q, k, v, *pulled), attrs(causal=True), ulps=64,
+                   dtypes=wide, smooth=False),
+            Sample("attention_gradient", (real(5, 4), real(7, 4), real(7, 3), all_but_one,
+                                          real(5, low=2, high=3), real(5), real(5, 3)),
+                   attrs(masked=True, hidden=Literal(np.float64(-1.5))), label="hidden", ulps=64,
                    dtypes=wide, smooth=False),
             Sample("attention_gradient", (q, k, v, real(*scores), away(*scores), *pulled),
                    attrs(masked=True, factored=True), label="all", dtypes=wide, ulps=64,

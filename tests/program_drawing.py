@@ -269,8 +269,9 @@ class KernelDrawer:
                     opened.yield_(self.scalar())
             regions.append(opened.closed)
         OPS[name](
-            **sizes, dtype=f32, acc=f32, scale=Literal(np.float64(0.5)), causal=True, safe=False,
-            masked=True, factored=True, regions=tuple(regions),
+            **sizes, dtype=f32, acc=f32, scale=Literal(np.float64(0.5)),
+            hidden=Literal(np.float64(-np.inf)), causal=True, safe=False, masked=True,
+            factored=True, regions=tuple(regions),
         )  # fmt: skip
 
     def many(self, depth: int) -> None:

@@ -25,8 +25,8 @@ BACKWARD = {
 AXES = {"attend": FORWARD, "attend_gradient": BACKWARD}
 _USES = ("out", "of_query", "of_key", "of_value")
 ATTRIBUTES = (
-    "batch", "groups", "queries", "keys", "features", "width", "dtype", "acc", "scale", "causal",
-    "safe", "masked", "factored",
+    "batch", "groups", "queries", "keys", "features", "width", "dtype", "acc", "scale", "hidden",
+    "causal", "safe", "masked", "factored",
 )  # fmt: skip
 LETTERS = {"b": "batch", "g": "groups", "l": "queries", "s": "keys", "e": "features", "v": "width"}
 

@@ -79,6 +79,17 @@ def scale_of(attrs: Attrs) -> float:
     return float(attrs["scale"].array)
 
 
+def hidden_of(attrs: Attrs) -> float:
+    """The score where a bool mask is false."""
+    return float(attrs["hidden"].array)
+
+
+def stays_hidden(mask: TensorType | None, attrs: Attrs) -> bool:
+    """Whether a query may give weight to keys that the mask hides: where it hides all of them. No
+    gradient passes there."""
+    return mask is not None and mask.dtype.kind == "bool" and hidden_of(attrs) != -np.inf
+
+
 def _infer(types: Types, attrs: Attrs) -> Types:
     need(len(types) == operand_count(attrs), f"attention of {len(types)} operands")
     query, key, value = types[:3]
@@ -128,7 +139,7 @@ def _scores(arrays: Sequence[np.ndarray], attrs: Attrs) -> np.ndarray:
     mask, _ = optional(arrays, attrs)
     if mask is not None:
         if mask.dtype == np.bool_:
-            scores = np.where(mask, scores, scores.dtype.type(-np.inf))
+            scores = np.where(mask, scores, scores.dtype.type(hidden_of(attrs)))
         else:
             scores = scores + _wide(mask)
     if attrs["causal"]:
@@ -160,11 +171,10 @@ ATTENTION = define(
     "attention", Kind.ATTENTION, _infer, _evaluate,
     "softmax(query keyᵀ scale + mask) factor value of [batch, groups, L, E], [batch, S, E], "
     "[batch, S, V] -> [batch, groups, L, V], and the logarithm of each row's sum of exponentials "
-    "[batch, groups, L]. `scale`: a literal f64; mask (`masked`): bool, true for what takes "
-    "part, or added; factor (`factored`): times the weights. Both have the shape of "
-    "the scores [batch, groups, L, S]. "
-    "`causal`: query i sees the keys j <= i. `safe`: a query that sees none gives 0, not NaN",
-    attributes=("scale", "causal", "safe", "masked", "factored"),
+    "[batch, groups, L]. `scale`: a literal f64; mask (`masked`): bool, false where a score "
+    "is the literal `hidden`, or added; factor (`factored`): times the weights. Both have the "
+    "shape of the scores [batch, groups, L, S]. `causal`: query i sees the keys j <= i. `safe`: a query that sees none gives 0, not NaN",
+    attributes=("scale", "hidden", "causal", "safe", "masked", "factored"),
 )  # fmt: skip
 
 
@@ -193,6 +203,9 @@ def _evaluate_gradient(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.nd
     if factor is not None:
         inner, dropped = inner * factor, weights * factor
     inner = weights * (inner - mean[..., None])
+    mask, _ = optional(arrays[:count], attrs)
+    if mask is not None and mask.dtype == np.bool_:
+        inner = np.where(mask, inner, inner.dtype.type(0))
     inner *= inner.dtype.type(scale_of(attrs))
     first = key.ndim - 2
     shared = tuple(range(first, first + groups))
@@ -208,5 +221,5 @@ ATTENTION_GRADIENT = define(
     "attention_gradient", Kind.ATTENTION, _infer_gradient, _evaluate_gradient,
     "the cotangents of query, key and value: the operands of an `attention`, its second result, "
     "the sums along V of its first result times that one's cotangent, and this cotangent",
-    attributes=("scale", "causal", "safe", "masked", "factored"),
+    attributes=("scale", "hidden", "causal", "safe", "masked", "factored"),
 )  # fmt: skip

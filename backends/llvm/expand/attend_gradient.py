@@ -9,6 +9,7 @@ have passed, the last one until all keys have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from ....ir.dims import Dim, maximum, minimum
@@ -193,6 +194,9 @@ class _Backward:
                     inner = at.emit("mul", inner, factor)
                     dropped = at.emit("mul", weight, factor)
                 inner = at.emit("mul", weight, at.emit("sub", inner, mean))
+                if self.mask is not None and at.hides and at.hidden != -math.inf:
+                    shown = at.emit("ne", at.load(self.mask, local), at.vector(0))
+                    inner = at.emit("where", shown, inner, at.vector(0))
                 at.store(self.weights, place, dropped)
                 at.store(self.scores, place, at.scaled(inner))
             return []

@@ -68,6 +68,7 @@ class Attention:
         self.vectors = chosen.nr // chosen.lanes
         self.offsets = range(0, chosen.nr, chosen.lanes)
         self.scale = float(attrs["scale"].array)
+        self.hidden = float(attrs["hidden"].array)
         self.causal, self.safe = attrs["causal"], attrs["safe"]
         self.masked, self.factored = attrs["masked"], attrs["factored"]
         self.parts = {
@@ -313,11 +314,16 @@ class Attention:
         if mask is None:
             return score
         found = self.load(mask, place)
-        (yielded,) = self.parts["mask"].region.yields
-        if yielded.type.dtype.kind != "bool":
+        if not self.hides:
             return self.emit("add", score, found)
         shown = self.emit("ne", found, self.vector(0))
-        return self.emit("where", shown, score, self.vector(-math.inf))
+        return self.emit("where", shown, score, self.vector(self.hidden))
+
+    @property
+    def hides(self) -> bool:
+        """Whether the mask says which scores are hidden; else it is added."""
+        (yielded,) = self.parts["mask"].region.yields
+        return self.masked and yielded.type.dtype.kind == "bool"
 
     def hidden_after(self, score: Value, query: Dim, key: Dim) -> Value:
         """-inf for the queries query, query + 1, ... that come before `key`."""

@@ -65,7 +65,8 @@ def attended(
         further.append(_kept(query, dropout_p, sizes))
     operands += [_in_groups(t, groups) if groups else t for t in further]
     result = apply(
-        "attention", operands, scale=Literal(np.float64(scale)), causal=is_causal, safe=True,
+        "attention", operands, scale=Literal(np.float64(scale)),
+        hidden=Literal(np.float64(-math.inf)), causal=is_causal, safe=True,
         masked=mask is not None, factored=bool(dropout_p > 0),
     )[0]  # fmt: skip
     return reshaped(result, [*sizes[:-1], spelled(shape_of(value)[-1])]) if groups else result
