@@ -97,7 +97,7 @@ def _dump(args: argparse.Namespace) -> None:
     tensors = [of_array(_random(t, sizes, number)) for number, t in enumerate(types)]
     names = _symbolic_axes(function, types)
     if names or not isinstance(function, CompiledFunction):
-        plain = function.__wrapped__ if isinstance(function, CompiledFunction) else function
+        plain = inspect.unwrap(function) if isinstance(function, CompiledFunction) else function
         function = compile_function(plain, dynamic=names or None)
     lowered = function.lower(*tensors)
     if args.after is not None or args.level != "tensor":
