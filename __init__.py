@@ -474,6 +474,7 @@ from .ir.dtypes import u8 as uint8
 from .ir.dtypes import u16 as uint16
 from .ir.dtypes import u32 as uint32
 from .ir.dtypes import u64 as uint64
+from .runtime.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -697,6 +698,7 @@ __all__ = [
     "get_autocast_dtype",
     "get_default_dtype",
     "get_float32_matmul_precision",
+    "get_num_threads",
     "get_rng_state",
     "grad",
     "greater",
@@ -876,6 +878,7 @@ __all__ = [
     "set_default_dtype",
     "set_float32_matmul_precision",
     "set_grad_enabled",
+    "set_num_threads",
     "set_printoptions",
     "set_rng_state",
     "sgn",
