@@ -104,6 +104,9 @@ class Nest:
             instead of kept in scratch; of prefixes: along with the one loop that reads them.
         contract: tiles, for a `contract`.
         attend: tiles, for an `attend` or `attend_gradient`.
+        sweep: of the outermost loop, whose body folds what is strided along the vectors: so many
+            rows are read for each vector of a task's columns, in every pass over the rows; 0: one
+            vector of columns after the other runs over all rows.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -115,6 +118,7 @@ class Nest:
     recompute: bool = False
     contract: ContractSchedule | None = None
     attend: AttendSchedule | None = None
+    sweep: int = 0
 
     def __str__(self) -> str:
         return _format(self)

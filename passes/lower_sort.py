@@ -8,10 +8,11 @@ gathered at the places that come out; `order(%x)` alone where nobody reads the p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..ir.dims import Dim, product
+from ..ir.dims import product
 from ..ir.dtypes import DType, f32, i32, i64, u8, u32
 from ..ir.graph import Graph, Node, Region, Value, full
 from ..ir.ops import elementwise as ew
@@ -73,7 +74,7 @@ def _lowered(
     def back(value: Value) -> Value:
         return transposed(reshaped(value, (*moved[:-1], limit)), inverse(perm))
 
-    cut = {} if limit == size else {"limit": limit}
+    cut: dict[str, Any] = {} if limit == size else {"limit": limit}
     if not readers[1]:
         values = back(_values(matrix, node.attrs["descending"], cut))
         return values, values  # nobody reads the places
@@ -96,7 +97,7 @@ def _needed(reader: Node | None, axis: int) -> int | None:
     return int(start + (size - 1) * step + 1)
 
 
-def _values(x: Value, descending: bool, cut: dict[str, Dim]) -> Value:
+def _values(x: Value, descending: bool, cut: dict[str, Any]) -> Value:
     """The sorted rows alone, of which equal elements are the same."""
     dtype = x.type.dtype
     wide = f32 if dtype.is_low_precision else u8 if dtype.kind == "bool" else dtype

@@ -27,6 +27,7 @@ from ..ir.ops.base import Kind
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
 from .schedule_attend import schedule_attend
+from .schedule_columns import columns_of_a_task, repeated_rows, rows_of_a_turn
 from .schedule_contract import schedule_contract
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
@@ -68,6 +69,10 @@ class _Scheduler:
                 self.inlined.add(node)
 
     def _cheap_row(self, row: Node, later: Sequence[Node]) -> bool:
+        return _cost(row.regions[0]) <= CHEAP and self._repeatable_row(row, later)
+
+    def _repeatable_row(self, row: Node, later: Sequence[Node]) -> bool:
+        """Whether the elements of a row may be computed where they are read."""
         body = row.regions[0]
         if any(node.regions for node in body.nodes):
             return False
@@ -82,7 +87,7 @@ class _Scheduler:
             n.attrs.get("guarded") for node in later for n in _with_nested(node) if _loads(n, row)
         ):
             return False
-        return _cost(body) <= CHEAP and self._readable_later(row, later)
+        return self._readable_later(row, later)
 
     def _readable_later(self, row: Node, later: Sequence[Node]) -> bool:
         """Whether no store may have changed what the row's body reads when it is read again.
@@ -177,6 +182,8 @@ class _Scheduler:
                 self._visit(inner, vectorised_inside)
 
     def _nest(self, node: Node, vectorised: bool) -> None:
+        if node is self.outermost and self._sweep(node):
+            return
         variables, extents = axes(node)
         body = node.regions[0]
         found = accesses(body, self.expressions, self.inlined)
@@ -199,6 +206,34 @@ class _Scheduler:
         self.nests[node] = Nest(groups, vector, lanes, tail, tile, block, recompute)
         for inner in node.regions:
             self._visit(inner, vectorised or vector is not None)
+
+    def _sweep(self, node: Node) -> bool:
+        """Schedules the outermost loop and what is inside as passes over the rows of columns, if
+        it folds what is strided along its vectors, and reads all else contiguously."""
+        (variables, extents), body = axes(node), node.regions[0]
+
+        def cost(row: Node) -> int | None:
+            later = body.nodes[body.nodes.index(row) + 1 :]
+            return _cost(row.regions[0]) if self._repeatable_row(row, later) else None
+
+        rows = None if node.op.name != "parallel" else repeated_rows(body, cost)
+        if rows is None or self._leaf(body) or all(n.op.name != "reduce" for n in body.nodes):
+            return False
+        found = accesses(body, self.expressions, self.inlined | rows)
+        groups = collapse(variables, extents, [a.offset for a in found])
+        vector = self._vector_group(node, groups, found)
+        if vector is None or self._strides(body, variables[groups[vector][-1]], found)[0]:
+            return False
+        self.inlined |= rows
+        inside = [n for n in body.nodes if n.op.name in ("reduce", "parallel")]
+        native = self._native(body)
+        lanes = self._shortened(2 * native, native, product(extents[a] for a in groups[vector]))
+        spent = max(_cost(n.regions[0]) for n in inside) + max(map(_row_cost, rows), default=0)
+        sweep = rows_of_a_turn(spent, [n for loop in inside for n in axes(loop)[1]])
+        tail = min(lanes, native) if self.target.masks else 1
+        self.nests[node] = Nest(groups, vector, lanes, tail, sweep=sweep)
+        self._visit(body, vectorised=True)
+        return True
 
     def _vector_group(
         self, node: Node, groups: Sequence[tuple[int, ...]], found: Sequence[Access]
@@ -305,6 +340,10 @@ class _Scheduler:
         wide = native if node.op.name == "cumulate" else self._unrolled(node.regions[0])
         if node.op.name == "parallel" and not self._leaf(node.regions[0]):
             wide = self._column_lanes(node.regions[0], native, extent)
+        return self._shortened(wide, native, extent)
+
+    def _shortened(self, wide: int, native: int, extent: Dim) -> int:
+        """At most `wide` lanes, fewer where the extent is short."""
         if not isinstance(extent, int):
             return wide
         while wide > native and extent < wide:
@@ -364,6 +403,8 @@ class _Scheduler:
         if outer is None or self.nests[outer].vector is None:
             return 1
         nest, (variables, _) = self.nests[outer], axes(outer)
+        if nest.sweep:
+            return self._swept_columns(outer, nest)
         if not variables:
             width = sum(p.type.dtype.itemsize for p in outer.regions[0].params[1:])
             return nest.lanes * max(1, self.target.l1 // max(1, width * nest.lanes))
@@ -371,6 +412,24 @@ class _Scheduler:
             return nest.lanes
         width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
         return nest.lanes * max(1, self.target.l1 // (width * nest.lanes))
+
+    def _swept_columns(self, outer: Node, nest: Nest) -> int:
+        """Columns of a task that passes over their rows."""
+        _, extents = axes(outer)
+        sizes = [product(extents[axis] for axis in group) for group in nest.groups]
+        assert nest.vector is not None
+        columns = sizes.pop(nest.vector)
+        loops = [n for n in outer.regions[0].nodes if n.op.name in ("reduce", "parallel")]
+        return columns_of_a_task(
+            self.target,
+            nest.lanes,
+            columns,
+            product(sizes),
+            product(axes(loops[0])[1]),
+            len(loops),
+            max(p.type.dtype.itemsize for p in self.kernel.params),
+            sum(2 * len(n.results) for n in loops),
+        )
 
     def _grain(self) -> int:
         """Tasks that together touch about as much as L1 holds."""
@@ -407,6 +466,10 @@ def _loads(node: Node, row: Node) -> bool:
 def _cost(region: Region) -> int:
     """Scalar instructions of one turn, nested loops counted once."""
     return sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
+
+
+def _row_cost(row: Node) -> int:
+    return _cost(row.regions[0])
 
 
 def _rounds(combine: Region) -> bool:

@@ -34,6 +34,33 @@ def expand_reduce(expander: Expander, scope: Scope, node: Node) -> None:
     scope.values.update(zip(node.results, reduction.run(), strict=True))
 
 
+def ascending_members(node: Node) -> set[int]:
+    """Members that count the points of a reduction: where loops meet these in order, the position
+    of an element is above all that its accumulator has seen (or equal, if it is the first: 0)."""
+    variables, extents = axes(node)
+    body = node.regions[0]
+    point = Expressions(axis_extents(body) | dict(zip(variables, extents, strict=True)))
+    index = tuple(0 if n == 1 else point.of(v) for v, n in zip(variables, extents, strict=True))
+    flat = add_all(i * s for i, s in zip(index, strides(extents), strict=True))
+    return {
+        k
+        for k, (start, value) in enumerate(zip(node.operands, body.yields, strict=True))
+        if _is_zero(start) and _is_position(value, flat, point)
+    }
+
+
+def _is_position(value: Value, flat: Dim, point: Expressions) -> bool:
+    """Whether `value` is the number of the point, in whatever width."""
+    while value.node is not None and value.node.op.name == "cast":
+        (value,) = value.node.operands
+    return value.type is INDEX and point.of(value) == flat
+
+
+def _is_zero(value: Value) -> bool:
+    made = value.node
+    return made is not None and "value" in made.attrs and not made.attrs["value"].array.any()
+
+
 class _Reduction:
     """Carries the accumulators of the wide vectors, then those of what is left over (if any)."""
 
@@ -48,7 +75,8 @@ class _Reduction:
         self.width = len(node.operands)
         self.single = [expander.value(v, scope) for v in node.operands]
         self.neutral = self._neutral(scope)
-        self.ascending = self._positions()
+        in_order = self.vector in (None, len(self.extents) - 1)
+        self.ascending = ascending_members(node) if in_order else set()
 
     def _neutral(self, scope: Scope) -> Carried:
         if self.vector is None:
@@ -65,32 +93,6 @@ class _Reduction:
         """Whether what fills no wide vector has accumulators of its own."""
         assert self.vector is not None
         return self.extents[self.vector] % self.nest.lanes != 0
-
-    def _positions(self) -> set[int]:
-        """Members that count the points, which the loops meet in ascending order: each element's
-        is above all that its accumulator has seen (or equal, if it is the first: 0)."""
-        variables, extents = axes(self.node)
-        body = self.node.regions[0]
-        if self.vector not in (None, len(self.extents) - 1):
-            return set()
-        point = Expressions(axis_extents(body) | dict(zip(variables, extents, strict=True)))
-        index = tuple(0 if n == 1 else point.of(v) for v, n in zip(variables, extents, strict=True))
-        flat = add_all(i * s for i, s in zip(index, strides(extents), strict=True))
-        return {
-            k
-            for k, v in enumerate(body.yields)
-            if self._starts_at_0(k) and self._is(v, flat, point)
-        }
-
-    def _is(self, value: Value, flat: Dim, point: Expressions) -> bool:
-        """Whether `value` is the number of the point, in whatever width."""
-        while value.node is not None and value.node.op.name == "cast":
-            (value,) = value.node.operands
-        return value.type is INDEX and point.of(value) == flat
-
-    def _starts_at_0(self, member: int) -> bool:
-        made = self.node.operands[member].node
-        return made is not None and "value" in made.attrs and not made.attrs["value"].array.any()
 
     def run(self) -> Sequence[Value]:
         order = [g for g in range(len(self.extents)) if g != self.vector]

@@ -11,6 +11,7 @@ from ....ir.sugar import neutral
 from ....ir.target import Target
 from .attend import expand_attend
 from .attend_gradient import expand_attend_gradient
+from .columns import run_columns
 from .contract import expand_contract
 from .emitter import without_dead
 from .loops import (
@@ -149,6 +150,9 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
             return
         lo = block * schedule.task
         hi = length if blocks == 1 else minimum(lo + schedule.task, length)
+        if nest.sweep:
+            run_columns(expander, inner, node, lo, hi, schedule.task)
+            return
         vector = nest.vector
 
         def point(at: Scope, flat: Dim, _: Carried) -> Sequence[Value]:
