@@ -1,4 +1,5 @@
-"""Dead code through loops and branches: results that nobody reads, and what only they need.
+"""Dead code through loops and branches: results that nobody reads, and what only they need; of
+equal results of a loop one is enough.
 
 Before: `%a, %ys = scan(%h, %xs) {..} (%c, %x) { %y = exp(%x)  yield add(%c, %x), %y }`, %ys unread.
 After:  `%a = scan(%h, %xs) {..} (%c, %x) { yield add(%c, %x) }`.
@@ -29,11 +30,13 @@ class _Live:
     Attributes:
         read: the values that the results depend on, those inside of regions included.
         kept: for each loop and branch, which of its results stay.
+        same: results of loops -> the result that has the same elements and stays instead.
     """
 
     def __init__(self) -> None:
         self.read: set[Value] = set()
         self.kept: dict[Node, list[bool]] = {}
+        self.same: dict[Value, Value] = {}
 
     def region(self, region: Region, wanted: Sequence[bool]) -> None:
         """Note what the yields that are wanted depend on."""
@@ -53,6 +56,7 @@ class _Live:
         (body,), consts, carries = node.regions, node.attrs["consts"], node.attrs["carries"]
         carried = body.params[consts : consts + carries]
         kept = [v in self.read for v in node.results]
+        self._stack_once(node, kept)
         while True:
             self.region(body, kept)
             more = [k for k, p in enumerate(carried) if p in self.read and not kept[k]]
@@ -64,6 +68,15 @@ class _Live:
         for k, (param, operand) in enumerate(zip(body.params, node.operands, strict=True)):
             if kept[k - consts] if consts <= k < consts + carries else param in self.read:
                 self.read.add(operand)
+
+    def _stack_once(self, node: Node, kept: list[bool]) -> None:
+        """Of ys that each turn gives the same value the first one stays."""
+        first: dict[Value, int] = {}
+        for k in range(node.attrs["carries"], len(kept)):
+            one = first.setdefault(node.regions[0].yields[k], k)
+            if one != k and kept[k]:
+                self.same[node.results[k]] = node.results[one]
+                kept[one], kept[k] = True, False
 
     def loop(self, node: Node) -> None:
         (condition, body), consts = node.regions, node.attrs["consts"]
@@ -111,6 +124,8 @@ class _Live:
                 if stays:
                     values[old] = next(results)
                     values[old].name = values[old].name or old.name
+                elif old in self.same:
+                    values[old] = values[self.same[old]]
             made.append(new)
         return tuple(made)
 

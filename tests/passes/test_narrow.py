@@ -102,3 +102,18 @@ def test_a_loop_that_nobody_reads_goes() -> None:
 def test_simplify_narrows() -> None:
     (node,) = simplify(parse(SCAN.replace("%RESULT", "%a"))).nodes
     assert len(node.operands) == 3
+
+
+def test_equal_ys_are_stacked_once() -> None:
+    text = """graph @f(%h: f32[2], %xs: f32[3, 2]) -> (f32[2], f32[3, 2], f32[3, 2], f32[3, 2]) {
+  %a, %y, %z, %q, %r = scan(%h, %xs) {length=3, consts=0, carries=1, reverse=true}
+      (%h1: f32[2], %x1: f32[2]) {
+    %t = mul(%h1, %x1)
+    %e = exp(%x1)
+    yield %t, %t, %e, %t, %t
+  }
+  yield %a, exp(%q), %z, neg(%r)
+}"""
+    scan, *others = narrowed(text).nodes
+    assert len(scan.results) == 3 and len(scan.regions[0].yields) == 3
+    assert [n.operands[0] for n in others] == [scan.results[1]] * 2
