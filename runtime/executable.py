@@ -165,6 +165,11 @@ class Executable:
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._library.address(SYMBOL))
         return entry if self._hosts is None else partial(self._hosts.enter, entry)
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether a step runs on the host, which may raise an error."""
+        return self._hosts is not None
+
     def _refuse(self, frame: int) -> None:
         raise RuntimeError(
             f"@{self.graph.name} was compiled for {self.target.name}: this machine is another"

@@ -87,6 +87,10 @@ class Program:
         self._only_reads = not (
             self._whole or self._written or self._written_leaves or self._captured.follows_grads
         )
+        # No old gradient is read, and no step can fail after they are gone.
+        self._replaces_grads = bool(self._grads) and not (
+            self._captured.follows_grads or executable.may_fail
+        )
         self._pointers = [0] * len(slots)
         self._types: dict[tuple[int, ...], list[TensorType]] = {}
         self._find_captures()
@@ -217,6 +221,8 @@ class Program:
         if self._checks is not None:
             known = [pointers[slot] for slot in self._checks.slots]
             self._checks.run(known, self._named(sizes))
+        if self._replaces_grads:
+            self._drop_grads(leaves)
         try:
             arrays, addresses = self.executable.run_placed(pointers, sizes)
         except HostError as error:
@@ -255,6 +261,13 @@ class Program:
             tensor_type(t.dtype, tuple(dims.evaluate(d, known) for d in t.shape)) for t in types
         ]
         return self._types[sizes]
+
+    def _drop_grads(self, leaves: Sequence[Any]) -> None:
+        """Gives up the gradients that this call makes anew: the new ones can lie in their memory,
+        where nobody else holds it."""
+        for holder, _ in self._grads:
+            tensor = holder.value if type(holder) is Same else leaves[holder.position]
+            tensor._grad = None
 
     def _attach(
         self, gradient: Gradient, fresh: list[Tensor], leaves: Sequence[Any]

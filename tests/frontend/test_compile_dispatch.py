@@ -139,3 +139,69 @@ def test_an_argument_that_is_written_and_one_that_is_captured() -> None:
         assert x.tolist() == [float(turn)] * 3 and state.tolist() == [float(turn)] * 3
     assert step(state, y).tolist() == [5.0 + 1.0] * 3  # now the argument is what is captured
     assert state.tolist() == [5.0] * 3
+
+
+def _training() -> tuple:
+    layer = sley.nn.Linear(200, 100)
+    optimizer = sley.optim.SGD(layer.parameters(), lr=0.1)
+
+    @sley.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = (layer(x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return layer, step
+
+
+def test_new_gradients_lie_where_the_old_ones_were() -> None:
+    layer, step = _training()
+    x = sley.ones(3, 200)
+    step(x)
+    place = layer.weight.grad.storage.pointer
+    for _ in range(3):
+        step(x)
+        assert layer.weight.grad.storage.pointer == place
+
+
+def test_a_gradient_that_somebody_holds_is_kept() -> None:
+    layer, step = _training()
+    x = sley.ones(3, 200)
+    step(x)
+    held, known = layer.weight.grad, layer.weight.grad.numpy().copy()
+    step(x)
+    assert layer.weight.grad is not held
+    assert np.array_equal(held.numpy(), known)
+    assert not np.array_equal(layer.weight.grad.numpy(), known)
+
+
+def test_gradients_that_the_program_reads_are_there() -> None:
+    w = sley.ones(100, 200).requires_grad_()
+
+    @sley.compile
+    def accumulate(x):
+        before = w.grad
+        (w * x).sum().backward()
+        return before
+
+    assert accumulate(sley.ones(200)) is None
+    first = w.grad
+    assert accumulate(sley.ones(200)) is first
+    assert float(w.grad[0, 0]) == 2.0
+
+
+def test_a_failing_check_leaves_the_gradients() -> None:
+    table = sley.nn.Embedding(50, 200)
+
+    @sley.compile
+    def step(indices):
+        table.weight.grad = None
+        table(indices).sum().backward()
+
+    step(sley.tensor([1, 2]))
+    held = table.weight.grad
+    with pytest.raises(IndexError):
+        step(sley.tensor([1, 50]))
+    assert table.weight.grad is held
