@@ -402,3 +402,19 @@ def test_numbers_become_tensors_of_the_default_dtype() -> None:
     assert D.Normal(0, 1).sample().dtype is sley.float32
     assert D.Normal(t(0.0), 1).sample().dtype is sley.float64
     assert repr(D.Normal(sley.zeros(2, 3), 1.0)) == "Normal(loc: [2, 3], scale: [2, 3])"
+
+
+def test_batches_of_any_size_are_one_program() -> None:
+    def run(x: sley.Tensor) -> Any:
+        classes, vectors = D.Categorical(logits=x), D.Independent(D.Normal(x, 1.0), 1)
+        drawn, moved = classes.sample(), vectors.rsample((2,))
+        return drawn, classes.log_prob(drawn), vectors.log_prob(moved)
+
+    compiled = sley.compile(run, dynamic=True)
+    for count in (3, 1, 5):
+        x = sley.randn(count, 4)
+        sley.manual_seed(count)
+        expected = run(x)
+        sley.manual_seed(count)
+        for found, wanted in zip(compiled(x), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
