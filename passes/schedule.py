@@ -27,7 +27,7 @@ from ..ir.ops.base import Kind
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
 from .schedule_attend import schedule_attend
-from .schedule_columns import columns_of_a_task, repeated_rows, rows_of_a_turn
+from .schedule_columns import DEAR, columns_of_a_task, repeated_rows, rows_of_a_turn
 from .schedule_contract import schedule_contract
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
@@ -69,7 +69,11 @@ class _Scheduler:
                 self.inlined.add(node)
 
     def _cheap_row(self, row: Node, later: Sequence[Node]) -> bool:
-        return _cost(row.regions[0]) <= CHEAP and self._repeatable_row(row, later)
+        """Whether computing the elements of a row where they are read costs less than keeping
+        them: what does not stay in the cache until then is kept at the price of memory."""
+        size = sum(v.type.nbytes for v in row.results) if _is_sized(row) else 0
+        dear = DEAR if size > self.target.l2 // 2 else CHEAP
+        return _cost(row.regions[0]) <= dear and self._repeatable_row(row, later)
 
     def _repeatable_row(self, row: Node, later: Sequence[Node]) -> bool:
         """Whether the elements of a row may be computed where they are read."""
@@ -466,6 +470,10 @@ def _loads(node: Node, row: Node) -> bool:
 def _cost(region: Region) -> int:
     """Scalar instructions of one turn, nested loops counted once."""
     return sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
+
+
+def _is_sized(row: Node) -> bool:
+    return all(isinstance(n, int) for n in axes(row)[1])
 
 
 def _row_cost(row: Node) -> int:
