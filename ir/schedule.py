@@ -33,9 +33,11 @@ class ContractSchedule:
         swap: the rows are rhs and n, the columns lhs and m.
         rows, columns: how an operand is read: "across" copies it into panels by vectors over its
             own axis, "along" by vectors over k that are transposed. Rows may be "rows", copied
-            by vectors over k and left so. Columns may be "direct", read where they lie, or
-            "dots", read where they lie in vectors over k, which asks for one block of all k,
-            mr = mc = all rows, and axes that collapse in both operands.
+            by vectors over k and left so. Both may be "direct", read where they lie. Columns may
+            be "dots", read where they lie in vectors over k, which asks for one block of all k and
+            axes that collapse; rows that are not "direct" are then copied by vectors over k.
+        registers: what is made of the sums is written out for each register of a tile, instead of
+            a loop that takes them from scratch; for one block of all k and a known number of rows.
         prefetch: the lines where the results will lie are brought in before the tile is summed.
         ahead: so many turns of k before they are multiplied, packed columns are brought in.
     """
@@ -49,6 +51,7 @@ class ContractSchedule:
     swap: bool = False
     rows: str = "across"
     columns: str = "across"
+    registers: bool = False
     prefetch: bool = False
     ahead: int = 0
 

@@ -9,8 +9,8 @@ After:
 Views and numbers stay inside, where kernels read through them; so do ops that may fail, since a
 loop may have no turns, and other control flow.
 
-A weight [n, k] of a product whose rows fill no more than a register tile is transposed before the
-loop: each turn reads it in place, where it would have to pack it first.
+A weight that each turn would have to pack is laid out before the loop, in panels (`panels.py`), or,
+where it fills none and few rows are multiplied with it, transposed: each turn reads it in place.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..ir.builder import Recording
-from ..ir.dims import product
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.base import Kind
 from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.view import TRANSPOSE
 from ..ir.target import Target
 from .narrow import narrow
+from .panels import laid_in_panels, product_of_panels, rows_of, takes_panels
 from .regions import emit, inserted, with_consts
 from .schedule_contract import DOT_ROWS
 
@@ -37,11 +37,9 @@ LOOPS = ("scan", "while")
 def hoist(graph: Graph, target: Target) -> Graph:
     """`graph` itself where no loop computes what it need not, else a program with the same
     parameters and results."""
-    # Fewer rows are summed along k in place, more are worth the packing (see schedule_contract).
-    rows = range(DOT_ROWS + 1, (target.registers - 4) // 2 + 1)
-    hoister = _Hoister(rows)
+    hoister = _Hoister(target)
     loops = [node for node in graph.walk() if node.op.name in LOOPS]
-    if not any(_invariant(loop, ())[1] or _weights(loop, rows) for loop in loops):
+    if not any(_invariant(loop, ())[1] or _weights(loop, target) for loop in loops):
         return graph
     for param in graph.params:
         hoister.new[param] = hoister.builder.param(param.type, param.name)
@@ -50,21 +48,30 @@ def hoist(graph: Graph, target: Target) -> Graph:
     return narrow(hoister.builder.finish(graph.name, yields))
 
 
-def _weights(loop: Node, few: range) -> set[Node]:
-    """The products of the body that sum along the rows of a const, for `few` rows of the other."""
+def _weights(loop: Node, target: Target) -> set[Node]:
+    """The products of the body whose weight, a const, would be packed in each turn."""
     body = loop.regions[-1]
     consts = set(body.params[: loop.attrs["consts"]])
-    found = set()
-    for node in body.nodes:
-        if node.op is not DOT_GENERAL or node.operands[1] not in consts:
-            continue
-        x, w = (v.type for v in node.operands)
-        attrs = node.attrs
-        rows = product(n for a, n in enumerate(x.shape) if a not in attrs["lhs_contract"])
-        plain = w.ndim == 2 and tuple(attrs["rhs_contract"]) == (1,) and not attrs["rhs_batch"]
-        if plain and isinstance(rows, int) and rows in few:
-            found.add(node)
-    return found
+    return {
+        node
+        for node in body.nodes
+        if node.op is DOT_GENERAL and node.operands[1] in consts and _packs(node, target)
+    }
+
+
+def _packs(node: Node, target: Target) -> bool:
+    """Whether a product copies its right side, and can read it in another layout in place (see
+    `schedule_contract`): few rows are summed along k, or read rows of the weight, in place."""
+    rows, along = rows_of(node), tuple(node.attrs["rhs_contract"]) == (1,)
+    tile = (target.registers - 4) // 2
+    few = isinstance(rows, int) and rows <= (DOT_ROWS if along else tile)
+    if few:
+        return False
+    if takes_panels(node, target):
+        return True
+    weight = node.operands[1].type
+    plain = weight.ndim == 2 and along and not node.attrs["rhs_batch"]
+    return plain and isinstance(rows, int) and rows <= tile
 
 
 def _invariant(loop: Node, laid: Collection[Value]) -> tuple[set[Value], list[Value]]:
@@ -105,11 +112,11 @@ def _reach(
 
 
 class _Hoister:
-    def __init__(self, rows: range) -> None:
+    def __init__(self, target: Target) -> None:
         self.builder = Recording()
         self.new: dict[Value, Value] = {}
-        self.rows = rows
-        self.weights: set[Node] = set()  # products of the regions at hand whose weight is turned
+        self.target = target
+        self.weights: set[Node] = set()  # products of the regions at hand whose weight is laid out
         self.laid: set[Value] = set()
 
     def nodes(self, region: Region) -> None:
@@ -122,9 +129,9 @@ class _Hoister:
 
     def node(self, node: Node, operands: Sequence[Value]) -> Sequence[Value]:
         if node in self.weights:
-            return (self.turned(node, operands),)
+            return (self.laid_out(node, operands),)
         if node.op.name in LOOPS:
-            self.weights |= _weights(node, self.rows)
+            self.weights |= _weights(node, self.target)
         # Inner loops first: what leaves them may leave this one, too.
         regions = tuple(self.region(r, (), 0) for r in node.regions)
         if node.op.name not in LOOPS:
@@ -140,14 +147,20 @@ class _Hoister:
         closed = tuple(self.region(r, wanted, consts) for r in regions)
         return emit(self.builder, node, given, with_consts(node, len(wanted)), closed)
 
-    def turned(self, node: Node, operands: Sequence[Value]) -> Value:
-        """A product whose weight is transposed first."""
+    def laid_out(self, node: Node, operands: Sequence[Value]) -> Value:
+        """A product whose weight is laid out first."""
         x, w = operands
-        self.builder.line = node.line
-        weight: Value = self.builder.emit(TRANSPOSE, (w,), {"perm": (1, 0)})
+        builder = self.builder
+        builder.line = node.line
+        if takes_panels(node, self.target):
+            (contracted,) = node.attrs["rhs_contract"]
+            panels = laid_in_panels(builder, w, contracted, self.target)
+            self.laid.add(panels)
+            return product_of_panels(builder, node, x, panels)
+        weight: Value = builder.emit(TRANSPOSE, (w,), {"perm": (1, 0)})
         self.laid.add(weight)
         attrs = {**node.attrs, "rhs_contract": (0,)}
-        result: Value = self.builder.emit(DOT_GENERAL, (x, weight), attrs)
+        result: Value = builder.emit(DOT_GENERAL, (x, weight), attrs)
         return result
 
     def compute(

@@ -25,8 +25,18 @@ COLUMN_BYTES = 2 << 20  # of packed columns of one thread, where L2 is smaller
 ROW_BYTES = 16 << 20  # of packed rows that stay for the whole batch
 TASK = 1 << 18  # multiply-adds that are worth a task
 DOT_ROWS = 4  # rows of a product that is computed as dot products
+MOST_DOT_ROWS = 16  # the same where the sum is long
+DOT_SUMS = 8  # terms of a dot product that cost as much as adding up its lanes, for each row
+TURNED_DEEP = 32  # terms that are worth storing a result across its rows
+MOST_VECTORS = 16  # of a tile
 DIRECT_DEEP = 32  # k of a block whose columns are read in place: whole pages of few rows
 UNROLLED = 32  # terms of a sum that are written out, so that k is a number
+NEAR_PANELS = 8  # of columns, that read rows in place
+NEAR_BYTES = 1024  # from one k to the next of an operand that is read in place
+SET_BYTES = 2048  # between rows that share their sets of the first cache with one or two others
+WRITTEN_OUT = 256  # nodes of the results of a tile
+LATENCY = 4  # cycles of a multiply-add
+OVERHEAD = 2.5  # cycles of a turn of k beside its multiply-adds
 AHEAD = 8  # turns of k in which a line comes from L2
 UNKNOWN_PANELS = 8  # panels of a block where the extent is a symbol
 
@@ -42,16 +52,18 @@ def schedule_contract(node: Node, target: Target) -> ContractSchedule:
 @dataclass(frozen=True, slots=True)
 class _Side:
     """An operand: its own axes and those of k (none of extent 1), how many own points there are,
-    into how many runs the axes of both collapse, how far the innermost one of k reaches, its
-    accesses."""
+    into how many runs the axes of both collapse, how far the innermost one of each reaches, its
+    accesses, and whether an element is one of them as it is."""
 
     own: Sequence[Value]
     k: Sequence[Value]
     extent: Dim
     own_runs: int
     k_runs: int
+    last_own: Dim
     last_run: Dim
     accesses: Sequence[Access]
+    plain: bool
 
 
 class _Chooser:
@@ -67,8 +79,9 @@ class _Chooser:
         left = _side(lhs, lhs.params[b : b + len(m)], lhs.params[b + len(m) :], m, k)
         right = _side(rhs, rhs.params[b + len(k) :], rhs.params[b : b + len(k)], n, k)
         m_params, n_params = out.params[b : b + len(m)], out.params[b + len(m) : -1]
-        self.swap = self._swapped(out, m_params, n_params, m, n)
+        self.swap = self._swapped(out, m_params, n_params, m, n) or self._turned(left, right)
         self.rows, self.columns = (right, left) if self.swap else (left, right)
+        self.out = out
         read = {o for n in (rhs if self.swap else lhs).walk() for o in n.operands}
         self.rows_change = bool(read & set((rhs if self.swap else lhs).params[:b]))
 
@@ -91,52 +104,98 @@ class _Chooser:
             return along_m
         return along_m and not along_n
 
+    def _turned(self, left: _Side, right: _Side) -> bool:
+        """Whether the columns fill no vector, and the rows are read in place as columns."""
+        m, n, lanes = left.extent, right.extent, self.lanes
+        few = isinstance(n, int) and 0 < n <= lanes and not (isinstance(m, int) and m < 2 * n)
+        if not few or not isinstance(self.depth, int) or self.depth < TURNED_DEEP:
+            return False
+        if max(left.own_runs, left.k_runs, right.k_runs) > 1 or not left.own:
+            return False
+        along = _strided(left.accesses, left.k[-1]) == 0 and lanes > 1
+        return along or _strided(left.accesses, left.own[-1]) == 0
+
     def choose(self) -> ContractSchedule:
-        mr, vectors = self._tile()
+        panel = self._panel()
+        mr, vectors = self._tile(panel // self.lanes)
         nr = vectors * self.lanes
         rows, columns = self._form(self.rows), self._form(self.columns)
+        kc = self._depth_block(nr)
+        if panel:
+            columns = "direct"
+        elif columns == "along" and self._dots_fit():
+            assert isinstance(self.depth, int)
+            mr, columns, nr, kc = self._dot_rows(), "dots", self.lanes, max(1, self.depth)
+            rows = "direct" if rows == "along" and self.rows.k_runs <= 1 else "across"
+        elif columns == "across" and self._reads_once(mr) and self._direct_fits():
+            columns = "direct"
+            if max(self.columns.own_runs, self.columns.k_runs) > 1:
+                nr = self.lanes  # each vector for itself: few cross the end of a run
+            elif self._is_large():
+                kc = min(kc, DIRECT_DEEP)
+        elif columns == "across" and self._near(self.columns):
+            columns = "direct"
         if rows == "along":
             rows = "rows"  # single elements are read from anywhere: no need to transpose
-        kc = self._depth_block(nr)
-        if self._reads_once(mr):
-            if columns == "along" and self._dots_fit():
-                assert isinstance(self.depth, int)
-                columns, nr, kc = "dots", self.lanes, max(1, self.depth)
-            elif columns == "across" and self._direct_fits():
-                columns = "direct"
-                if max(self.columns.own_runs, self.columns.k_runs) > 1:
-                    nr = self.lanes  # each vector for itself: few cross the end of a run
-                elif self._is_large():
-                    kc = min(kc, DIRECT_DEEP)
+        if columns != "dots" and self._near(self.rows) and self._panels_at_most(nr, NEAR_PANELS):
+            rows = "direct"
         mc, nc = self._blocks(mr, nr, kc, columns)
-        far = self._result_is_large()
-        ahead = AHEAD if kc * nr * self.size > self.target.l1 else 0
         return ContractSchedule(
-            mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns, far, ahead
-        )
+            mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns,
+            registers=columns != "dots" and kc == self.depth and self._written_out(mr * vectors),
+            prefetch=self._result_is_large(),
+            ahead=AHEAD if kc * nr * self.size > self.target.l1 else 0,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ register tile
 
-    def _tile(self) -> tuple[int, int]:
-        """(rows, vectors of columns) whose accumulators, with the vectors of one step, fill the
-        registers."""
-        registers = self.target.registers
-        vectors = 2 if registers < 32 or self.lanes >= 8 else 3
+    def _panel(self) -> int:
+        """Columns that lie side by side for each k, one k after the other, as `panels` lays weights
+        out, where they fit a register tile; else 0."""
+        side = self.columns
+        if not side.plain or side.own_runs != 2 or side.k_runs != 1:
+            return 0
+        width, (access,) = side.last_own, side.accesses
+        own, k = (coefficient(access.offset, axes[-1]) for axes in (side.own, side.k))
+        if not isinstance(width, int) or (own, k) != (1, width) or width % self.lanes:
+            return 0
+        return width if width <= 4 * self.lanes else 0
+
+    def _tile(self, given: int) -> tuple[int, int]:
+        """(rows, vectors of columns) whose accumulators, with the vectors of one step, fit the
+        registers: the tile with the fewest cycles for all rows and columns. So many vectors as
+        `given`, unless that is 0."""
+        registers, lanes = self.target.registers, self.lanes
         # For the broadcast element; a product that is rounded; NEON loads elements by the four.
-        spare = (2 if self.target.fma else 4) if vectors == 2 else 5
+        spare = (2 if self.target.fma else 4) if registers < 32 or lanes >= 8 else 5
+        usual = 2 if registers < 32 or lanes >= 8 else 3
+        most = usual
         if isinstance(self.columns.extent, int):
-            vectors = max(1, min(vectors, _ceil(self.columns.extent, self.lanes)))
-        mr = (registers - spare - vectors) // vectors
-        mr = min(mr, 16)
-        if isinstance(self.rows.extent, int):
-            panels = max(1, _ceil(self.rows.extent, mr))
-            mr = max(1, _ceil(self.rows.extent, panels))
-        if mr <= 6:
-            wide = (registers - spare) // (mr + 1)
-            if isinstance(self.columns.extent, int):
-                wide = min(wide, _ceil(self.columns.extent, self.lanes))
-            vectors = max(vectors, min(wide, 8))
-        return mr, vectors
+            most = max(1, min(MOST_VECTORS, _ceil(self.columns.extent, lanes)))
+        best: tuple[float, int, int, int] | None = None
+        for vectors in [given] if given else range(1, most + 1):
+            mr = min((registers - spare - vectors) // vectors, 16)
+            if mr < 1 and self.rows.extent == 1 and vectors + spare <= registers:
+                mr = 1  # each vector of columns is used once, from memory
+            if mr < 1:
+                break
+            if isinstance(self.rows.extent, int):
+                panels = max(1, _ceil(self.rows.extent, mr))
+                mr = max(1, _ceil(self.rows.extent, panels))
+            cost = self._cycles(mr, vectors), abs(vectors - usual), mr, vectors
+            best = cost if best is None else min(best, cost)
+        assert best is not None, "a tile of one vector always fits"
+        return best[2:]
+
+    def _cycles(self, mr: int, vectors: int) -> float:
+        """Of one step of k over all tiles: two multiply-adds each, no fewer than their latency
+        asks for, and what comes on top of them."""
+        step = max(mr * vectors / 2, LATENCY) + OVERHEAD + vectors / 4 + max(0, vectors - 4) / 2
+        rows = self.rows.extent if isinstance(self.rows.extent, int) else UNKNOWN_PANELS * mr
+        columns = self.columns.extent
+        if not isinstance(columns, int):
+            columns = UNKNOWN_PANELS * vectors * self.lanes
+        return step * _panels(rows, mr) / (rows or 1) * _panels(columns, vectors * self.lanes)
 
     # ------------------------------------------------------------------ cache blocks
 
@@ -161,7 +220,7 @@ class _Chooser:
             columns_fit = max(1, self.target.l2 // 4 // (mr * self.size * nr))
         m_panels, n_panels = _panels(self.rows.extent, mr), _panels(self.columns.extent, nr)
         m_most, n_most = min(m_panels, rows_fit), min(n_panels, columns_fit)
-        wanted = self._tasks_wanted()
+        wanted = self._tasks_wanted(kc)
         if m_panels * mr >= n_panels * nr:
             m_most = self._shared(m_panels, m_most, _ceil(wanted, _ceil(n_panels, n_most)))
         else:
@@ -184,12 +243,14 @@ class _Chooser:
         enough = not isinstance(self.batch, int) or self.batch >= 4 * self.target.threads
         return enough and not self.rows_change
 
-    def _tasks_wanted(self) -> int:
-        """Tasks for each point of the batch: enough to share out, none too small."""
+    def _tasks_wanted(self, kc: int) -> int:
+        """Tasks for each point of the batch: enough to share out, none too small, and no more than
+        threads where each reads pieces of rows in place: long pieces come faster."""
         sizes = (self.batch, self.rows.extent, self.columns.extent, self.depth)
         batch, m, n, k = (d if isinstance(d, int) else 64 for d in sizes)
         worth = max(1, m * n * k // TASK)
-        wanted = _ceil(4 * self.target.threads, max(1, batch))
+        each = 1 if kc == DIRECT_DEEP < k else 4
+        wanted = _ceil(each * self.target.threads, max(1, batch))
         return 1 if self.target.threads == 1 else min(wanted, worth)
 
     # ------------------------------------------------------------------ operands
@@ -202,6 +263,32 @@ class _Chooser:
         along = _strided(side.accesses, side.k[-1])
         return "along" if along < own else "across"
 
+    def _near(self, side: _Side) -> bool:
+        """Whether an operand is read where it lies as fast as from panels: it is small, nothing is
+        computed for an element, and few rows of it share a page, or a set of the first cache."""
+        size = side.extent * self.depth * self.size
+        if not isinstance(size, int) or 2 * size > self.target.l2 or not side.plain:
+            return False
+        if max(side.own_runs, side.k_runs) > 1 or not (side.own and side.k):
+            return False
+        (access,) = side.accesses
+        own, k = (coefficient(access.offset, axes[-1]) for axes in (side.own, side.k))
+        if not (isinstance(own, int) and isinstance(k, int)):
+            return False
+        if own == 1:
+            return 0 < k * self.size <= NEAR_BYTES
+        return k == 1 and own * self.size % SET_BYTES != 0 and side is self.rows
+
+    def _panels_at_most(self, nr: int, most: int) -> bool:
+        """Whether the columns have few panels: so often the rows are read."""
+        return isinstance(self.columns.extent, int) and self.columns.extent <= most * nr
+
+    def _written_out(self, registers: int) -> bool:
+        """Whether little enough is made of the sums to be written out for each register."""
+        nodes = len(self.out.nodes)
+        plain = not any(node.regions for node in self.out.nodes)
+        return plain and isinstance(self.rows.extent, int) and registers * nodes <= WRITTEN_OUT
+
     def _result_is_large(self) -> bool:
         """Whether what is written does not stay in L2."""
         size = product([self.batch, self.rows.extent, self.columns.extent, self.size])
@@ -213,8 +300,10 @@ class _Chooser:
         return not isinstance(size, int) or 2 * size > self.target.l2
 
     def _reads_once(self, mr: int) -> bool:
-        """Whether one tile has all rows: each element of the columns is then used once."""
-        return isinstance(self.rows.extent, int) and self.rows.extent <= mr
+        """Whether one tile has all rows, or two where the columns are much: what is copied would be
+        used once or twice."""
+        most = 2 * mr if self._is_large() and self.columns.own_runs <= 1 else mr
+        return isinstance(self.rows.extent, int) and self.rows.extent <= most
 
     def _direct_fits(self) -> bool:
         """Whether nothing is divided where columns are read in the loop over k: that has one run,
@@ -224,9 +313,23 @@ class _Chooser:
         return isinstance(self.depth, int) and self.depth <= UNROLLED
 
     def _dots_fit(self) -> bool:
-        few = isinstance(self.rows.extent, int) and self.rows.extent <= DOT_ROWS
+        """Whether both operands are multiplied in vectors over k: few rows, whose lanes cost less
+        to add up than the columns to transpose."""
+        rows, depth = self.rows.extent, self.depth
         runs = max(self.columns.k_runs, self.rows.k_runs, self.columns.own_runs)
-        return few and runs <= 1 and isinstance(self.depth, int) and self.lanes > 1
+        if runs > 1 or self.lanes == 1 or not (isinstance(rows, int) and isinstance(depth, int)):
+            return False
+        if rows <= DOT_ROWS:
+            return True
+        small = 4 * rows * depth * self.size <= self.target.l2
+        return small and rows <= MOST_DOT_ROWS and DOT_SUMS * rows <= depth
+
+    def _dot_rows(self) -> int:
+        """Rows of a tile of dot products, with which four columns fit the registers."""
+        rows = self.rows.extent
+        assert isinstance(rows, int), "the rows of dot products are known"
+        most = max(1, (self.target.registers - 5) // 4)
+        return max(1, _ceil(rows, max(1, _ceil(rows, most))))
 
     def _short(self, extent: Dim) -> bool:
         """Whether vectors over k would mostly not lie within its innermost run."""
@@ -251,10 +354,14 @@ def _side(
     dims = [a.offset for a in found] + list(index_uses(region, expressions))
     runs = () if 0 in depths else collapse(k, depths, dims)
     own_runs = () if 0 in sizes else collapse(own, sizes, dims)
+    last_own = product(sizes[axis] for axis in own_runs[-1]) if own_runs else 1
     last_run = product(depths[axis] for axis in runs[-1]) if runs else 1
     own = [v for v in own if extents[v] != 1]
     k = [v for v in k if extents[v] != 1]
-    return _Side(own, k, product(sizes), len(own_runs), len(runs), last_run, found)
+    (value,) = region.yields
+    loads = [n for n in region.walk() if n.op.name == "load" and not n.attrs.get("guarded")]
+    plain = len(found) == 1 and [value.node] == loads
+    return _Side(own, k, product(sizes), len(own_runs), len(runs), last_own, last_run, found, plain)
 
 
 def _innermost(variables: Sequence[Value], extents: Sequence[Dim]) -> Value | None:

@@ -12,6 +12,7 @@ from sley.ir.parser import parse
 from sley.ir.verifier import verify
 from sley.passes.hoist import hoist
 from sley.passes.simplify import simplify
+from sley.runtime.compile import compile_graph
 
 TARGET = host_target("x86-64-v4")
 
@@ -103,6 +104,24 @@ def test_a_weight_is_laid_out_before_all_loops():
     arrays = [np.eye(6, k=1, dtype=np.float32), np.ones((8, 6), np.float32)]
     for made, wanted in zip(evaluate(graph, arrays), evaluate(before, arrays), strict=True):
         assert np.array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("contracted", [0, 1])
+@pytest.mark.parametrize("rows", ["20", "N"])
+def test_a_weight_is_laid_out_in_panels(rows, contracted):
+    text = PRODUCT.replace("ROWS", rows).replace(": f32[6, 6]", ": f32[64, 64]")
+    text = text.replace(", 6]", ", 64]").replace("rhs_contract=[1]", f"rhs_contract=[{contracted}]")
+    before, graph = hoisted(text)
+    assert [n.op.name for n in graph.nodes] == ["reshape", "transpose", "scan"]
+    assert graph.nodes[1].results[0].type.shape == (2, 64, 32)
+    (inner,) = graph.nodes[2].regions[0].nodes
+    assert [n.op.name for n in inner.regions[0].nodes] == ["dot_general", "reshape"]
+    rng, sizes = np.random.default_rng(0), {"N": 20}
+    arrays = [rng.standard_normal(s).astype(np.float32) / 8 for s in ((64, 64), (20, 64))]
+    wanted = evaluate(before, arrays, sizes)
+    for run in (lambda: evaluate(graph, arrays, sizes), lambda: compile_graph(before)(arrays)):
+        for made, value in zip(run(), wanted, strict=True):
+            np.testing.assert_allclose(made, value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", ["1", "100", "N"])

@@ -156,11 +156,14 @@ class _Tasks:
 
     def _pack_rows(self, scope: Scope, block: _Block) -> None:
         rows, scratch, height = self.product.rows, self.scratch, self.schedule.mr
+        buffer = scratch.rows
+        if buffer is None:
+            return
 
         def panel(i: Dim) -> None:
             base, start = i * (scratch.depth * scratch.row_width), block.m0 + i * height
             where = Panel(
-                scratch.rows, base, scratch.row_width, start, height, block.k0, block.count,
+                buffer, base, scratch.row_width, start, height, block.k0, block.count,
                 height, scratch.depth,
             )  # fmt: skip
             pack(self.expander, scope.inner(), rows, where)
@@ -168,7 +171,8 @@ class _Tasks:
         number = block.m, self.product.blocks_m
         with when(self.expander, self._stale(ROWS, rows, block, number)):
             if self.product.columns.form == "dots":
-                copy_rows(self.expander, scope, rows, Rows(scratch.rows, scratch.depth, height))
+                copied = Rows(rows, block.m0, buffer, 0, scratch.depth)
+                copy_rows(self.expander, scope, copied, block.m_panels * height)
             else:
                 loop_over(self.expander, block.m_panels, panel)
 

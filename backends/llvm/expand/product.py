@@ -13,7 +13,7 @@ from .packing import Operand
 from .scope import Expander
 
 PAGE = 4096  # bytes between addresses that share a set of the first cache
-IN_PLACE = ("direct", "dots")  # forms of columns that are not copied
+IN_PLACE = ("direct", "dots")  # forms of operands that are not copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Scratch:
 
     Attributes:
         rows: packed rows: panel, k, element (`row_width` of them); panel, element, k in the form
-            "rows".
-        columns: packed columns: panel, k, element (nr of them).
+            "rows". None where they are read in place.
+        columns: packed columns: panel, k, element (nr of them). None likewise.
         tiles: sums: tile, row, column. One tile where all of k is one block, else all of a block.
         packed: which blocks `columns` and `rows` hold.
         depth: the k that a panel has room for.
     """
 
-    rows: Value
+    rows: Value | None
     columns: Value | None
     tiles: Value
     packed: Value
@@ -93,14 +93,17 @@ class Product:
         deep = _round_up(deep, lanes)  # vectors over k are stored whole
         if self.rows.form == "rows" and deep * self.acc.itemsize % PAGE == 0:
             deep += lanes  # else the elements of one k would share a set of the cache
-        row_width = schedule.mr if self.rows.form == "rows" else _round_up(schedule.mr, lanes)
+        by_rows = self.rows.form == "rows" or self.columns.form == "dots"
+        row_width = schedule.mr if by_rows else _round_up(schedule.mr, lanes)
         panels = schedule.mc // schedule.mr
-        columns = None
+        rows = columns = None
+        if self.rows.form not in IN_PLACE:
+            rows = expander.alloc((panels * row_width * deep,), self.acc)
         if self.columns.form not in IN_PLACE:
             columns = expander.alloc((schedule.nc * deep,), self.acc)
         tiles = 1 if self.single else panels * (schedule.nc // schedule.nr)
         return Scratch(
-            rows=expander.alloc((panels * row_width * deep,), self.acc),
+            rows=rows,
             columns=columns,
             tiles=expander.alloc((tiles * schedule.mr * schedule.nr,), self.acc),
             packed=expander.alloc((2,), i64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,15 +53,15 @@ class Tiles:
         """Adds a block of k to the tile; after the last one, what is made of it."""
         expander = self.expander
         if self.product.columns.form == "dots":
-            rows = Rows(self.scratch.rows, self.scratch.depth, self.schedule.mr)
-            columns, sums = self.product.columns, self.scratch.tiles
-            dot(expander, scope, rows, columns, tile.n, sums, self.schedule.nr)
+            multiply = self._dot
         else:
-            for height, fits in self._heights(tile.m):
-                with when(expander, fits):
-                    self._multiply(scope, tile, height)
-        with when(expander, self._last(tile)):
-            self._finish(scope, tile)
+            multiply = self._multiply
+        for height, fits in self._heights(tile.m):
+            with when(expander, fits):
+                multiply(scope, tile, height)
+        if not self.schedule.registers:
+            with when(expander, self._last(tile)):
+                self._finish(scope, tile)
 
     def _last(self, tile: Tile) -> Value | None:
         """Whether this is the last block of k; None where there is one."""
@@ -72,12 +72,22 @@ class Tiles:
     # ------------------------------------------------------------------ sums
 
     def _heights(self, m: Dim) -> list[tuple[int, Value | None]]:
-        """Register tiles for the rows from m on, and when to take which: lower ones where the
-        number of rows is a symbol, which may be much less than a tile's."""
+        """Register tiles for the rows from m on, and when to take which: a lower one for the last
+        rows where nothing stands for those past the end; some where the number of rows is a symbol,
+        which may be much less than a tile's."""
         full, total = self.schedule.mr, self.product.rows.total
-        if isinstance(total, int):
-            return [(full, None)]
         expander, left = self.expander, fixed(self.expander, total - m)
+        if isinstance(total, int):
+            exact = self.schedule.registers or self.product.rows.form == "direct"
+            rest = total % full if exact else 0
+            if not rest:
+                return [(full, None)]
+            if total < full:
+                return [(rest, None)]
+            return [
+                (full, compare(expander, "ge", left, full)),
+                (rest, compare(expander, "lt", left, full)),
+            ]
         heights = sorted({full, (full + 1) // 2, (full + 3) // 4}, reverse=True)
         found: list[tuple[int, Value | None]] = []
         for height, lower in zip(heights, [*heights[1:], 0], strict=True):
@@ -88,13 +98,23 @@ class Tiles:
             found.append((height, fits))
         return found
 
+    def _dot(self, scope: Scope, tile: Tile, height: int) -> None:
+        """The first `height` rows of a tile, as dot products."""
+        product, depth = self.product, self.scratch.depth
+        base = fixed(self.expander, tile.row_panel * (self.schedule.mr * depth))
+        rows = Rows(product.rows, tile.m, self.scratch.rows, base, depth)
+        dot(
+            self.expander, scope, rows, height, product.columns, tile.n, self.scratch.tiles,
+            self.schedule.nr,
+        )  # fmt: skip
+
     def _multiply(self, scope: Scope, tile: Tile, height: int) -> None:
         """The first `height` rows of a tile."""
         if self.schedule.prefetch:
             with when(self.expander, self._last(tile)):
                 prefetch(self.expander, scope, self.product, (tile.m, tile.n), height)
         if self.scratch.columns is not None:
-            self._sum(tile, height, self._columns(tile, self.scratch.columns), False)
+            self._sum(scope, tile, height, self._columns(tile, self.scratch.columns), False)
             return
         operand, width = self.product.columns, self.schedule.nr
         starts = [tile.n + v for v in range(0, width, self.lanes)]
@@ -102,11 +122,16 @@ class Tiles:
         for places in lane_places(
             self.expander, operand.own, starts, operand.total, self.lanes, width
         ):
-            self._sum(tile, height, self._columns_in_place(scope, tile, places), unrolled)
+            self._sum(scope, tile, height, self._columns_in_place(scope, tile, places), unrolled)
 
-    def _sum(self, tile: Tile, height: int, columns: Reader, unrolled: bool) -> None:
-        start, rows = self._begin(tile, height), self._rows(tile, height)
+    def _sum(
+        self, scope: Scope, tile: Tile, height: int, columns: Reader, unrolled: bool
+    ) -> None:  # fmt: skip
+        start, rows = self._begin(tile, height), self._rows(scope, tile, height)
         sums = multiply(self.expander, tile.count, start, rows, columns, unrolled)
+        if self.schedule.registers:
+            self._finish_registers(scope, tile, height, sums)
+            return
         for position, value in enumerate(sums):
             self._store(tile.base + position * self.lanes, value)
 
@@ -131,9 +156,11 @@ class Tiles:
 
     # ------------------------------------------------------------------ operands
 
-    def _rows(self, tile: Tile, height: int) -> Reader:
-        """Scalars of a packed panel."""
+    def _rows(self, scope: Scope, tile: Tile, height: int) -> Reader:
+        """Scalars of a packed panel, or of the operand where it lies."""
         expander, buffer, width = self.expander, self.scratch.rows, self.scratch.row_width
+        if buffer is None:
+            return self._rows_in_place(scope, tile, height)
         base = fixed(expander, tile.row_panel * (self.scratch.depth * width))
         by_rows = self.product.rows.form == "rows"
         step, row = (1, self.scratch.depth) if by_rows else (width, 1)
@@ -141,6 +168,24 @@ class Tiles:
         def read(k: Dim) -> Iterator[Value]:
             for r in range(height):
                 yield expander.access("load", (buffer,), base + k * step + r * row)
+
+        return read
+
+    def _rows_in_place(self, scope: Scope, tile: Tile, height: int) -> Reader:
+        expander, operand = self.expander, self.product.rows
+        rows = []
+        for r in range(height):
+            rows.append(scope.inner())
+            positions = operand.own.split(tile.m + r)
+            if len(positions) > 1:
+                positions = [fixed(expander, p) for p in positions]
+            operand.own.bind(rows[-1], positions)
+
+        def read(k: Dim) -> Iterator[Value]:
+            for row in rows:
+                inner = row.inner()
+                operand.k.bind(inner, operand.k.split(tile.k0 + k))
+                yield operand.element(expander, inner)
 
         return read
 
@@ -171,6 +216,24 @@ class Tiles:
         return lambda k: [element(k, positions, vector) for positions, vector in places]
 
     # ------------------------------------------------------------------ results
+
+    def _finish_registers(
+        self, scope: Scope, tile: Tile, height: int, sums: Sequence[Value]
+    ) -> None:
+        """Runs the `out` region on each vector of sums, written out."""
+        expander, lanes, width = self.expander, self.lanes, self.schedule.nr
+        result, total = self.product.result, self.product.columns.total
+        starts = [tile.n + v for v in range(0, width, lanes)]
+        for places in lane_places(expander, result.columns, starts, total, lanes, width):
+            left = iter(sums)
+            for r in range(height):
+                positions = result.rows.split(tile.m + r)
+                for columns, vector in places:
+                    inner = scope.inner(vector)
+                    result.rows.bind(inner, positions)
+                    result.columns.bind(inner, columns)
+                    inner.values[result.region.params[-1]] = next(left)
+                    expander.run_nodes(result.region, inner)
 
     def _finish(self, scope: Scope, tile: Tile) -> None:
         """Runs the `out` region over the tile."""

@@ -1,0 +1,64 @@
+"""A weight laid out once for many products: panels of columns, side by side for each k.
+
+Before: %y = dot_general(%x, %w) {.. rhs_contract=[1] ..}                // w: f32[n, k]
+After:  %p = transpose(reshape(%w) {shape=[n / c, c, k]}) {perm=[0, 2, 1]}
+        %y = reshape(dot_general(%x, %p) {.. rhs_contract=[1] ..})       // p: f32[n / c, k, c]
+
+A product reads panels in place (see `schedule_contract`), where it would have to pack the weight.
+"""
+
+from __future__ import annotations
+
+from ..ir.builder import Recording
+from ..ir.dims import Dim, product
+from ..ir.dtypes import DType
+from ..ir.graph import Node, Value
+from ..ir.ops.contraction import DOT_GENERAL
+from ..ir.ops.view import RESHAPE, TRANSPOSE
+from ..ir.target import Target
+
+
+def panel_width(dtype: DType, target: Target) -> int:
+    """Columns of a panel: those of the usual register tile."""
+    lanes = target.lanes(dtype)
+    return lanes * (2 if target.registers < 32 or lanes >= 8 else 3)
+
+
+def takes_panels(node: Node, target: Target) -> bool:
+    """Whether the right side of a product is a matrix whose columns fill panels."""
+    if node.op is not DOT_GENERAL or node.attrs["rhs_batch"]:
+        return False
+    weight = node.operands[1].type
+    if weight.ndim != 2 or not weight.dtype.is_float or weight.dtype.is_low_precision:
+        return False
+    (contracted,) = node.attrs["rhs_contract"] if len(node.attrs["rhs_contract"]) == 1 else (-1,)
+    columns = weight.shape[1 - contracted] if contracted >= 0 else None
+    known = isinstance(columns, int) and isinstance(weight.shape[contracted], int)
+    return known and columns > 0 and columns % panel_width(weight.dtype, target) == 0
+
+
+def rows_of(node: Node) -> Dim:
+    """The points of a product's left side that are not summed."""
+    contracted = node.attrs["lhs_contract"]
+    return product(n for a, n in enumerate(node.operands[0].type.shape) if a not in contracted)
+
+
+def laid_in_panels(builder: Recording, weight: Value, contracted: int, target: Target) -> Value:
+    """`weight` as [columns / c, k, c]; its axis `contracted` is k."""
+    width = panel_width(weight.type.dtype, target)
+    k, n = weight.type.shape[contracted], weight.type.shape[1 - contracted]
+    if contracted:
+        shape, perm = (n // width, width, k), (0, 2, 1)
+    else:
+        shape, perm = (k, n // width, width), (1, 0, 2)
+    apart = builder.emit(RESHAPE, (weight,), {"shape": shape})
+    found: Value = builder.emit(TRANSPOSE, (apart,), {"perm": perm})
+    return found
+
+
+def product_of_panels(builder: Recording, node: Node, x: Value, panels: Value) -> Value:
+    """The result of the product `node`, with its right side in panels."""
+    attrs = {**node.attrs, "rhs_contract": (1,)}
+    found = builder.emit(DOT_GENERAL, (x, panels), attrs)
+    result: Value = builder.emit(RESHAPE, (found,), {"shape": node.results[0].type.shape})
+    return result
