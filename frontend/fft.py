@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms (`sley.fft`), with PyTorch's names and arguments.
+"""Discrete Fourier transforms (`sley.fft`), with PyTorch's names and arguments, in one file.
 
 `n` (or `s`, one number for each axis) is the length to which the input is cut or filled with zeros
 first. `norm` is "backward" (the default: the inverse transforms divide by n), "forward" (the others

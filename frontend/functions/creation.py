@@ -1,4 +1,5 @@
-"""New tensors: filled, counted, shaped like others."""
+"""New tensors: filled, counted, shaped like others; in one file, since they share how sizes, dtypes
+and numbers are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrix products, all through `dot_general`."""
+"""Matrix products, all through `dot_general`; in one file, since each is made of the others."""
 
 from __future__ import annotations
 
