@@ -12,6 +12,7 @@ from ..ir.literal import Literal
 from ..ir.plan import Plan
 from ..ir.schedule import Schedule
 from ..ir.target import Target
+from .attention import recognise_attention
 from .decompose import decompose
 from .fuse import fuse
 from .hoist import hoist
@@ -83,6 +84,8 @@ def run_passes(
         graph = stage("separate phases", separated)
     if (lowered := lower_sort(graph)) is not graph:
         graph = stage("lower sort", lowered)
+    if (found := recognise_attention(graph)) is not graph:
+        graph = stage("attention", found)
     graph = stage("decompose", decompose(graph))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))

@@ -39,13 +39,14 @@ RULES = {**ELEMENTWISE, **VIEW, "custom_gradient": _values}
 
 def simplify(graph: Graph) -> Graph:
     """A tensor program with the same parameters and results as `graph`, and fewer nodes."""
-    graph = rewrite(graph, builder=Rewriting(_rule), inlined=("call",))
+    graph = rewrite(graph, builder=Rewriting(simplified), inlined=("call",))
     return narrow(graph) if any(node.regions for node in graph.nodes) else prune(graph)
 
 
-def _rule(
+def simplified(
     builder: Builder, op: Op, operands: tuple[Value, ...], attrs: Mapping[str, Any]
 ) -> Value | None:
+    """The rule of a `Rewriting` builder that simplifies as it goes."""
     rule = RULES.get(op.name)
     if rule is not None:
         found = rule(operands, attrs)

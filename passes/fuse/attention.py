@@ -45,8 +45,10 @@ def write_attention(writer: Writer, group: Group, outs: Sequence[Value]) -> None
                 regions.append(Region((*params, total), tuple(scope.nodes)))
                 continue
             operand = operands[part]
-            absent = operand is None
-            element = writer.constant(1, acc, 0) if absent else writer.at(operand, axes)
+            if operand is None:
+                element = writer.constant(1, acc, 0)
+            else:
+                element = writer.at(operand, axes)
             regions.append(Region(params, tuple(scope.nodes), (element,)))
     sizes = {key: parts[letter] for letter, key in LETTERS.items()}
     writer.builder.line = node.line

@@ -358,7 +358,9 @@ AXES_OF_ROWS = {
 
 
 def _part(region: Region, letters: str, attrs: Any) -> Part:
-    groups, extents, position = [], {}, 0
+    groups: list[tuple[Value, ...]] = []
+    extents: dict[Value, Dim] = {}
+    position = 0
     for dims in extents_of(attrs, letters):
         variables = region.params[position : position + len(dims)]
         groups.append(variables)
