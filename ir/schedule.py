@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .graph import Node, Region
@@ -89,6 +89,64 @@ class AttendSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Slide:
+    """An axis of places of a window, and that of the places in it: both are seen as the one number
+    place * stride + tap * dilation, of which stride or dilation is 1.
+
+    Attributes:
+        axis, tap: their numbers in n and k; None where the window has one place.
+        points, taps: their extents.
+    """
+
+    axis: int
+    tap: int | None
+    points: int
+    taps: int
+    stride: int
+    dilation: int
+
+    @property
+    def phases(self) -> int:
+        """Residues by the stride that are read; each is copied for itself."""
+        return min(self.stride, self.taps)
+
+    @property
+    def reach(self) -> int:
+        """Places of a copy, in one phase."""
+        return self.points + (self.taps - 1) * self.dilation // self.stride
+
+    def at_most(self, points: int) -> Slide:
+        """The slide over a block of its points."""
+        return replace(self, points=points)
+
+    def __str__(self) -> str:
+        return _format(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSchedule:
+    """Tiles of a `contract` whose rhs reads windows from a copy of the image.
+
+    Attributes:
+        mr, nr: rows (m) and columns (n) of the register tile; nr is a multiple of the lanes.
+        mc: rows of a task, a multiple of mr.
+        lanes: elements of a vector.
+        block: points of the first slide of a task.
+        slides: one for each axis of n of more than one point, in order.
+    """
+
+    mr: int
+    nr: int
+    mc: int
+    lanes: int
+    block: int
+    slides: tuple[Slide, ...]
+
+    def __str__(self) -> str:
+        return _format(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Nest:
     """The loops of one node.
 
@@ -105,7 +163,7 @@ class Nest:
             bounds the rounding error; 0 where it does not matter.
         recompute: of a row: its elements are computed again (or re-read) where they are used,
             instead of kept in scratch; of prefixes: along with the one loop that reads them.
-        contract: tiles, for a `contract`.
+        contract, windows: tiles, for a `contract`: one of them.
         attend: tiles, for an `attend` or `attend_gradient`.
         sweep: of the outermost loop, whose body folds what is strided along the vectors: so many
             rows are read for each vector of a task's columns, in every pass over the rows; 0: one
@@ -120,6 +178,7 @@ class Nest:
     block: int = 0
     recompute: bool = False
     contract: ContractSchedule | None = None
+    windows: WindowSchedule | None = None
     attend: AttendSchedule | None = None
     sweep: int = 0
 
@@ -146,7 +205,8 @@ class Schedule:
 
 
 _CLASSES: dict[str, type] = {
-    c.__name__: c for c in (ContractSchedule, AttendSchedule, Nest, Schedule)
+    c.__name__: c
+    for c in (ContractSchedule, Slide, WindowSchedule, AttendSchedule, Nest, Schedule)
 }
 
 
@@ -160,12 +220,15 @@ def _format(schedule: Any) -> str:
     for field in fields(schedule):
         value = getattr(schedule, field.name)
         if value != field.default:
-            text = repr(value) if isinstance(value, str) else str(value)
+            text = _text(value)
             parts.append(f"{field.name}={text}")
-    if isinstance(schedule, Schedule):
-        nests = ", ".join(map(str, schedule.nests)) + ("," if len(schedule.nests) == 1 else "")
-        parts[0] = f"nests=({nests})"
     return f"{type(schedule).__name__}({', '.join(parts)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple) and any(type(v).__name__ in _CLASSES for v in value):
+        return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})"
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def parse_schedule(text: str) -> Schedule:

@@ -52,14 +52,12 @@ def _lower(node: Node, operands: tuple[Value, ...]) -> Value | None:
         stride != 1 or rd != 1 or not isinstance(low, int) for stride, (low, _), _, rd in spread
     ):
         return None
-    if not all(isinstance(size, int) and size > 0 for size in w.type.shape[2:]):
-        return None
-    axes = [
-        _Axis(x.type.shape[n], window, out, *attrs)
-        for n, (window, out, attrs) in enumerate(
-            zip(w.type.shape[2:], result.type.shape[2:], conv_axes(node.attrs), strict=True), 2
-        )
-    ]
+    axes = []
+    for n, attrs in enumerate(conv_axes(node.attrs), 2):
+        window = w.type.shape[n]
+        if not isinstance(window, int) or window == 0:
+            return None
+        axes.append(_Axis(x.type.shape[n], window, result.type.shape[n], *attrs))
     return _Phases(x, w, axes, node.attrs["groups"]).joined(result.type.shape)
 
 

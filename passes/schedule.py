@@ -29,6 +29,7 @@ from ..ir.target import Target
 from .schedule_attend import schedule_attend
 from .schedule_columns import DEAR, columns_of_a_task, repeated_rows, rows_of_a_turn
 from .schedule_contract import schedule_contract
+from .schedule_windows import schedule_windows
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
 CHEAP = 2  # scalar instructions that are cheaper to repeat than to keep in scratch
@@ -178,12 +179,18 @@ class _Scheduler:
                 self.nests[node] = Nest(attend=schedule_attend(node, self.target))
                 vectorised_inside = True
             elif node.op.name == "contract":
-                self.nests[node] = Nest(contract=schedule_contract(node, self.target))
+                self.nests[node] = self._product(node)
                 vectorised_inside = True
             else:
                 vectorised_inside = vectorised
             for inner in node.regions:
                 self._visit(inner, vectorised_inside)
+
+    def _product(self, node: Node) -> Nest:
+        windows = schedule_windows(node, self.target)
+        if windows is not None:
+            return Nest(windows=windows)
+        return Nest(contract=schedule_contract(node, self.target))
 
     def _nest(self, node: Node, vectorised: bool) -> None:
         if node is self.outermost and self._sweep(node):

@@ -22,6 +22,7 @@ from .packing import Operand, Panel, pack
 from .product import IN_PLACE, Product
 from .scope import Expander, Scope
 from .tiles import Tile, Tiles
+from .windows import expand_windows
 
 COLUMNS, ROWS = 0, 1  # the slots of `Scratch.packed`
 
@@ -30,11 +31,15 @@ def expand_contract(expander: Expander, scope: Scope, node: Node) -> None:
     """The loops of a `contract`, the outermost one over tasks.
 
     Raises:
-        ValueError: the node has no `ContractSchedule`.
+        ValueError: the node has no tiles.
     """
-    chosen = expander.nests[node].contract
+    nest = expander.nests[node]
+    if nest.windows is not None:
+        expand_windows(expander, scope, node, nest.windows)
+        return
+    chosen = nest.contract
     if chosen is None:
-        raise ValueError("a contract needs a ContractSchedule")
+        raise ValueError("a contract needs a ContractSchedule or a WindowSchedule")
     product = Product(node, chosen)
     if product.tasks == 0:
         return

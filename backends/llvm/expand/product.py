@@ -60,11 +60,11 @@ class Product:
         forms = (schedule.rows, schedule.columns)
         if schedule.swap:
             forms = (forms[1], forms[0])
-        over_batch, over_m, over_k = _axes(lhs, batch, m, k)
+        over_batch, over_m, over_k = axes_of(lhs, batch, m, k)
         left = self._operand(lhs, over_batch, over_m, over_k, product(m), forms[0])
-        over_batch, over_k, over_n = _axes(rhs, batch, k, n)
+        over_batch, over_k, over_n = axes_of(rhs, batch, k, n)
         right = self._operand(rhs, over_batch, over_n, over_k, product(n), forms[1])
-        over_batch, over_m, over_n = _axes(out, batch, m, n)
+        over_batch, over_m, over_n = axes_of(out, batch, m, n)
         if schedule.swap:
             self.rows, self.columns = right, left
             self.result = Result(out, over_batch, over_n, over_m)
@@ -116,7 +116,7 @@ def _round_up(a: int, b: int) -> int:
     return (a + b - 1) // b * b
 
 
-def _axes(region: Region, *groups: tuple[Dim, ...]) -> list[Axes]:
+def axes_of(region: Region, *groups: tuple[Dim, ...]) -> list[Axes]:
     """`Axes` of a region whose first parameters are those of `groups`."""
     extents: dict[Value, Dim] = {}
     variables: list[list[Value]] = []

@@ -1,0 +1,432 @@
+"""`contract` whose rhs reads windows: the image is copied once, with its margin, and the products
+find their vectors at fixed distances in the copy.
+
+A task computes `mc` rows for a block of places. The copy of the image holds, for each point of the
+axes of k that do not slide (the *channels*) and each residue by the strides (the *phase*), the
+places one after the other, line by line. Neighbouring places are neighbours there for every tap,
+also from one line to the next: so the lanes run over the block as over one line. What they compute
+between the end of a line and the begin of the next is not used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ....ir.dims import Dim, Var, add_all, minimum, of_atom, product
+from ....ir.dtypes import i64
+from ....ir.graph import Node, Value
+from ....ir.literal import Literal
+from ....ir.schedule import Slide, WindowSchedule
+from .blocks import ceil_div, depends_on, fixed, loop_over, when
+from .loops import Carried, native_lanes, vector_loop
+from .microkernel import multiply_add
+from .packing import Operand, Panel, pack
+from .product import axes_of
+from .scope import Expander, Scope, Vector
+
+UNROLLED = 12  # taps that are written out
+IMAGE, ROWS = 0, 1  # what `packed` tells
+LINE = 16  # elements that keep the channels of an image out of each other's sets of the cache
+
+
+def expand_windows(expander: Expander, scope: Scope, node: Node, schedule: WindowSchedule) -> None:
+    """The loops of a `contract` by windows, the outermost one over tasks."""
+    if product(node.attrs["batch"]) != 0:
+        _Tasks(expander, node, schedule).run(scope)
+
+
+class Image:
+    """The copy of an operand that reads windows.
+
+    Attributes:
+        planes: elements of one channel.
+        pitches: how far apart neighbours along each slide are.
+    """
+
+    def __init__(
+        self, expander: Expander, node: Node, slides: Sequence[Slide], block: int, slack: int
+    ) -> None:
+        self.expander = expander
+        self.region = node.regions[1]
+        self.slides = slides
+        self.first = slides[0].at_most(block)
+        batch, k = tuple(node.attrs["batch"]), tuple(node.attrs["k"])
+        params = self.region.params
+        self.batch = params[: len(batch)]
+        self.k_axes = params[len(batch) : len(batch) + len(k)]
+        self.n_axes = params[len(batch) + len(k) :]
+        sliding = {slide.tap for slide in slides}
+        self.channel_axes = [(v, d) for a, (v, d) in enumerate(zip(self.k_axes, k, strict=True))
+                             if a not in sliding]  # fmt: skip
+        self.channels = product(d for _, d in self.channel_axes)
+        self.reaches = [self.first.reach, *(s.reach for s in slides[1:])]
+        self.pitches = [product(self.reaches[a + 1 :]) for a in range(len(slides))]
+        self.phases = [s.phases for s in slides]
+        self.field = product(self.reaches)
+        self.plane = self.field * product(self.phases)
+        if self.channels != 1 and self.plane % (4 * LINE) == 0:
+            self.plane += LINE
+        self.dtype = node.attrs["acc"]
+        self.buffer = expander.alloc((self.channels * self.plane + slack,), self.dtype)
+
+    def distance(self, axis: int, tap: Dim) -> Dim:
+        """How far apart a tap of one slide and its tap 0 find their first points."""
+        slide = self.slides[axis]
+        if slide.stride == 1:
+            return tap * (slide.dilation * self.pitches[axis])
+        apart = product(self.phases[axis + 1 :]) * self.field
+        return tap % slide.stride * apart + tap // slide.stride * self.pitches[axis]
+
+    def place(self, taps: Sequence[int]) -> Dim:
+        """Where in a channel the taps (one for each slide) find the first point."""
+        return add_all(self.distance(axis, tap) for axis, tap in enumerate(taps))
+
+    def fill(self, scope: Scope, start: Dim, points: Dim) -> None:
+        """Copies what the points [start, start + points) of the first slide read."""
+        self._channels(scope.inner(), list(self.channel_axes), 0, start, points)
+
+    def _channels(
+        self, scope: Scope, axes: list[tuple[Value, Dim]], number: Dim, start: Dim, points: Dim
+    ) -> None:
+        for variable in (*self.n_axes, *self.k_axes):
+            if scope.find("exprs", variable) is None:
+                scope.exprs[variable] = 0
+        if axes:
+            (variable, extent), *rest = axes
+
+            def turn(at: Dim) -> None:
+                inner = scope.inner()
+                inner.exprs[variable] = at
+                self._channels(inner, rest, number * extent + at, start, points)
+
+            _each(self.expander, extent, turn)
+            return
+        base = fixed(self.expander, number * self.plane)
+        outer = self.phases[:-1]
+        for field, phases in enumerate(itertools.product(*map(range, outer))):
+            where = base + field * self.phases[-1] * self.field
+            self._lines(scope, 0, phases, where, start, points)
+
+    def _lines(
+        self, scope: Scope, axis: int, phases: Sequence[int], where: Dim, start: Dim, points: Dim
+    ) -> None:
+        """The places of the fields of some phases, from the slide number `axis` on."""
+        slide = self.slides[axis]
+        extent: Dim = slide.points if axis else points
+        span = (extent - 1) * slide.stride + (slide.taps - 1) * slide.dilation + 1
+        begin = start * slide.stride if axis == 0 else 0
+        if axis + 1 == len(self.slides):
+            self._line(scope, slide, where, begin, span)
+            return
+
+        def line(at: Dim) -> None:
+            inner = scope.inner()
+            self._bind(inner, slide, begin + at * slide.stride + phases[axis])
+            place = fixed(self.expander, where + at * self.pitches[axis])
+            self._lines(inner, axis + 1, phases, place, start, points)
+
+        _each(self.expander, (span - 1 - phases[axis]) // slide.stride + 1, line)
+
+    def _bind(self, scope: Scope, slide: Slide, place: Dim) -> None:
+        through_tap = slide.tap is not None and slide.stride != 1
+        variable = self.k_axes[slide.tap or 0] if through_tap else self.n_axes[slide.axis]
+        scope.exprs[variable] = place
+
+    def _line(self, scope: Scope, slide: Slide, where: Dim, begin: Dim, span: Dim) -> None:
+        """The places [begin, begin + span) of a line, each phase for itself."""
+        expander, stride = self.expander, slide.stride
+        lanes = native_lanes(expander, self.dtype)
+        if stride == 1:
+
+            def vector(inner: Scope, at: Dim, _: Carried) -> Sequence[Value]:
+                self._bind(inner, slide, begin + at)
+                expander.write(self.buffer, where + at, self._element(inner), inner)
+                return ()
+
+            vector_loop(expander, scope.inner(), span, lanes, 0, span, vector)
+            return
+
+        def vectors(variable: Value, _: Carried) -> Sequence[Value]:
+            at = of_atom(Var(variable))
+            found = [
+                self._masked(scope, slide, begin, at * stride + piece * width, span)
+                for piece in range(stride)
+            ]
+            for phase in range(slide.phases):
+                value = _every(expander, found, stride, phase)
+                reach = (span - 1 - phase) // stride + 1
+                inner, iota = _within(expander, scope, at, reach, width)
+                place = where + phase * self.field + at + of_atom(Var(iota, width))
+                expander.write(self.buffer, place, value, inner)
+            return ()
+
+        width = lanes[0]
+        expander.loop(0, (span + stride - 1) // stride, width, (), vectors, unroll=1)
+
+    def _masked(self, scope: Scope, slide: Slide, begin: Dim, first: Dim, span: Dim) -> Value:
+        """A vector of places from `first` on, of those below `span`."""
+        width = self.expander.target.lanes(self.dtype)
+        inner, iota = _within(self.expander, scope, first, span, width)
+        self._bind(inner, slide, begin + first + of_atom(Var(iota, width)))
+        return self.expander.widen(self._element(inner), width)
+
+    def _element(self, scope: Scope) -> Value:
+        (value,) = self.expander.run(self.region, scope)
+        if value.type.dtype is self.dtype:
+            return value
+        return self.expander.emit("cast", value, dtype=self.dtype)
+
+
+def _within(
+    expander: Expander, scope: Scope, first: Dim, bound: Dim, lanes: int
+) -> tuple[Scope, Value]:
+    """A scope in vectors, of the lanes at first, first + 1, ... that are below the bound; and the
+    lanes' numbers."""
+    iota = expander.emit("lanes", expander.integer(0), lanes=lanes)
+    mask = expander.emit(
+        "mask", expander.materialise(first), expander.materialise(bound), lanes=lanes
+    )
+    return scope.inner(Vector(lanes, iota, mask)), iota
+
+
+def _every(expander: Expander, vectors: Sequence[Value], step: int, first: int) -> Value:
+    """The elements first, first + step, ... of `step` vectors, one behind the other."""
+    lanes = vectors[0].type.shape[0]
+    assert isinstance(lanes, int)
+    joined = list(vectors)
+    while len(joined) > 2:
+        joined += joined[-1:] if len(joined) % 2 else []
+        joined = [
+            expander.emit("join", a, b) for a, b in zip(joined[::2], joined[1::2], strict=True)
+        ]
+    wanted = tuple(first + step * lane for lane in range(lanes))
+    return expander.emit("shuffle", joined[0], joined[-1], lanes=wanted)
+
+
+def _each(expander: Expander, count: Dim, body: Callable[[Dim], None]) -> None:
+    """body(0), body(1), ...; no loop for one turn."""
+    if count == 1:
+        body(0)
+        return
+    loop_over(expander, count, body)
+
+
+class _Tasks:
+    def __init__(self, expander: Expander, node: Node, schedule: WindowSchedule) -> None:
+        self.expander = expander
+        self.schedule = schedule
+        lhs, rhs, out = node.regions
+        batch, m, n, k = (tuple(node.attrs[name]) for name in ("batch", "m", "n", "k"))
+        self.node, self.batch_size = node, product(batch)
+        self.acc = node.attrs["acc"]
+        self.lanes = schedule.lanes
+        self.slides = schedule.slides
+        self.total, self.depth = _known(product(m)), _known(product(k))
+        over_batch, over_m, over_k = axes_of(lhs, batch, m, k)
+        self.rows = Operand(
+            lhs, over_batch, over_m, over_k, self.total, self.depth, self.acc, self.lanes, "rows"
+        )
+        self.out = out
+        self.out_batch, self.out_rows, _ = axes_of(out, batch, m, n)
+        self.rhs_batch = axes_of(rhs, batch, k, n)[0]
+        self.n_axes = out.params[len(batch) + len(m) : -1]
+        self.blocks_n = -(-self.slides[0].points // schedule.block)
+        self.blocks_m = -(-self.total // schedule.mc)
+        self.image = Image(expander, node, self.slides, schedule.block, 2 * schedule.nr)
+        self.width = self._flat(schedule.block)
+        self.width = -(-self.width // schedule.nr) * schedule.nr
+        self.deep = -(-self.depth // self.lanes) * self.lanes
+        panels = -(-min(schedule.mc, self.total) // schedule.mr)
+        self.row_panels = expander.alloc((panels * schedule.mr * self.deep,), self.acc)
+        self.sums = expander.alloc((schedule.mr * self.width,), self.acc)
+        self.packed = expander.alloc((2,), i64)
+
+    def _flat(self, points: Dim) -> Dim:
+        """Lanes from the first of so many points to the last."""
+        flat = points - 1
+        for slide in self.slides[1:]:
+            flat = flat * slide.reach + (slide.points - 1)
+        return flat + 1
+
+    def run(self, scope: Scope) -> None:
+        """The loop over tasks: rows fastest, so that a copied image stays for the next one."""
+        expander = self.expander
+        for slot in (IMAGE, ROWS):
+            expander.access("store", (self.packed, expander.integer(-1)), slot)
+        total = self.batch_size * self.blocks_n * self.blocks_m
+
+        def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
+            number = of_atom(Var(variable, total))
+            rest = fixed(expander, number // self.blocks_m)
+            batch = fixed(expander, rest // self.blocks_n)
+            m = fixed(expander, number - rest * self.blocks_m)
+            block = fixed(expander, rest - batch * self.blocks_n)
+            self._task(scope.inner(), batch, m, block)
+            return ()
+
+        expander.loop(0, total, 1, (), turn, parallel=True)
+
+    def _task(self, scope: Scope, batch: Dim, m: Dim, block: Dim) -> None:
+        expander, schedule = self.expander, self.schedule
+        for axes in (self.rows.batch, self.rhs_batch, self.out_batch):
+            axes.bind(scope, [fixed(expander, p) for p in axes.split(batch)])
+        start = fixed(expander, block * schedule.block)
+        points: Dim = schedule.block
+        if self.slides[0].points % schedule.block:
+            points = fixed(expander, minimum(points, self.slides[0].points - start))
+        m0 = fixed(expander, m * schedule.mc)
+        panels: Dim = -(-self.total // schedule.mr)
+        if self.blocks_m > 1:
+            left = ceil_div(self.total - m0, schedule.mr)
+            panels = fixed(expander, minimum(schedule.mc // schedule.mr, left))
+        by_batch = depends_on(self.image.region, self.image.batch)
+        stale = self._stale(IMAGE, (batch if by_batch else 0) * self.blocks_n + block)
+        with when(expander, stale):
+            self.image.fill(scope, start, points)
+        by_batch = depends_on(self.rows.region, self.rows.batch.variables)
+        stale = self._stale(ROWS, (batch if by_batch else 0) * self.blocks_m + m)
+        with when(expander, stale):
+            _each(expander, panels, lambda i: self._pack_rows(scope.inner(), m0, i))
+        _each(expander, panels, lambda i: self._panel(scope.inner(), m0, i, start, points))
+
+    def _pack_rows(self, scope: Scope, m0: Dim, i: Dim) -> None:
+        height = self.schedule.mr
+        panel = Panel(
+            self.row_panels, i * (height * self.deep), height, m0 + i * height, height, 0,
+            self.depth, height, self.deep,
+        )  # fmt: skip
+        pack(self.expander, scope, self.rows, panel)
+
+    def _stale(self, slot: int, key: Dim) -> Value:
+        """Whether something else than `key` is packed; from now on that is."""
+        expander = self.expander
+        wanted = expander.materialise(key)
+        stale = expander.emit("ne", expander.access("load", (self.packed,), slot), wanted)
+        expander.access("store", (self.packed, wanted), slot)
+        return stale
+
+    # ------------------------------------------------------------------ products
+
+    def _panel(self, scope: Scope, m0: Dim, i: Dim, start: Dim, points: Dim) -> None:
+        """The results of one panel of rows."""
+        schedule, expander = self.schedule, self.expander
+        base = fixed(expander, i * (schedule.mr * self.deep))
+        tiles = fixed(expander, ceil_div(self._flat(points), schedule.nr))
+        _each(expander, tiles, lambda j: self._tile(base, fixed(expander, j * schedule.nr)))
+        first = fixed(expander, m0 + i * schedule.mr)
+        rows: Dim = schedule.mr
+        if self.total % schedule.mr:
+            rows = fixed(expander, minimum(rows, self.total - first))
+        _each(expander, rows, lambda r: self._finish(scope.inner(), first, r, start, points))
+
+    def _tile(self, base: Dim, column: Dim) -> None:
+        """The sums of one register tile."""
+        expander, schedule = self.expander, self.schedule
+        vectors = range(0, schedule.nr, self.lanes)
+        zero = expander.emit("constant", value=Literal(np.zeros((), self.acc.numpy)))
+        sums = [expander.widen(zero, self.lanes)] * (schedule.mr * len(vectors))
+        sums = self._terms(base, column, vectors, sums)
+        for position, value in enumerate(sums):
+            row, v = divmod(position, len(vectors))
+            where = column + (row * self.width + v * self.lanes)
+            expander.access("store", (self.sums, value), where, lanes=self.lanes)
+
+    def _terms(
+        self, base: Dim, column: Dim, vectors: Iterable[int], sums: list[Value]
+    ) -> list[Value]:
+        """`sums` and all terms: a loop over the channels, in it one over the taps of a slide where
+        these are too many to be written out."""
+        image, expander = self.image, self.expander
+        taps = [range(slide.taps) for slide in self.slides]
+        counted = next(a for a, slide in enumerate(self.slides) if slide.taps > 1)
+        lines = 1
+        if math.prod(slide.taps for slide in self.slides) > UNROLLED:
+            lines, taps[counted] = self.slides[counted].taps, range(1)
+        written = list(itertools.product(*taps))
+
+        def channel(c: Dim, sums: list[Value]) -> list[Value]:
+            def line(t: Dim, sums: list[Value]) -> list[Value]:
+                first = fixed(expander, base + c * (lines * len(written)) + t * len(written))
+                plane = column + c * image.plane + image.distance(counted, t)
+                plane = fixed(expander, plane)
+                for number, tap in enumerate(written):
+                    place = plane + image.place(tap)
+                    sums = self._term(first + number, place, vectors, sums)
+                return sums
+
+            return _carry(expander, lines, sums, line)
+
+        return _carry(expander, _known(image.channels), sums, channel)
+
+    def _term(self, row: Dim, place: Dim, vectors: Iterable[int], sums: list[Value]) -> list[Value]:
+        expander = self.expander
+        columns = [
+            expander.access("load", (self.image.buffer,), place + v, lanes=self.lanes)
+            for v in vectors
+        ]
+        found: list[Value] = []
+        for r in range(self.schedule.mr):
+            element = expander.access("load", (self.row_panels,), row + r * self.deep)
+            wide = expander.widen(element, self.lanes)
+            for column in columns:
+                found.append(multiply_add(expander, wide, column, sums[len(found)]))
+        return found
+
+    # ------------------------------------------------------------------ results
+
+    def _finish(self, scope: Scope, first: Dim, r: Dim, start: Dim, points: Dim) -> None:
+        """Runs the `out` region over one row of the panel."""
+        positions = [fixed(self.expander, p) for p in self.out_rows.split(first + r)]
+        self.out_rows.bind(scope, positions)
+        for variable in self.n_axes:
+            scope.exprs[variable] = 0
+        self._line(scope, 0, fixed(self.expander, r * self.width), start, points)
+
+    def _line(self, scope: Scope, axis: int, where: Dim, start: Dim, points: Dim) -> None:
+        expander, slide = self.expander, self.slides[axis]
+        count: Dim = slide.points if axis else points
+        begin: Dim = 0 if axis else start
+        variable = self.n_axes[slide.axis]
+        if axis + 1 < len(self.slides):
+
+            def line(at: Dim) -> None:
+                inner = scope.inner()
+                inner.exprs[variable] = begin + at
+                place = fixed(expander, where + at * self.image.pitches[axis])
+                self._line(inner, axis + 1, place, start, points)
+
+            _each(expander, count, line)
+            return
+
+        def vector(inner: Scope, at: Dim, _: Carried) -> Sequence[Value]:
+            inner.exprs[variable] = begin + at
+            acc = expander.read(self.sums, where + at, inner)
+            inner.values[self.out.params[-1]] = acc
+            expander.run_nodes(self.out, inner)
+            return ()
+
+        lanes = self.lanes, self.lanes if expander.target.masks else 1
+        vector_loop(expander, scope.inner(), count, lanes, 0, count, vector)
+
+
+def _carry(
+    expander: Expander, count: int, carried: list[Value],
+    body: Callable[[Dim, list[Value]], list[Value]],
+) -> list[Value]:  # fmt: skip
+    """What body(0), body(1), ... carry on; no loop for one turn."""
+    if count == 1:
+        return body(0, carried)
+
+    def turn(variable: Value, inside: list[Value]) -> list[Value]:
+        return body(of_atom(Var(variable)), inside)
+
+    return expander.loop(0, count, 1, carried, turn, unroll=1)
+
+
+def _known(dim: Dim) -> int:
+    assert isinstance(dim, int), f"{dim} of a window is no number"
+    return dim

@@ -1,0 +1,212 @@
+"""Tiles of a `contract` that reads windows: which of its axes slide, and whether that pays.
+
+The operand `rhs` of a convolution reads an image at (place of the window) * stride + (place in the
+window) * dilation. Copied into panels, each element is there once for every window that it lies in.
+Copied as an image, with the margin that the region computes around it, it is there once, and the
+products find their vectors at fixed distances in it. What decides is how much is copied against the
+lanes at the ends of an image's rows that are multiplied for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir.access import Expressions, accesses, axis_extents, coefficient, index_uses
+from ..ir.dims import Dim
+from ..ir.graph import Node, Region, Value
+from ..ir.schedule import Slide, WindowSchedule
+from ..ir.target import Target
+
+# Cycles of a vector: copied with a margin; the same lane by lane; multiplied by a row.
+COPIED, GATHERED, MULTIPLIED = 4.0, 24.0, 0.5
+STORED = 6.0  # of a vector of sums that goes to memory and back
+MOST_APART = 4  # the stride of windows whose phases are shuffled apart
+TASK = 200.0  # of what happens once for each image
+
+
+def schedule_windows(node: Node, target: Target) -> WindowSchedule | None:
+    """The schedule of a `contract` that reads windows from a copy of the image; None where it has
+    none, or where panels are cheaper."""
+    found = _Windows.of(node)
+    if found is None:
+        return None
+    return _Chooser(found, target).choose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """A `contract` that reads windows: its slides, the product of the axes of k that do not slide
+    (`channels`), the number of rows, and points of the batch (None: a symbol)."""
+
+    node: Node
+    slides: tuple[Slide, ...]
+    channels: int
+    rows: int
+    batch: int | None
+
+    @staticmethod
+    def of(node: Node) -> _Windows | None:
+        batch, m, n, k = (tuple(node.attrs[name]) for name in ("batch", "m", "n", "k"))
+        if not all(isinstance(d, int) and d > 0 for d in (*m, *n, *k)):
+            return None
+        region, out = node.regions[1], node.regions[2]
+        k_axes = region.params[len(batch) : len(batch) + len(k)]
+        n_axes = region.params[len(batch) + len(k) :]
+        slides = _slides(region, n_axes, n, k_axes, k)
+        if slides is None or not _contiguous(out, out.params[len(batch) + len(m) : -1], n):
+            return None
+        sliding = {slide.tap for slide in slides}
+        channels = math.prod(d for a, d in enumerate(k) if a not in sliding)
+        first = min((a for a in sliding if a is not None), default=len(k))
+        if any(d != 1 for a, d in enumerate(k) if a > first and a not in sliding):
+            return None  # the rows have their terms in the order of k
+        points = math.prod(batch) if all(isinstance(d, int) for d in batch) else None
+        return _Windows(node, slides, channels, math.prod(m), points)
+
+
+def _slides(
+    region: Region, n_axes: Sequence[Value], n: Sequence[int], k_axes: Sequence[Value],
+    k: Sequence[int],
+) -> tuple[Slide, ...] | None:  # fmt: skip
+    """A slide for each axis of n that has more than one point; None where none has taps."""
+    extents: dict[Value, Dim] = dict(zip((*n_axes, *k_axes), (*n, *k), strict=True))
+    expressions = Expressions({**axis_extents(region), **extents})
+    dims = [a.offset for a in accesses(region, expressions)]
+    dims += index_uses(region, expressions)
+    found: list[Slide] = []
+    for axis, variable in enumerate(n_axes):
+        if n[axis] == 1:
+            continue
+        slide = Slide(axis, None, n[axis], 1, 1, 1)
+        for tap, other in enumerate(k_axes):
+            if k[tap] == 1 or any(s.tap == tap for s in found):
+                continue
+            steps = _together(dims, variable, other)
+            if steps is None or 1 not in steps or steps[0] > MOST_APART:
+                continue
+            both = Slide(axis, tap, n[axis], k[tap], *steps)
+            if both.phases * both.reach < n[axis] * k[tap]:  # windows share elements
+                slide = both
+        found.append(slide)
+    if not any(slide.tap is not None for slide in found):
+        return None
+    taps = [slide.tap for slide in found if slide.tap is not None]
+    return tuple(found) if taps == sorted(taps) else None
+
+
+def _together(dims: Sequence[Dim], a: Value, b: Value) -> tuple[int, int] | None:
+    """(s, d) where every expression sees a and b as the one number a * s + b * d alone."""
+    steps: tuple[int, int] | None = None
+    for dim in dims:
+        of_a, of_b = coefficient(dim, a), coefficient(dim, b)
+        if of_a == 0 and of_b == 0:
+            continue
+        if not isinstance(of_a, int) or not isinstance(of_b, int) or of_a * of_b <= 0:
+            return None
+        common = math.gcd(of_a, of_b)
+        here = abs(of_a) // common, abs(of_b) // common
+        if steps not in (None, here):
+            return None
+        steps = here
+    return steps
+
+
+def _contiguous(out: Region, variables: Sequence[Value], n: Sequence[int]) -> bool:
+    """Whether neighbours along the last axis of n lie close in what `out` stores."""
+    last = next((v for v, e in zip(reversed(variables), reversed(n), strict=True) if e != 1), None)
+    if last is None:
+        return False
+    extents: dict[Value, Dim] = dict(zip(variables, n, strict=True))
+    stores = [a for a in accesses(out, Expressions({**axis_extents(out), **extents})) if a.writes]
+    steps = [coefficient(a.offset, last) for a in stores]
+    return all(isinstance(step, int) and 0 < step <= 4 for step in steps)
+
+
+class _Chooser:
+    def __init__(self, windows: _Windows, target: Target) -> None:
+        self.windows = windows
+        self.target = target
+        attrs = windows.node.attrs
+        self.size = attrs["acc"].itemsize
+        self.lanes = target.lanes(attrs["acc"])
+        self.slides = windows.slides
+        self.taps = math.prod(slide.taps for slide in self.slides)
+
+    def choose(self) -> WindowSchedule | None:
+        mr, nr = self._tile()
+        block = self._block()
+        if block is None or not self._pays(mr, nr, block):
+            return None
+        return WindowSchedule(mr, nr, self._rows_of_task(mr, block), self.lanes, block, self.slides)
+
+    def _tile(self) -> tuple[int, int]:
+        """Rows and columns whose sums, with the vectors of one step, fill the registers, and that
+        take the fewest cycles."""
+        registers, rows = self.target.registers, self.windows.rows
+        free = registers - (2 if self.target.fma else 4)
+        most = max(1, -(-self._flat(self.slides[0].points) // self.lanes))
+        best = (math.inf, 1, 1)
+        for vectors in range(1, min(8, most) + 1):
+            mr = min((free - vectors) // vectors, 16, rows)
+            if mr < 1:
+                break
+            panels = -(-rows // mr)
+            mr = -(-rows // panels)
+            # Two products and two reads a cycle; a sum waits for four cycles.
+            step = max(mr * vectors, mr + vectors, 8)
+            best = min(best, (step * panels * -(-most // vectors), mr, vectors))
+        return best[1], best[2] * self.lanes
+
+    def _flat(self, points: int) -> int:
+        """Lanes from the first point to the last of a block of the image."""
+        flat = points - 1
+        for slide in self.slides[1:]:
+            flat = flat * slide.reach + slide.points - 1
+        return flat + 1
+
+    def _copied(self, points: int) -> int:
+        """Elements of the copy that a block reads."""
+        first = self.slides[0].at_most(points)
+        sizes = [first.reach * first.phases, *(s.reach * s.phases for s in self.slides[1:])]
+        return self.windows.channels * math.prod(sizes)
+
+    def _block(self) -> int | None:
+        """Points of the first axis of a block whose copy stays in L2; None where a single one is
+        too large."""
+        room, points = self.target.l2 // 2 // self.size, self.slides[0].points
+        while points > 1 and self._copied(points) > room:
+            points = -(-points // 2)
+        if self._copied(points) > room:
+            return None
+        blocks = -(-self.slides[0].points // points)
+        return -(-self.slides[0].points // blocks)
+
+    def _pays(self, mr: int, nr: int, block: int) -> bool:
+        """Whether an image is cheaper than panels, by the cycles of each."""
+        windows, lanes = self.windows, self.lanes
+        rows, depth = windows.rows, windows.channels * self.taps
+        blocks = -(-self.slides[0].points // block)
+        vectors = -(-self._flat(block) // nr) * nr // lanes * blocks
+        last = self.slides[-1]
+        image = vectors * rows * (depth * MULTIPLIED + STORED) + TASK * blocks
+        image += self._copied(block) * blocks / lanes * COPIED
+        points = math.prod(slide.points for slide in self.slides)
+        crossing = min(1.0, nr / last.points) if last.points % lanes else 0.0
+        if len(self.slides) == 1:
+            crossing = 0.0
+        inside = COPIED if last.stride == 1 else 2 * COPIED
+        panel = (1 - crossing) * inside + crossing * GATHERED
+        wide = -(-points // lanes)
+        panels = wide * rows * (depth * MULTIPLIED + STORED) + wide * depth * panel + TASK
+        return image < panels
+
+    def _rows_of_task(self, mr: int, block: int) -> int:
+        """Rows of a task: all, but where there are fewer images than threads."""
+        panels = -(-self.windows.rows // mr)
+        if self.windows.batch is None or self.target.threads == 1:
+            return panels * mr
+        images = self.windows.batch * -(-self.slides[0].points // block)
+        wanted = min(panels, -(-2 * self.target.threads // images))
+        return -(-panels // wanted) * mr
