@@ -18,6 +18,7 @@ from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
 from ..inplace import write
 from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
+from ..unwatched import Unwatched
 from ..views import RESHAPE
 from .anomaly import observer
 from .history import owner_of
@@ -103,16 +104,18 @@ def backward(
     outputs = _sequence(tensors)
     wanted = None if inputs is None else [value_of(t) for t in _sequence(inputs)]
     pairs = _seeds(outputs, _sequence(grad_tensors) if grad_tensors is not None else None)
-    reached = _reach([v for v, _ in pairs])
+    with Unwatched():
+        reached = _reach([v for v, _ in pairs])
     targets = reached.owned
     if wanted is not None:
         targets = [v for v in targets if v in set(wanted)]
     _check_ends(targets)
     found = _differentiate(pairs, targets, reached, create_graph)
-    for value in targets:
-        owner, gradient = owner_of(value), found.get(value)
-        if owner is not None and gradient is not None and (owner._requires or owner._retains):
-            _accumulate(owner, gradient, create_graph)
+    with Unwatched():
+        for value in targets:
+            owner, gradient = owner_of(value), found.get(value)
+            if owner is not None and gradient is not None and (owner._requires or owner._retains):
+                _accumulate(owner, gradient, create_graph)
     _release(reached, create_graph if retain_graph is None else retain_graph)
 
 
@@ -303,7 +306,8 @@ def _pull(
 
     outputs, cotangents = [v for v, _ in pairs], [c for _, c in pairs]
     try:
-        gradients = autodiff.backward(outputs, cotangents, wanted, follow, observer())
+        with Unwatched():
+            gradients = autodiff.backward(outputs, cotangents, wanted, follow, observer())
     except GradientError as error:
         raise AutogradError(str(error)) from None
     except Overwritten as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError, LoadError, TraceError, UnsupportedError
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, here, of_array
+from ..unwatched import Unwatched
 from .group import ParamGroup
 from .hooks import Hook, HookHandle, between_hooks
 from .state import State
 
 Closure = Callable[[], Any]
+
+_OURS = __name__.partition(".")[0] + "."  # the modules of optimizers that call no user's code
 
 
 class Optimizer:
@@ -195,7 +199,8 @@ class Optimizer:
             for group in self._groups():
                 trained = group.trained()
                 if trained:
-                    self._update(group, trained)
+                    with Unwatched() if type(self).__module__.startswith(_OURS) else nullcontext():
+                        self._update(group, trained)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:

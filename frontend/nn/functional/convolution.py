@@ -12,9 +12,11 @@ from ...functions.joining import flip
 from ...functions.matrix import dot_general
 from ...functions.shape import transpose, unsqueeze
 from ...tensor import Tensor, here
+from ...unwatched import unwatched
 from .arguments import check_windows, per_axis
 
 
+@unwatched
 def conv(
     input: Tensor,
     weight: Tensor,
@@ -112,6 +114,7 @@ def conv3d(
     return conv(input, weight, bias, stride, padding, dilation, groups, 3)
 
 
+@unwatched
 def conv_transpose(
     input: Tensor,
     weight: Tensor,

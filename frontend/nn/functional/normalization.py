@@ -19,6 +19,7 @@ from ...functions.shape import constant_pad, unfold
 from ...functions.statistics import norm
 from ...inplace import update
 from ...tensor import Tensor, here
+from ...unwatched import unwatched
 
 
 def _normalised(operand: Tensor, axes: tuple[int, ...], eps: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,6 +53,7 @@ def _last_axes(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ..
 
 
 @autocasts
+@unwatched
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -72,6 +74,7 @@ def layer_norm(
 
 
 @autocasts
+@unwatched
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -86,6 +89,7 @@ def rms_norm(
 
 
 @autocasts
+@unwatched
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -110,6 +114,7 @@ def group_norm(
     return cast(_affine(flat, weight, bias, sizes), here(input).spec.dtype)
 
 
+@unwatched
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -162,6 +167,7 @@ def _move(running: Tensor, new: Tensor, momentum: Any) -> None:
         running.copy_(add(mul(running, keep), mul(new, momentum)))
 
 
+@unwatched
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
