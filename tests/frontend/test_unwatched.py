@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 import sley
 import sley.nn as nn
 import sley.nn.functional as F
