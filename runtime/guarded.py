@@ -72,7 +72,7 @@ class GuardedBuffer:
 
 
 def _bytes_at(address: int, nbytes: int) -> np.ndarray:
-    return np.ndarray((nbytes,), np.uint8, (ctypes.c_char * nbytes).from_address(address))
+    return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
 
 def _protect(address: int, access: int) -> None:

@@ -124,15 +124,13 @@ def _counted(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -
         size = here(input).spec.shape[axis]
         ambient.trace.builder.check(value_of(target), size, name, ignore)
         return ne(target, ignore)
-    classes = target.array
-    inside = 0 <= ignore < shape[axis]
-    if not classes.size or (classes.min() >= 0 and classes.max() < shape[axis]):
-        return ne(target, ignore) if inside else None
-    wrong = ((classes < 0) | (classes >= shape[axis])) & (classes != ignore)
+    classes, size = target.array, input.array.shape[axis]
+    if not classes.size or (classes.min() >= 0 and classes.max() < size):
+        return ne(target, ignore) if 0 <= ignore < size else None
+    wrong = ((classes < 0) | (classes >= size)) & (classes != ignore)
     if wrong.any():
-        raise IndexingError(
-            f"{name}: class {classes[wrong].flat[0]} is not in 0 .. {shape[axis] - 1}"
-        )
+        found = classes[wrong].flat[0]
+        raise IndexingError(f"{name}: class {found} is not in 0 .. {size - 1}")
     return ne(target, ignore)
 
 
