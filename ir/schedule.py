@@ -133,6 +133,7 @@ class WindowSchedule:
         lanes: elements of a vector.
         block: points of the first slide of a task.
         slides: one for each axis of n of more than one point, in order.
+        direct: the rows are read where they lie, instead of from panels.
     """
 
     mr: int
@@ -141,6 +142,7 @@ class WindowSchedule:
     lanes: int
     block: int
     slides: tuple[Slide, ...]
+    direct: bool = False
 
     def __str__(self) -> str:
         return _format(self)
@@ -205,8 +207,7 @@ class Schedule:
 
 
 _CLASSES: dict[str, type] = {
-    c.__name__: c
-    for c in (ContractSchedule, Slide, WindowSchedule, AttendSchedule, Nest, Schedule)
+    c.__name__: c for c in (ContractSchedule, Slide, WindowSchedule, AttendSchedule, Nest, Schedule)
 }
 
 

@@ -23,6 +23,7 @@ from ..ir.target import Target
 COPIED, GATHERED, MULTIPLIED = 4.0, 24.0, 0.5
 STORED = 6.0  # of a vector of sums that goes to memory and back
 MOST_APART = 4  # the stride of windows whose phases are shuffled apart
+PAGE = 4096  # bytes between addresses that share a set of the first cache
 TASK = 200.0  # of what happens once for each image
 
 
@@ -124,6 +125,32 @@ def _contiguous(out: Region, variables: Sequence[Value], n: Sequence[int]) -> bo
     return all(isinstance(step, int) and 0 < step <= 4 for step in steps)
 
 
+def _lie_apart(node: Node, size: int) -> bool:
+    """Whether the rows may be read where they lie: elements as they are, whose terms follow one
+    another, in rows that do not share one set of the first cache."""
+    lhs = node.regions[0]
+    batch, m, k = (tuple(node.attrs[name]) for name in ("batch", "m", "k"))
+    (value,) = lhs.yields
+    made = value.node
+    if made is None or made.op.name != "load" or made.attrs.get("guarded"):
+        return False
+    if value.type.dtype is not node.attrs["acc"]:
+        return False
+    own = lhs.params[len(batch) : len(batch) + len(m)]
+    terms = lhs.params[len(batch) + len(m) :]
+    expressions = Expressions(dict(zip(lhs.params, batch + m + k, strict=True)))
+    (access,) = accesses(lhs, expressions)
+    step: Dim = 1
+    for variable, extent in zip(reversed(terms), reversed(k), strict=True):
+        if extent != 1 and coefficient(access.offset, variable) != step:
+            return False
+        step = step * extent
+    steps = [coefficient(access.offset, v) for v, e in zip(own, m, strict=True) if e != 1]
+    if len(steps) > 1:
+        return False
+    return all(isinstance(s, int) and s * size % PAGE != 0 for s in steps)
+
+
 class _Chooser:
     def __init__(self, windows: _Windows, target: Target) -> None:
         self.windows = windows
@@ -139,7 +166,8 @@ class _Chooser:
         block = self._block()
         if block is None or not self._pays(mr, nr, block):
             return None
-        return WindowSchedule(mr, nr, self._rows_of_task(mr, block), self.lanes, block, self.slides)
+        mc, direct = self._rows_of_task(mr, block), _lie_apart(self.windows.node, self.size)
+        return WindowSchedule(mr, nr, mc, self.lanes, block, self.slides, direct)
 
     def _tile(self) -> tuple[int, int]:
         """Rows and columns whose sums, with the vectors of one step, fill the registers, and that

@@ -28,6 +28,8 @@ from .packing import Operand, Panel, pack
 from .product import axes_of
 from .scope import Expander, Scope, Vector
 
+RowReader = Callable[[Dim, int], Value]  # (k, number of a row in its tile) -> the element
+
 UNROLLED = 12  # taps that are written out
 IMAGE, ROWS = 0, 1  # what `packed` tells
 LINE = 16  # elements that keep the channels of an image out of each other's sets of the cache
@@ -241,7 +243,9 @@ class _Tasks:
         self.width = -(-self.width // schedule.nr) * schedule.nr
         self.deep = -(-self.depth // self.lanes) * self.lanes
         panels = -(-min(schedule.mc, self.total) // schedule.mr)
-        self.row_panels = expander.alloc((panels * schedule.mr * self.deep,), self.acc)
+        self.row_panels: Value | None = None
+        if not schedule.direct:
+            self.row_panels = expander.alloc((panels * schedule.mr * self.deep,), self.acc)
         self.sums = expander.alloc((schedule.mr * self.width,), self.acc)
         self.packed = expander.alloc((2,), i64)
 
@@ -287,14 +291,16 @@ class _Tasks:
         stale = self._stale(IMAGE, (batch if by_batch else 0) * self.blocks_n + block)
         with when(expander, stale):
             self.image.fill(scope, start, points)
-        by_batch = depends_on(self.rows.region, self.rows.batch.variables)
-        stale = self._stale(ROWS, (batch if by_batch else 0) * self.blocks_m + m)
-        with when(expander, stale):
-            _each(expander, panels, lambda i: self._pack_rows(scope.inner(), m0, i))
+        if self.row_panels is not None:
+            by_batch = depends_on(self.rows.region, self.rows.batch.variables)
+            stale = self._stale(ROWS, (batch if by_batch else 0) * self.blocks_m + m)
+            with when(expander, stale):
+                _each(expander, panels, lambda i: self._pack_rows(scope.inner(), m0, i))
         _each(expander, panels, lambda i: self._panel(scope.inner(), m0, i, start, points))
 
     def _pack_rows(self, scope: Scope, m0: Dim, i: Dim) -> None:
         height = self.schedule.mr
+        assert self.row_panels is not None
         panel = Panel(
             self.row_panels, i * (height * self.deep), height, m0 + i * height, height, 0,
             self.depth, height, self.deep,
@@ -314,29 +320,60 @@ class _Tasks:
     def _panel(self, scope: Scope, m0: Dim, i: Dim, start: Dim, points: Dim) -> None:
         """The results of one panel of rows."""
         schedule, expander = self.schedule, self.expander
-        base = fixed(expander, i * (schedule.mr * self.deep))
-        tiles = fixed(expander, ceil_div(self._flat(points), schedule.nr))
-        _each(expander, tiles, lambda j: self._tile(base, fixed(expander, j * schedule.nr)))
         first = fixed(expander, m0 + i * schedule.mr)
         rows: Dim = schedule.mr
         if self.total % schedule.mr:
             rows = fixed(expander, minimum(rows, self.total - first))
-        _each(expander, rows, lambda r: self._finish(scope.inner(), first, r, start, points))
+        tiles = fixed(expander, ceil_div(self._flat(points), schedule.nr))
+        before: Dim = 0  # rows of the tile that another one has computed
+        if self.row_panels is None:
+            begin = fixed(expander, minimum(first, self.total - schedule.mr))
+            before = first - begin
+            read = self._rows_in_place(scope, begin)
+        else:
+            read = self._rows_of_panel(fixed(expander, i * (schedule.mr * self.deep)))
+        _each(expander, tiles, lambda j: self._tile(read, fixed(expander, j * schedule.nr)))
 
-    def _tile(self, base: Dim, column: Dim) -> None:
+        def finish(r: Dim) -> None:
+            where = fixed(expander, (before + r) * self.width)
+            self._finish(scope.inner(), first + r, where, start, points)
+
+        _each(expander, rows, finish)
+
+    def _rows_of_panel(self, base: Dim) -> RowReader:
+        def read(k: Dim, r: int) -> Value:
+            assert self.row_panels is not None
+            where = base + k + r * self.deep
+            found: Value = self.expander.access("load", (self.row_panels,), where)
+            return found
+
+        return read
+
+    def _rows_in_place(self, scope: Scope, begin: Dim) -> RowReader:
+        rows = self.rows
+
+        def read(k: Dim, r: int) -> Value:
+            inner = scope.inner()
+            rows.own.bind(inner, rows.own.split(begin + r))
+            rows.k.bind(inner, rows.k.split(k))
+            return rows.element(self.expander, inner)
+
+        return read
+
+    def _tile(self, rows: RowReader, column: Dim) -> None:
         """The sums of one register tile."""
         expander, schedule = self.expander, self.schedule
         vectors = range(0, schedule.nr, self.lanes)
         zero = expander.emit("constant", value=Literal(np.zeros((), self.acc.numpy)))
         sums = [expander.widen(zero, self.lanes)] * (schedule.mr * len(vectors))
-        sums = self._terms(base, column, vectors, sums)
+        sums = self._terms(rows, column, vectors, sums)
         for position, value in enumerate(sums):
             row, v = divmod(position, len(vectors))
             where = column + (row * self.width + v * self.lanes)
             expander.access("store", (self.sums, value), where, lanes=self.lanes)
 
     def _terms(
-        self, base: Dim, column: Dim, vectors: Iterable[int], sums: list[Value]
+        self, rows: RowReader, column: Dim, vectors: Iterable[int], sums: list[Value]
     ) -> list[Value]:
         """`sums` and all terms: a loop over the channels, in it one over the taps of a slide where
         these are too many to be written out."""
@@ -350,19 +387,21 @@ class _Tasks:
 
         def channel(c: Dim, sums: list[Value]) -> list[Value]:
             def line(t: Dim, sums: list[Value]) -> list[Value]:
-                first = fixed(expander, base + c * (lines * len(written)) + t * len(written))
+                first = fixed(expander, (c * lines + t) * len(written))
                 plane = column + c * image.plane + image.distance(counted, t)
                 plane = fixed(expander, plane)
                 for number, tap in enumerate(written):
                     place = plane + image.place(tap)
-                    sums = self._term(first + number, place, vectors, sums)
+                    sums = self._term(rows, first + number, place, vectors, sums)
                 return sums
 
             return _carry(expander, lines, sums, line)
 
         return _carry(expander, _known(image.channels), sums, channel)
 
-    def _term(self, row: Dim, place: Dim, vectors: Iterable[int], sums: list[Value]) -> list[Value]:
+    def _term(
+        self, rows: RowReader, k: Dim, place: Dim, vectors: Iterable[int], sums: list[Value]
+    ) -> list[Value]:
         expander = self.expander
         columns = [
             expander.access("load", (self.image.buffer,), place + v, lanes=self.lanes)
@@ -370,21 +409,20 @@ class _Tasks:
         ]
         found: list[Value] = []
         for r in range(self.schedule.mr):
-            element = expander.access("load", (self.row_panels,), row + r * self.deep)
-            wide = expander.widen(element, self.lanes)
+            wide = expander.widen(rows(k, r), self.lanes)
             for column in columns:
                 found.append(multiply_add(expander, wide, column, sums[len(found)]))
         return found
 
     # ------------------------------------------------------------------ results
 
-    def _finish(self, scope: Scope, first: Dim, r: Dim, start: Dim, points: Dim) -> None:
-        """Runs the `out` region over one row of the panel."""
-        positions = [fixed(self.expander, p) for p in self.out_rows.split(first + r)]
+    def _finish(self, scope: Scope, row: Dim, where: Dim, start: Dim, points: Dim) -> None:
+        """Runs the `out` region over one row, whose sums are at `where`."""
+        positions = [fixed(self.expander, p) for p in self.out_rows.split(row)]
         self.out_rows.bind(scope, positions)
         for variable in self.n_axes:
             scope.exprs[variable] = 0
-        self._line(scope, 0, fixed(self.expander, r * self.width), start, points)
+        self._line(scope, 0, where, start, points)
 
     def _line(self, scope: Scope, axis: int, where: Dim, start: Dim, points: Dim) -> None:
         expander, slide = self.expander, self.slides[axis]
