@@ -96,6 +96,11 @@ class TraceError(SleyError, RuntimeError):
     trace, a size that depends on data."""
 
 
+class FirstCallError(TraceError):
+    """State that only a first call makes, such as what an optimizer keeps: `compile` runs that call
+    as Python."""
+
+
 class LoadError(SleyError, RuntimeError, ValueError):
     """A file, or a state dict, that cannot be loaded: damaged, of another kind, other names."""
 

@@ -16,7 +16,7 @@ from ...ir.dtypes import f64, i64
 from ...ir.graph import Graph, Location
 from ...ir.types import tensor_type
 from ..context import ambient
-from ..errors import ArgumentError, Retrace, SleyError, TraceError
+from ..errors import ArgumentError, FirstCallError, Retrace, SleyError, TraceError
 from ..nn.module import Module
 from ..storage import Storage
 from ..tensor import Tensor, make
@@ -81,7 +81,11 @@ class CompiledFunction:
         for program, sizes, direct in self._known.get(key, ()):
             if program.failing(leaves) is None:
                 return program.run(leaves, sizes, direct)
-        program, sizes = self._find(key, leaves, key[0])
+        try:
+            program, sizes = self._find(key, leaves, key[0])
+        except FirstCallError as error:
+            log_compilation(self.__name__, f"not compiled, this call runs as Python: {error}")
+            return self._function(*args, **kwargs)
         return program.run(leaves, sizes)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -215,6 +219,8 @@ class CompiledFunction:
                 return self._attempt(family, sizes, leaves, structure, reason)
             except Retrace as retrace:
                 self._adapt(family, sizes, leaves, retrace)
+            except FirstCallError:
+                raise
             except SleyError:
                 if not family.symbols:
                     raise
@@ -291,8 +297,10 @@ class CompiledFunction:
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)
             executable = _compile_graph(graph, outcome.donated)
-        except BaseException:
+        except BaseException as error:
             trace.undo_attribute_writes()
+            if isinstance(error, FirstCallError):
+                watch.restore()  # the call is made again
             raise
         dump(self.__name__, executable)
         names = argument_names(self._function, structure)

@@ -4,21 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import TraceError
+from ..context import ambient
+from ..errors import FirstCallError, TraceError
 from ..tensor import Tensor
 
 
 class State(dict[str, Any]):
-    """The tensors of one parameter by name.
+    """The tensors of one parameter by name, and what else a `step` of the user's keeps there.
 
     Raises:
-        TraceError: one is made while a function is recorded; a call would not make it again.
+        FirstCallError: something new is kept while a function is recorded; a call of the program
+            would not make it again.
+        TraceError: what is there is replaced while a function is recorded.
     """
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if isinstance(value, Tensor) and value.storage.trace is not None:
-            raise TraceError(
-                f"the state {name!r} of an optimizer is made in a compiled function",
-                hint="make it in the constructor, or take the first step outside of the function",
-            )
+        trace = ambient.trace
+        if trace is not None:
+            if name not in self:
+                raise FirstCallError(
+                    f"the state {name!r} of an optimizer is made in a compiled function",
+                    hint="make it in the constructor, or take the first step outside",
+                )
+            if self[name] is not value:
+                self._refuse(name, value)
         super().__setitem__(name, value)
+
+    def setdefault(self, name: str, value: Any = None) -> Any:
+        if name not in self:
+            self[name] = value
+        return self[name]
+
+    def update(self, *others: Any, **more: Any) -> None:
+        for name, value in dict(*others, **more).items():
+            self[name] = value
+
+    def _refuse(self, name: str, value: Any) -> None:
+        what = "tensor" if isinstance(value, Tensor) else "Python " + type(value).__name__
+        hint = f"write into the tensor: state[{name!r}].copy_(...), add_(...)"
+        if not isinstance(value, Tensor):
+            hint = f"keep it in a tensor: state[{name!r}] = sley.tensor(...), then write into that"
+        raise TraceError(
+            f"the state {name!r} of an optimizer becomes another {what} in a compiled function: "
+            "it would do so only while the function is recorded",
+            hint=hint,
+        )
