@@ -80,11 +80,14 @@ class Reading:
                     self.slack[leaf] = least
 
 
-def computed_at(value: Value, members: Iterable[Node]) -> set[tuple[Value, Point]]:
-    """What of `members` is computed for one element of `value`: values, and where."""
+def computed_at(values: Sequence[Value], members: Iterable[Node]) -> set[tuple[Value, Point]]:
+    """What of `members` is computed for one element of `values`, which have one shape: values,
+    and where."""
     seen: set[tuple[Value, Point]] = set()
-    for _ in _followed(value, (fresh_axes(value.type.shape), ()), set(members), seen):
-        pass
+    here, inside = fresh_axes(values[0].type.shape), set(members)
+    for value in values:
+        for _ in _followed(value, (here, ()), inside, seen):
+            pass
     return seen
 
 

@@ -13,7 +13,8 @@ from .groups import Form, Group, leaves, read_axes
 REPEAT = 4
 REPEAT_CONTRACT = 64  # ... while the operand of a product is packed
 REPEAT_SCALAR = 200  # ... where it is one element, computed once a kernel call
-RECOMPUTE = 8  # that readers may repeat each rather than load, if it saves bytes
+RECOMPUTE = 8  # that readers may repeat each rather than load, if it saves bytes ...
+RECOMPUTE_BYTE = 3  # ... or so much for each byte that need not be stored or loaded
 ROW_VALUE = 8  # a value of a row that costs as much is kept rather than computed again
 MAX_MEMBERS = 128  # of a kernel: what compiles quickly and lives in registers
 

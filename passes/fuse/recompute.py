@@ -1,21 +1,24 @@
 """Values that a reader computes again from smaller or closer ones, rather than to load them.
 
 The mask of a pooling window has an element for each place in the window, though the number of the
-chosen place tells it; a normalised value follows from one that its reader loads anyway.
+chosen place tells it; a normalised value follows from one that its reader loads anyway. The slope
+of an activation is several values to load, which one tells: its argument.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 
-from ...ir.dims import Dim, nonnegative
+from ...ir.dims import Dim, add_all, nonnegative, product
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .absorbing import computed_at
-from .cost import MAX_MEMBERS, RECOMPUTE, repeated_reads
+from .cost import MAX_MEMBERS, RECOMPUTE, RECOMPUTE_BYTE, repeated_reads
 from .groups import Form, Group, external_reads, made_of
 
 SWEEPS = 3  # one choice may make another worthwhile
+MAX_RECOMPUTED = 24  # nodes
 
 
 class _Reads:
@@ -64,22 +67,38 @@ def recompute(groups: list[Group]) -> None:
                 readers.setdefault(value, []).append(group)
         for group in groups:
             stored = {value for value, _ in group.roots}
+            together: dict[tuple[Group, ...], list[Value]] = {}
             for value in list(group.place):
                 into = readers.get(value)
-                if into and value not in stored and _move(value, group, into, reads, readers):
+                if not into or value in stored:
+                    continue
+                if _move([value], group, into, reads, readers):
                     touched = True
+                else:
+                    together.setdefault(tuple(into), []).append(value)
+            for into, values in together.items():
+                for alike in _by_shape(values):
+                    if len(alike) > 1 and _move(alike, group, into, reads, readers):
+                        touched = True
+
+
+def _by_shape(values: Sequence[Value]) -> Iterable[list[Value]]:
+    shapes: dict[tuple[Dim, ...], list[Value]] = {}
+    for value in values:
+        shapes.setdefault(value.type.shape, []).append(value)
+    return shapes.values()
 
 
 def _move(
-    value: Value, group: Group, into: list[Group],
+    values: Sequence[Value], group: Group, into: Sequence[Group],
     reads: dict[Group, _Reads], readers: dict[Value, list[Group]],
 ) -> bool:  # fmt: skip
-    """Lets the groups `into` compute `value` of `group`, if that pays."""
-    nodes, needed = _closure(value, group, readers)
+    """Lets the groups `into` compute `values` of `group`, all of one shape, if that pays."""
+    nodes, needed = _closure(values, group, readers)
     if not nodes or any(v.node in group.members and v not in group.place for v in needed):
         return False
     stored = {v for v, _ in group.roots}
-    before: Dim = value.type.nbytes * (1 + len(into))
+    before = add_all(v.type.nbytes for v in values) * (1 + len(into))
     after: Dim = 0
     for leaf in needed:
         kept = leaf.node not in group.members or leaf in stored or leaf in readers
@@ -87,9 +106,13 @@ def _move(
         after = after + leaf.type.nbytes * ((not kept) + fetched)
     if before == after or not nonnegative(before - after):
         return False
-    computed = [v.node for v, _ in computed_at(value, nodes) if v.node is not None]
+    computed = [v.node for v, _ in computed_at(values, nodes) if v.node is not None]
     cost = sum(node.op.cost for node in computed if _reads_memory(node))
-    if cost > RECOMPUTE or not all(reads[g].may_compute(value, cost, len(nodes)) for g in into):
+    points = product(values[0].type.shape)
+    allowed = RECOMPUTE_BYTE * (before - after) - cost * len(into) * points
+    if cost > RECOMPUTE and not nonnegative(allowed):
+        return False
+    if not all(reads[g].may_compute(v, cost, len(nodes)) for g in into for v in values):
         return False
     for reader in into:
         reader.members = {**dict.fromkeys(nodes), **reader.members}
@@ -97,33 +120,35 @@ def _move(
         for producer in group.producers:
             reader.producers[producer] = None
         reads[reader] = _Reads(reader)
+    for value in values:
+        del readers[value]
+    for reader in into:
         for leaf in needed:
             if reader not in readers.setdefault(leaf, []):
                 readers[leaf].append(reader)
-    del readers[value]
     return True
 
 
 def _closure(
-    value: Value, group: Group, readers: dict[Value, list[Group]]
+    values: Sequence[Value], group: Group, readers: dict[Value, list[Group]]
 ) -> tuple[list[Node], dict[Value, None]]:
-    """The elementwise members of `group` that make `value` of values in memory, in the program's
-    order, and those values; nothing where they are more than any recomputation may cost."""
+    """The elementwise members of `group` that make `values` of others in memory, in the program's
+    order, and those others; nothing where they are more than any recomputation may cost."""
     stored = {v for v, _ in group.roots}
     found: dict[Node, None] = {}
     needed: dict[Value, None] = {}
-    pending = [value]
+    pending = list(values)
     while pending:
         current = pending.pop()
         node = current.node
-        in_memory = current is not value and (current in stored or current in readers)
+        in_memory = current not in values and (current in stored or current in readers)
         if node not in group.members or in_memory or node.op.kind is not Kind.ELEMENTWISE:
             needed[current] = None
             continue
         assert node is not None
         if node in found:
             continue
-        if len(found) >= RECOMPUTE:
+        if len(found) >= MAX_RECOMPUTED:
             return [], {}
         found[node] = None
         pending.extend(leaf for operand in node.operands for leaf in made_of(operand))

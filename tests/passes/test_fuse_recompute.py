@@ -54,7 +54,16 @@ def product(x: Value, w: Value) -> Value:
     )
 
 
+def activated(params: Sequence[Value]) -> list[Value]:
+    """A layer with gelu, another layer, and all gradients."""
+    x, w, v = params
+    u = product(x, w)
+    y = product(u * 0.5 * (OPS["erf"](u * 0.7) + 1.0), v)
+    return [y, *backward([y], [y], [x, w, v])]
+
+
 POOLED = [tensor_type(f32, (N, 8, 8)), tensor_type(f32, (6, 4))]
+ACTIVATED = [tensor_type(f32, (N, 6)), tensor_type(f32, (6, 20)), tensor_type(f32, (20, 5))]
 NORMALISED = [tensor_type(f32, (50, 8)), tensor_type(f32, (8, 8))]
 
 
@@ -70,7 +79,9 @@ def without_recompute(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Graph:
         return fuse(graph)
 
 
-@pytest.mark.parametrize(("program", "types"), [(pooled, POOLED), (normalised, NORMALISED)])
+@pytest.mark.parametrize(
+    ("program", "types"), [(pooled, POOLED), (normalised, NORMALISED), (activated, ACTIVATED)]
+)
 def test_fewer_bytes_are_moved_for_the_same_results(program, types, monkeypatch):
     graph = decompose(record(program, types))
     fused, plain = fuse(graph), without_recompute(graph, monkeypatch)
@@ -92,6 +103,29 @@ def test_the_mask_of_a_window_is_not_stored(monkeypatch):
         return [v for v in results if v.type.dtype is bool_ and v.type.ndim == 5]
 
     assert not masks(fuse(graph)) and masks(without_recompute(graph, monkeypatch))
+
+
+def test_the_slope_of_an_activation_is_not_stored():
+    """Only the activation and its argument are, as they are large: the way back finds the slope
+    by an erf and an exp more. What would cost more than its bytes is loaded."""
+
+    def stored(types: Sequence) -> int:
+        fused = fuse(decompose(record(activated, types)))
+        values = [v for n in fused.nodes for v in n.results]
+        return sum(v.type.shape == (N, 20) for v in values) - 1  # less the cotangent
+
+    assert stored(ACTIVATED) == 2
+
+    def dear(params: Sequence[Value]) -> list[Value]:
+        x, w, v = params
+        u = product(x, w)
+        power = OPS["pow"](u, u)
+        return [u, product(x, v) * power]
+
+    graph = record(dear, [tensor_type(f32, (16, 16))] * 3)
+    kernels = [n.attrs["kernel"] for n in fuse(graph).nodes if n.op.name == "launch"]
+    (first,) = (k for k in kernels if any(n.op.name == "pow" for n in k.walk()))
+    assert first.outs == 2
 
 
 def test_operands_of_products_are_read_plain():
