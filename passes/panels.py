@@ -31,10 +31,13 @@ def takes_panels(node: Node, target: Target) -> bool:
     weight = node.operands[1].type
     if weight.ndim != 2 or not weight.dtype.is_float or weight.dtype.is_low_precision:
         return False
-    (contracted,) = node.attrs["rhs_contract"] if len(node.attrs["rhs_contract"]) == 1 else (-1,)
-    columns = weight.shape[1 - contracted] if contracted >= 0 else None
-    known = isinstance(columns, int) and isinstance(weight.shape[contracted], int)
-    return known and columns > 0 and columns % panel_width(weight.dtype, target) == 0
+    contracted = tuple(node.attrs["rhs_contract"])
+    if len(contracted) != 1:
+        return False
+    k, columns = weight.shape[contracted[0]], weight.shape[1 - contracted[0]]
+    if not (isinstance(k, int) and isinstance(columns, int)):
+        return False
+    return columns > 0 and columns % panel_width(weight.dtype, target) == 0
 
 
 def rows_of(node: Node) -> Dim:
@@ -47,10 +50,8 @@ def laid_in_panels(builder: Recording, weight: Value, contracted: int, target: T
     """`weight` as [columns / c, k, c]; its axis `contracted` is k."""
     width = panel_width(weight.type.dtype, target)
     k, n = weight.type.shape[contracted], weight.type.shape[1 - contracted]
-    if contracted:
-        shape, perm = (n // width, width, k), (0, 2, 1)
-    else:
-        shape, perm = (k, n // width, width), (1, 0, 2)
+    shape: tuple[Dim, ...] = (n // width, width, k) if contracted else (k, n // width, width)
+    perm = (0, 2, 1) if contracted else (1, 0, 2)
     apart = builder.emit(RESHAPE, (weight,), {"shape": shape})
     found: Value = builder.emit(TRANSPOSE, (apart,), {"perm": perm})
     return found

@@ -16,6 +16,7 @@ from ..ir.access import (
 )
 from ..ir.dims import Dim, product
 from ..ir.graph import Node, Region, Value
+from ..ir.ops.base import Kind
 from ..ir.schedule import ContractSchedule
 from ..ir.target import Target
 
@@ -31,10 +32,12 @@ TURNED_DEEP = 32  # terms that are worth storing a result across its rows
 MOST_VECTORS = 16  # of a tile
 DIRECT_DEEP = 32  # k of a block whose columns are read in place: whole pages of few rows
 UNROLLED = 32  # terms of a sum that are written out, so that k is a number
-NEAR_PANELS = 8  # of columns, that read rows in place
+FEW_PANELS = 4  # of columns, that read any rows along k in place
+LONG_ROW = 2048  # bytes along which memory is read ahead
+NEAR_PANELS = 8  # of columns, that read near rows in place
 NEAR_BYTES = 1024  # from one k to the next of an operand that is read in place
-SET_BYTES = 2048  # between rows that share their sets of the first cache with one or two others
-WRITTEN_OUT = 256  # nodes of the results of a tile
+SET_BYTES = 2048  # between rows that share a set of the first cache
+WRITTEN_OUT = 256  # scalar instructions for the results of a tile
 LATENCY = 4  # cycles of a multiply-add
 OVERHEAD = 2.5  # cycles of a turn of k beside its multiply-adds
 AHEAD = 8  # turns of k in which a line comes from L2
@@ -137,7 +140,7 @@ class _Chooser:
             columns = "direct"
         if rows == "along":
             rows = "rows"  # single elements are read from anywhere: no need to transpose
-        if columns != "dots" and self._near(self.rows) and self._panels_at_most(nr, NEAR_PANELS):
+        if columns != "dots" and self._rows_in_place(nr):
             rows = "direct"
         mc, nc = self._blocks(mr, nr, kc, columns)
         return ContractSchedule(
@@ -191,6 +194,7 @@ class _Chooser:
         """Of one step of k over all tiles: two multiply-adds each, no fewer than their latency
         asks for, and what comes on top of them."""
         step = max(mr * vectors / 2, LATENCY) + OVERHEAD + vectors / 4 + max(0, vectors - 4) / 2
+        step += vectors == 1  # each broadcast element serves one multiply-add
         rows = self.rows.extent if isinstance(self.rows.extent, int) else UNKNOWN_PANELS * mr
         columns = self.columns.extent
         if not isinstance(columns, int):
@@ -245,11 +249,12 @@ class _Chooser:
 
     def _tasks_wanted(self, kc: int) -> int:
         """Tasks for each point of the batch: enough to share out, none too small, and no more than
-        threads where each reads pieces of rows in place: long pieces come faster."""
+        threads where each reads pieces of rows in place (long ones come faster) or packs the other
+        operand again, block of k by block."""
         sizes = (self.batch, self.rows.extent, self.columns.extent, self.depth)
         batch, m, n, k = (d if isinstance(d, int) else 64 for d in sizes)
         worth = max(1, m * n * k // TASK)
-        each = 1 if kc == DIRECT_DEEP < k else 4
+        each = 1 if kc < k else 4
         wanted = _ceil(each * self.target.threads, max(1, batch))
         return 1 if self.target.threads == 1 else min(wanted, worth)
 
@@ -267,27 +272,39 @@ class _Chooser:
         """Whether an operand is read where it lies as fast as from panels: it is small, nothing is
         computed for an element, and few rows of it share a page, or a set of the first cache."""
         size = side.extent * self.depth * self.size
-        if not isinstance(size, int) or 2 * size > self.target.l2 or not side.plain:
+        if not isinstance(size, int) or 2 * size > self.target.l2:
             return False
-        if max(side.own_runs, side.k_runs) > 1 or not (side.own and side.k):
-            return False
-        (access,) = side.accesses
-        own, k = (coefficient(access.offset, axes[-1]) for axes in (side.own, side.k))
-        if not (isinstance(own, int) and isinstance(k, int)):
-            return False
+        own, k = self._strides(side)
         if own == 1:
             return 0 < k * self.size <= NEAR_BYTES
         return k == 1 and own * self.size % SET_BYTES != 0 and side is self.rows
 
-    def _panels_at_most(self, nr: int, most: int) -> bool:
-        """Whether the columns have few panels: so often the rows are read."""
-        return isinstance(self.columns.extent, int) and self.columns.extent <= most * nr
+    def _strides(self, side: _Side) -> tuple[int, int]:
+        """Of an operand whose elements are read as they are: how far neighbours of its own axis
+        and of k lie apart; (0, 0) where that is not one known number for each."""
+        if not side.plain or max(side.own_runs, side.k_runs) > 1 or not (side.own and side.k):
+            return 0, 0
+        (access,) = side.accesses
+        own, k = (coefficient(access.offset, axes[-1]) for axes in (side.own, side.k))
+        return (own, k) if isinstance(own, int) and isinstance(k, int) else (0, 0)
+
+    def _rows_in_place(self, nr: int) -> bool:
+        """Whether single elements are read where the rows lie: a few times along long rows, or
+        often where that is near."""
+        rows, columns, depth = self.rows.extent, self.columns.extent, self.depth
+        if not (isinstance(rows, int) and isinstance(columns, int) and isinstance(depth, int)):
+            return False
+        if columns <= FEW_PANELS * nr and self._strides(self.rows)[1] == 1:
+            size = rows * depth * self.size
+            return depth * self.size >= LONG_ROW or 2 * size <= self.target.l2
+        return columns <= NEAR_PANELS * nr and self._near(self.rows)
 
     def _written_out(self, registers: int) -> bool:
         """Whether little enough is made of the sums to be written out for each register."""
-        nodes = len(self.out.nodes)
-        plain = not any(node.regions for node in self.out.nodes)
-        return plain and isinstance(self.rows.extent, int) and registers * nodes <= WRITTEN_OUT
+        nodes = self.out.nodes
+        cost = sum(max(1, n.op.cost) if n.op.kind is Kind.ELEMENTWISE else 1 for n in nodes)
+        plain = not any(node.regions for node in nodes)
+        return plain and isinstance(self.rows.extent, int) and registers * cost <= WRITTEN_OUT
 
     def _result_is_large(self) -> bool:
         """Whether what is written does not stay in L2."""

@@ -85,8 +85,8 @@ def test_forms_that_are_chosen():
 
 def test_a_row_that_is_a_page_apart_is_copied():
     """14 rows in one set of the first cache would drive each other out."""
-    assert tiles(matmul(28, 64, 1024)).rows != "direct"
-    assert tiles(matmul(28, 64, 1000)).rows == "direct"
+    assert tiles(matmul(28, 200, 1024)).rows != "direct"
+    assert tiles(matmul(28, 200, 1000)).rows == "direct"
 
 
 @pytest.mark.parametrize("shape", [(70, 5, 64), (33, 70, 40), (15, 16, 48), (6, 100, 200)])
