@@ -161,6 +161,8 @@ class Nest:
         tail: lanes of the loop over what is left: under a mask, or 1 for one by one.
         tile: (group, points): so many points of that group are run for each vector, so that the
             cache lines which an access across the rows brings in are used up; or None.
+        turn: of a tile: side of the squares of it that are read by vectors along the tile's group
+            and transposed in registers; 0: every point of the tile gathers what it reads.
         block: turns of a loop whose partial sums are added up before they join the total, which
             bounds the rounding error; 0 where it does not matter.
         recompute: of a row: its elements are computed again (or re-read) where they are used,
@@ -183,6 +185,7 @@ class Nest:
     windows: WindowSchedule | None = None
     attend: AttendSchedule | None = None
     sweep: int = 0
+    turn: int = 0
 
     def __str__(self) -> str:
         return _format(self)

@@ -34,6 +34,8 @@ from .schedule_windows import schedule_windows
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
 CHEAP = 2  # scalar instructions that are cheaper to repeat than to keep in scratch
 LINE = 64  # bytes of a line of the cache
+MOST_TURNED = 16  # side of a square that is transposed in registers
+TILE = 2  # squares along each side of a tile: few enough pages are open at a time
 BLOCK = 256  # vectors added up before a partial sum joins the total
 
 
@@ -72,7 +74,7 @@ class _Scheduler:
     def _cheap_row(self, row: Node, later: Sequence[Node]) -> bool:
         """Whether computing the elements of a row where they are read costs less than keeping
         them: what does not stay in the cache until then is kept at the price of memory."""
-        size = sum(v.type.nbytes for v in row.results) if _is_sized(row) else 0
+        size = sum(v.type.nbytes for v in row.results if isinstance(v.type.nbytes, int))
         dear = DEAR if size > self.target.l2 // 2 else CHEAP
         return _cost(row.regions[0]) <= dear and self._repeatable_row(row, later)
 
@@ -206,15 +208,20 @@ class _Scheduler:
             vector = self._vector_group(node, groups, found)
             if vector is not None:
                 groups, vector = self._merged(body, extents, groups, vector)
-        lanes, tail, tile = 1, 1, None
+        lanes, tail, tile, turn = 1, 1, None, 0
         if vector is not None:
             extent = product(extents[axis] for axis in groups[vector])
             lanes = self._lanes(node, extent)
             tail = self._tail(body, lanes)
             if node is self.outermost and self._leaf(body):
                 tile = self._tile(node, groups, vector, found)
+                turn = 0 if tile is None else self._side(node, groups, (vector, tile[0]), found)
+            if turn:
+                assert tile is not None
+                lanes, tail = turn, turn if self.target.masks else 1
+                tile = tile[0], TILE * turn
         block = BLOCK if node.op.name == "reduce" and _rounds(node.regions[1]) else 0
-        self.nests[node] = Nest(groups, vector, lanes, tail, tile, block, recompute)
+        self.nests[node] = Nest(groups, vector, lanes, tail, tile, block, recompute, turn=turn)
         for inner in node.regions:
             self._visit(inner, vectorised or vector is not None)
 
@@ -334,6 +341,31 @@ class _Scheduler:
                     return position, max(1, LINE // access.node.operands[0].type.dtype.itemsize)
         return None
 
+    def _side(
+        self,
+        node: Node,
+        groups: Sequence[tuple[int, ...]],
+        pair: tuple[int, int],
+        found: Sequence[Access],
+    ) -> int:
+        """The side of the squares in which a tile is transposed; 0 where it is not: of bits, of
+        what is stored across, too, and of axes that are shorter than a vector."""
+        variables, extents = axes(node)
+        side = min(self._native(node.regions[0]), MOST_TURNED)
+        sizes = [product(extents[axis] for axis in groups[g]) for g in pair]
+        if any(isinstance(n, int) and n < side for n in sizes) or len(groups[pair[0]]) > 1:
+            return 0
+        along, across = (variables[groups[g][-1]] for g in pair)
+        for access in found:
+            strided = coefficient(access.offset, along) not in (0, 1)
+            if strided and (access.writes or coefficient(access.offset, across) != 1):
+                return 0
+            if strided and access.node.operands[0].type.dtype.kind == "bool":
+                return 0
+            if strided and access.node not in node.regions[0].nodes:
+                return 0
+        return side if side > 1 else 0
+
     def _leaf(self, body: Region) -> bool:
         """Whether what loops inside is too short to be worth vectors."""
         for node in scheduled_nodes(body):
@@ -421,6 +453,8 @@ class _Scheduler:
             return nest.lanes * max(1, self.target.l1 // max(1, width * nest.lanes))
         if not self._leaf(outer.regions[0]):
             return nest.lanes
+        if nest.turn:
+            return TILE * nest.turn
         width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
         return nest.lanes * max(1, self.target.l1 // (width * nest.lanes))
 
@@ -477,10 +511,6 @@ def _loads(node: Node, row: Node) -> bool:
 def _cost(region: Region) -> int:
     """Scalar instructions of one turn, nested loops counted once."""
     return sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
-
-
-def _is_sized(row: Node) -> bool:
-    return all(isinstance(n, int) for n in axes(row)[1])
 
 
 def _row_cost(row: Node) -> int:

@@ -27,6 +27,7 @@ from .prefixes import expand_cumulate
 from .reductions import expand_reduce
 from .rows import expand_for, expand_parallel, expand_row
 from .scope import Expander, Handler, Scope
+from .turning import run_tile
 
 HANDLERS: dict[str, Handler] = {
     "parallel": expand_parallel,
@@ -160,30 +161,14 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
             if nest.tile is None:
                 expander.run_nodes(node.regions[0], at)
             else:
-                _run_tile(expander, at, node, nest.tile, where[nest.tile[0]])
+                tiled, points = nest.tile
+                start = _as_variable(expander, where[tiled] * points, extents[tiled])
+                run_tile(expander, at, node, flat, start)
             return ()
 
         vector_loop(expander, inner, length, (nest.lanes, nest.tail), lo, hi, point)
 
     _run_tasks(expander, scope, product([blocks, *counts.values()]), task)
-
-
-def _run_tile(
-    expander: Expander, scope: Scope, node: Node, tile: tuple[int, int], number: Dim
-) -> None:
-    """The points of tile `number` of a group, one after the other."""
-    group, points = tile
-    nest = expander.nests[node]
-    extent = group_extents(node, nest)[group]
-
-    def turn(variable: Value, _: Carried) -> Sequence[Value]:
-        inner = scope.inner()
-        bind(inner, node, nest, group, of_atom(Var(variable, extent)))
-        expander.run_nodes(node.regions[0], inner)
-        return ()
-
-    lo = _as_variable(expander, number * points, extent)
-    expander.loop(lo, minimum(lo + points, extent), 1, (), turn)
 
 
 def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
