@@ -22,6 +22,7 @@ from ..ir.target import Target
 # Cycles of a vector: copied with a margin; the same lane by lane; multiplied by a row.
 COPIED, GATHERED, MULTIPLIED = 4.0, 24.0, 0.5
 STORED = 6.0  # of a vector of sums that goes to memory and back
+TURN, UNEVEN = 1.0, 0.3  # of a turn of k, and of each vector that it reads, in half cycles
 MOST_APART = 4  # the stride of windows whose phases are shuffled apart
 PAGE = 4096  # bytes between addresses that share a set of the first cache
 TASK = 200.0  # of what happens once for each image
@@ -175,15 +176,16 @@ class _Chooser:
         registers, rows = self.target.registers, self.windows.rows
         free = registers - (2 if self.target.fma else 4)
         most = max(1, -(-self._flat(self.slides[0].points) // self.lanes))
-        best = (math.inf, 1, 1)
+        best: tuple[float, int, int] = (math.inf, 1, 1)
         for vectors in range(1, min(8, most) + 1):
             mr = min((free - vectors) // vectors, 16, rows)
             if mr < 1:
                 break
             panels = -(-rows // mr)
             mr = -(-rows // panels)
-            # Two products and two reads a cycle; a sum waits for four cycles.
-            step = max(mr * vectors, mr + vectors, 8)
+            # Two products and two reads a cycle, of vectors that lie across two lines of the
+            # cache; a sum waits for four cycles.
+            step = max(mr * vectors, mr + 2 * vectors, 8) + UNEVEN * vectors + TURN
             best = min(best, (step * panels * -(-most // vectors), mr, vectors))
         return best[1], best[2] * self.lanes
 
@@ -201,9 +203,9 @@ class _Chooser:
         return self.windows.channels * math.prod(sizes)
 
     def _block(self) -> int | None:
-        """Points of the first axis of a block whose copy stays in L2; None where a single one is
-        too large."""
-        room, points = self.target.l2 // 2 // self.size, self.slides[0].points
+        """Points of the first axis of a block whose copy stays in L2, beside the rows; None where
+        a single one is too large."""
+        room, points = self.target.l2 // 4 // self.size, self.slides[0].points
         while points > 1 and self._copied(points) > room:
             points = -(-points // 2)
         if self._copied(points) > room:
