@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
+from ..context import ambient
 from ..nn.module import Module
 from .function import CompiledFunction, Dynamic
 from .lowered import Lowered
+
+# What makes a call of a module more than one of its forward pass.
+_hooks = operator.itemgetter(
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+)
 
 
 class CompiledModule(Module):
@@ -20,6 +27,13 @@ class CompiledModule(Module):
         call.__name__ = type(module).__name__
         object.__setattr__(self, "compiled", call)
         self.training = module.training
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Each attribute that is read the ordinary way asks whether a trace wants to know.
+        own = object.__getattribute__(self, "__dict__")
+        if ambient.trace is not None or "_compiled" in own or any(_hooks(own)):
+            return super().__call__(*args, **kwargs)
+        return own["compiled"](*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.compiled(*args, **kwargs)

@@ -33,9 +33,10 @@ class Module(Attributes):
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        compiled = self._compiled
-        if compiled is not None and ambient.trace is None:
-            return compiled(*args, **kwargs)
+        if ambient.trace is None:
+            compiled = object.__getattribute__(self, "_compiled")
+            if compiled is not None:
+                return compiled(*args, **kwargs)
         return self._call(*args, **kwargs)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:

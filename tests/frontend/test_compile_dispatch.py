@@ -205,3 +205,18 @@ def test_a_failing_check_leaves_the_gradients() -> None:
     with pytest.raises(IndexError):
         step(sley.tensor([1, 50]))
     assert table.weight.grad is held
+
+
+def test_hooks_of_a_compiled_module_run() -> None:
+    model = sley.compile(sley.nn.Linear(3, 2))
+    x, seen = sley.ones(1, 3), []
+    for _ in range(2):
+        model(x)
+    handle = model.register_forward_hook(lambda module, args, result: seen.append(result))
+    found = model(x)
+    assert seen == [found]
+    handle.remove()
+    model(x)
+    assert len(seen) == 1
+    model.compile()
+    assert np.allclose(model(x).detach().numpy(), found.detach().numpy())
