@@ -266,7 +266,7 @@ class Program:
         """Gives up the gradients that this call makes anew: the new ones can lie in their memory,
         where nobody else holds it."""
         for holder, _ in self._grads:
-            tensor = holder.value if type(holder) is Same else leaves[holder.position]
+            tensor = leaves[holder.position] if isinstance(holder, Leaf) else holder.value
             tensor._grad = None
 
     def _attach(

@@ -27,29 +27,35 @@ MAX_BUFFERS = 128  # of one kernel
 SMALL = 1 << 16  # bytes of buffers that may live on until the last of the updates runs
 
 
-class _Item:
-    """A launch that may be one of many.
+class _Form:
+    """A kernel that may be one of many.
 
     Attributes:
-        node: the launch.
+        body: its node that runs over the elements.
         extent: number of elements.
-        shared: operands of which the kernel reads one element, the same for all.
-        inputs: numbers of the operands that it reads element by element.
-        body: the node of the kernel that runs over the elements.
-        key: equal for launches that compute the same function with the same shared operands.
+        shared: numbers of the inputs of which it reads one element, the same for all.
+        inputs: numbers of the inputs that it reads element by element.
+        key: equal for kernels that compute the same function of their inputs.
     """
 
-    __slots__ = ("body", "extent", "inputs", "key", "node", "shared")
+    __slots__ = ("body", "extent", "inputs", "key", "shared")
 
-    def __init__(
-        self, node: Node, body: Node, shared: list[Value], inputs: list[int], key: tuple
-    ) -> None:
-        self.node = node
-        self.body = body
-        self.extent: Dim = product(body.attrs["extents"])
-        self.shared = shared
-        self.inputs = inputs
+    def __init__(self, kernel: Graph, shared: Sequence[Value], key: tuple) -> None:
+        self.body = kernel.nodes[-1]
+        self.extent: Dim = product(self.body.attrs["extents"])
+        self.shared = [kernel.inputs.index(value) for value in shared]
+        self.inputs = [n for n in range(len(kernel.inputs)) if n not in self.shared]
         self.key = key
+
+
+class _Item:
+    """A launch that may be one of many."""
+
+    __slots__ = ("form", "node")
+
+    def __init__(self, node: Node, form: _Form) -> None:
+        self.node = node
+        self.form = form
 
     @property
     def kernel(self) -> Graph:
@@ -57,9 +63,14 @@ class _Item:
         return kernel
 
     @property
+    def shared(self) -> tuple[Value, ...]:
+        """The operands that are the same for all items."""
+        return tuple(self.node.operands[n] for n in self.form.shared)
+
+    @property
     def buffers(self) -> tuple[Value, ...]:
         """The parameters of the kernel that are this item's own, in the order of `many`."""
-        return (*(self.kernel.inputs[n] for n in self.inputs), *self.kernel.out_params)
+        return (*(self.kernel.inputs[n] for n in self.form.inputs), *self.kernel.out_params)
 
 
 def join_updates(graph: Graph) -> Graph:
@@ -88,7 +99,7 @@ class _Joiner:
         for group in groups:
             first = group[0]
             operands = [self.new[v] for v in first.shared]
-            operands += [self.new[i.node.operands[n]] for i in group for n in i.inputs]
+            operands += [self.new[i.node.operands[n]] for i in group for n in i.form.inputs]
             results = [value for item in group for value in item.node.results]
             attrs = {"kernel": _kernel(group)}
             self.results(first.node, OPS["launch"], operands, attrs, (), results)
@@ -120,12 +131,19 @@ def _groups(region: Region) -> list[list[_Item]]:
     """The launches of `region` that become one each, at least two of them."""
     read = {operand for node in region.nodes for operand in node.operands}
     kept = {*region.params, *region.yields}
+    forms: dict[Graph, _Form | None] = {}
     found: dict[tuple, list[_Item]] = {}
     for node in region.nodes:
         if node.op.name != "launch" or any(v in read for v in node.results):
             continue
-        if _may_wait(node, kept) and (item := _item(node)) is not None:
-            found.setdefault(item.key, []).append(item)
+        kernel = node.attrs["kernel"]
+        if kernel not in forms:
+            forms[kernel] = _form(kernel)
+        form = forms[kernel]
+        distinct = len(set(node.operands)) == len(node.operands)
+        if form is not None and distinct and _may_wait(node, kept):
+            item = _Item(node, form)
+            found.setdefault((form.key, item.shared), []).append(item)
     groups = []
     for items in found.values():
         first = items[0]
@@ -142,28 +160,25 @@ def _may_wait(node: Node, kept: set[Value]) -> bool:
     )
 
 
-def _item(node: Node) -> _Item | None:
-    """The launch as one of many; None if its kernel is more than a function of elements."""
-    kernel: Graph = node.attrs["kernel"]
+def _form(kernel: Graph) -> _Form | None:
+    """The kernel as one of many; None if it is more than a function of elements."""
     body = kernel.nodes[-1]
-    if body.op.name != "parallel" or len(set(node.operands)) != len(node.operands):
+    if body.op.name != "parallel":
         return None
-    reader = _Reader(kernel, node.operands)
+    reader = _Reader(kernel)
     if not all(reader.outside(inner) for inner in kernel.nodes[:-1]):
         return None
     if not all(reader.inside(inner) for inner in body.regions[0].nodes):
         return None
     if any(out not in reader.numbers for out in kernel.out_params):
         return None
-    shared = [node.operands[n] for n, p in enumerate(kernel.inputs) if p in reader.shared]
-    inputs = [n for n, p in enumerate(kernel.inputs) if p not in reader.shared]
-    return _Item(node, body, shared, inputs, tuple(reader.key))
+    return _Form(kernel, list(reader.shared), tuple(reader.key))
 
 
 class _Reader:
     """Writes a kernel down such that equal functions are equal, whatever their extents."""
 
-    def __init__(self, kernel: Graph, operands: Sequence[Value]) -> None:
+    def __init__(self, kernel: Graph) -> None:
         body = kernel.nodes[-1]
         variables, extents = axes(body)
         self.expressions = Expressions(axis_extents(kernel))
@@ -172,8 +187,8 @@ class _Reader:
         # Of the element that a point computes, among all.
         self.flat = flat_offset(tensor_type(INDEX.dtype, extents), here)
         self.size = product(extents)
-        self.given = dict(zip(kernel.inputs, operands, strict=True))
-        self.shared: set[Value] = set()
+        self.given = set(kernel.inputs)
+        self.shared: dict[Value, int] = {}
         self.numbers: dict[Value, int] = {}  # of values and of the item's own buffers
         self.key: list[Any] = []
 
@@ -184,8 +199,7 @@ class _Reader:
             offset = self.expressions.offset(node)
             if buffer not in self.given or not isinstance(offset, int):
                 return False
-            self.shared.add(buffer)
-            self.note(node, (self.given[buffer], offset))
+            self.note(node, (self.shared.setdefault(buffer, len(self.shared)), offset))
             return True
         return self.elementwise(node)
 
@@ -224,12 +238,12 @@ def _kernel(group: Sequence[_Item]) -> Graph:
     first = group[0]
     builder = Recording()
     new: dict[Value, Value] = {}
-    for number, param in enumerate(first.kernel.inputs):
-        if number not in first.inputs:
-            new[param] = builder.param(param.type, f"in{len(builder.params)}")
+    for number in first.form.shared:
+        param = first.kernel.inputs[number]
+        new[param] = builder.param(param.type, f"in{len(builder.params)}")
     own: list[list[Value]] = [[] for _ in group]
     for item, buffers in zip(group, own, strict=True):
-        for number in item.inputs:
+        for number in item.form.inputs:
             type = item.kernel.inputs[number].type
             buffers.append(builder.param(type, f"in{len(builder.params)}"))
     outs = 0
@@ -239,13 +253,13 @@ def _kernel(group: Sequence[_Item]) -> Graph:
             outs += 1
     _copy(first.kernel.nodes[:-1], builder, new)
     flat = [tensor_type(v.type.dtype, (symbol("L"),)) for v in first.buffers]
-    builder.line = first.body.line
+    builder.line = first.form.body.line
     with builder.region([INDEX, *flat]) as opened:
         new.update(zip(first.buffers, opened.params[1:], strict=True))
-        _copy(first.body.regions[0].nodes, builder, new, opened.params[0])
+        _copy(first.form.body.regions[0].nodes, builder, new, opened.params[0])
     operands = [buffer for buffers in own for buffer in buffers]
-    attrs = {"extents": tuple(item.extent for item in group)}
-    builder.line = first.body.line
+    attrs = {"extents": tuple(item.form.extent for item in group)}
+    builder.line = first.form.body.line
     builder.emit(OPS["many"], operands, attrs, (opened.closed,))
     name = f"many{first.kernel.name.lstrip('abcdefghijklmnopqrstuvwxyz')}"
     return builder.finish(name, (), level="kernel", outs=outs)

@@ -76,9 +76,9 @@ def recompute(groups: list[Group]) -> None:
                     touched = True
                 else:
                     together.setdefault(tuple(into), []).append(value)
-            for into, values in together.items():
+            for common, values in together.items():
                 for alike in _by_shape(values):
-                    if len(alike) > 1 and _move(alike, group, into, reads, readers):
+                    if len(alike) > 1 and _move(alike, group, common, reads, readers):
                         touched = True
 
 
