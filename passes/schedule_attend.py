@@ -11,7 +11,7 @@ from ..ir.ops.attend import AXES, extents_of
 from ..ir.schedule import AttendSchedule
 from ..ir.target import Target
 
-QUERIES = 128  # of a block: so often is what is packed of a key used
+QUERIES = {"attend": 256, "attend_gradient": 128}  # of a block: so often serves a packed key
 KEYS = 256  # of a block, at most
 TASKS = 4  # for each thread, if there are queries enough
 
@@ -46,7 +46,7 @@ def schedule_attend(node: Node, target: Target) -> AttendSchedule:
 
 def _query_panels(node: Node, target: Target, queries: Dim, nr: int) -> int:
     """Panels of a block of queries."""
-    most = max(1, QUERIES // nr)
+    most = max(1, QUERIES[node.op.name] // nr)
     if not isinstance(queries, int):
         return most
     panels = max(1, _ceil(queries, nr))

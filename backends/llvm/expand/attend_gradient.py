@@ -130,12 +130,12 @@ class _Backward:
             # Tiles of keys are whole: those past the last one that is seen are hidden, too.
             tiles = fixed(expander, ceil_div(seen, at.schedule.mr) * at.schedule.mr)
             crosses = compare(expander, "gt", first + tiles - 1, start)
-            self._fill(scope, start, first, seen, count)
+            self._fill(scope, start, first, seen)
             for holds, hides in ((crosses, True), (expander.emit("bit_not", crosses), False)):
                 with when(expander, holds):
                     self._pull(column, start, first, seen, hides)
         else:
-            self._fill(scope, start, first, seen, count)
+            self._fill(scope, start, first, seen)
             self._pull(column, start, first, seen, False)
         self._add_queries(panel, column, seen)
 
@@ -162,13 +162,13 @@ class _Backward:
 
         loop_over(expander, ceil_div(seen, mr), tile)
 
-    def _fill(self, scope: Scope, start: Dim, first: Dim, seen: Dim, count: Dim) -> None:
+    def _fill(self, scope: Scope, start: Dim, first: Dim, seen: Dim) -> None:
         """Mask and factor, for whole tiles of keys as far as there are keys."""
         at = self.at
         if self.mask is None and self.factor is None:
             return
         mr = at.schedule.mr
-        rows = fixed(self.expander, minimum(count, ceil_div(seen, mr) * mr))
+        rows = fixed(self.expander, minimum(at.keys - first, ceil_div(seen, mr) * mr))
         if self.mask is not None:
             at.fill_block(scope, "mask", self.mask, start, first, rows)
         if self.factor is not None:

@@ -1,0 +1,244 @@
+"""Attention kernels compiled for a CPU: sizes, masks, dropout, groups, dtypes, processors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import kernel_running
+import numpy as np
+import pytest
+from contract_building import CPUS
+from kernel_running import Program
+
+from sley.backends.llvm.expand import expand
+from sley.backends.llvm.target import host_target
+from sley.ir import dtypes
+from sley.ir.builder import Recording
+from sley.ir.dims import Dim, symbol
+from sley.ir.evaluate_kernel import evaluate_kernel
+from sley.ir.graph import Graph
+from sley.ir.isomorphic import difference
+from sley.ir.literal import Literal
+from sley.ir.ops.attention import ATTENTION, ATTENTION_GRADIENT
+from sley.ir.parser import parse
+from sley.ir.printer import print_graph
+from sley.ir.types import tensor_type
+from sley.ir.verifier import verify
+from sley.passes.fuse import fuse
+from sley.passes.schedule import schedule
+
+B, L, S = symbol("B"), symbol("L"), symbol("S")
+SIZES = [
+    (1, 1, 1), (2, 3, 5), (0, 3, 4), (1, 0, 4), (2, 4, 0), (1, 15, 13), (1, 16, 14), (1, 17, 15),
+    (1, 31, 29), (1, 33, 113), (2, 65, 112), (1, 129, 111), (1, 257, 40), (1, 40, 257),
+]  # fmt: skip
+
+
+def attrs(**given: Any) -> dict[str, Any]:
+    scale = given.pop("scale", 0.375)
+    found = {
+        "scale": Literal(np.float64(scale)), "hidden": Literal(np.float64(-np.inf)),
+        "causal": False, "safe": True, "masked": False, "factored": False,
+    }  # fmt: skip
+    return {**found, **given}
+
+
+def operand_types(
+    batch: Dim, groups: tuple[int, ...], queries: Dim, keys: Dim, features: int, width: int,
+    dtype: str, mask: str | None, factored: bool,
+) -> list:  # fmt: skip
+    own, acc = dtypes.by_name(dtype), dtypes.by_name("f64" if dtype == "f64" else "f32")
+    scores = (batch, *groups, queries, keys)
+    types = [
+        tensor_type(own, (batch, *groups, queries, features)),
+        tensor_type(own, (batch, keys, features)),
+        tensor_type(own, (batch, keys, width)),
+    ]
+    if mask is not None:
+        types.append(tensor_type(dtypes.by_name(mask), scores))
+    if factored:
+        types.append(tensor_type(acc, scores))
+    return types
+
+
+def kernel_of(types: Sequence, given: Mapping[str, Any], backward: bool) -> Graph:
+    """The one kernel of an attention, or of its gradient, of such operands."""
+    builder = Recording()
+    with builder:
+        operands = [builder.param(t) for t in types]
+        if not backward:
+            results = ATTENTION(*operands, **given)
+        else:
+            rows = tensor_type(_acc(types), types[0].shape[:-1])
+            out = types[0].with_shape((*types[0].shape[:-1], types[2].shape[-1]))
+            operands += [builder.param(t) for t in (rows, rows, out)]
+            results = ATTENTION_GRADIENT(*operands, **given)
+    (node,) = fuse(builder.finish("program", list(results))).nodes
+    return node.attrs["kernel"]
+
+
+def _acc(types: Sequence) -> Any:
+    return dtypes.by_name("f64" if types[0].dtype.name == "f64" else "f32")
+
+
+def arrays_for(kernel: Graph, sizes: Mapping[str, int], given: Mapping, seed: int) -> list:
+    """Operands; of a gradient the sums are those of the attention, and the means its own."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for param in kernel.inputs:
+        shape = tuple(sizes.get(str(d), d) for d in param.type.shape)
+        if param.type.dtype.kind == "bool":
+            found.append(rng.random(shape) > 0.3)
+        else:
+            found.append(rng.standard_normal(shape).astype(param.type.dtype.numpy))
+    return found
+
+
+def coherent(arrays: list, given: Mapping) -> list:
+    """The operands of a gradient with sums and means as they belong to the others."""
+    operands, cotangent = arrays[:-3], arrays[-1]
+    with np.errstate(all="ignore"):
+        result, sums = ATTENTION.evaluate(operands, given)
+    wide = cotangent.astype(sums.dtype)
+    return [*operands, sums, (result.astype(sums.dtype) * wide).sum(-1), cotangent]
+
+
+def check(
+    program: Program, given: Mapping, sizes: Mapping[str, int], backward: bool, seed: int = 0
+) -> None:
+    arrays = arrays_for(program.kernel, sizes, given, seed)
+    op = ATTENTION_GRADIENT if backward else ATTENTION
+    arrays = coherent(arrays, given) if backward else arrays
+    with np.errstate(all="ignore"):
+        expected = op.evaluate(arrays, given)
+    outputs = [np.full(a.shape, 77, a.dtype) for a in expected]
+    program([*arrays, *outputs], sizes, pieces=2)
+    half = arrays[0].dtype.itemsize == 2
+    tolerance = 2e-2 if half else 1e-12 if arrays[0].dtype == np.float64 else 3e-5
+    for found, wanted in zip(outputs, expected, strict=True):
+        found, wanted = (a.astype(np.float64) for a in (found, wanted))
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(autouse=True)
+def _scratch_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was never written must not reach a result."""
+    monkeypatch.setattr(kernel_running, "PAINT", 0xFF)
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_sizes_that_are_symbols(cpu: str, backward: bool, causal: bool) -> None:
+    given = attrs(causal=causal)
+    types = operand_types(B, (), L, S, 20, 9, "f32", None, False)
+    program = Program(kernel_of(types, given, backward), cpu)
+    for batch, queries, keys in SIZES:
+        check(program, given, {"B": batch, "L": queries, "S": keys}, backward)
+
+
+KNOWN = {
+    "plain": (operand_types(2, (), 70, 130, 16, 24, "f32", None, False), {}),
+    "one panel": (operand_types(1, (), 9, 200, 64, 64, "f32", None, False), {}),
+    "wide": (operand_types(1, (), 33, 40, 200, 130, "f32", None, False), {}),
+    "narrow": (operand_types(1, (), 33, 40, 1, 1, "f32", None, False), {}),
+    "groups": (operand_types(2, (3,), 40, 50, 8, 8, "f32", None, False), {"causal": True}),
+    "hides": (operand_types(2, (), 70, 130, 16, 16, "f32", "bool", False), {"masked": True}),
+    "hides and is causal": (
+        operand_types(1, (2,), 140, 150, 16, 16, "f32", "bool", True),
+        {"masked": True, "factored": True, "causal": True},
+    ),
+    "hides by a number": (
+        operand_types(2, (), 30, 3, 16, 16, "f32", "bool", False),
+        {"masked": True, "hidden": Literal(np.float64(-50.0)), "safe": False},
+    ),
+    "adds": (
+        operand_types(2, (), 70, 130, 16, 16, "f32", "f32", True),
+        {"masked": True, "factored": True, "safe": False},
+    ),
+    "doubles": (
+        operand_types(1, (), 70, 130, 16, 24, "f64", "f64", True),
+        {"masked": True, "factored": True},
+    ),
+    "bf16": (operand_types(1, (2,), 70, 130, 16, 24, "bf16", "bf16", False), {"masked": True}),
+    "f16": (operand_types(1, (), 70, 130, 16, 24, "f16", None, True), {"factored": True}),
+}
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("name", KNOWN)
+def test_forms(name: str, backward: bool) -> None:
+    types, options = KNOWN[name]
+    given = attrs(**options)
+    check(Program(kernel_of(types, given, backward)), given, {}, backward)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+def test_narrower_vectors(cpu: str) -> None:
+    types, options = KNOWN["hides and is causal"]
+    given = attrs(**options)
+    for backward in (False, True):
+        check(Program(kernel_of(types, given, backward), cpu), given, {}, backward)
+
+
+def test_rows_that_see_nothing() -> None:
+    types = operand_types(1, (), 20, 30, 8, 8, "f32", "bool", False)
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.standard_normal((1, n, 8)).astype(np.float32) for n in (20, 30, 30))
+    mask = rng.random((1, 20, 30)) > 0.5
+    mask[0, 3:7] = False
+    for safe in (True, False):
+        given = attrs(masked=True, safe=safe)
+        program = Program(kernel_of(types, given, False))
+        out, sums = np.empty((1, 20, 8), np.float32), np.empty((1, 20), np.float32)
+        program([q, k, v, mask, out, sums], {})
+        empty = out[0, 3:7]
+        assert (empty == 0).all() if safe else np.isnan(empty).all()
+        assert (sums[0, 3:7] == np.inf).all() if safe else np.isnan(sums[0, 3:7]).all()
+        assert np.isfinite(np.delete(out, range(3, 7), axis=1)).all()
+
+
+def test_infinite_and_missing_numbers_stay_in_their_rows() -> None:
+    types = operand_types(1, (), 20, 30, 8, 8, "f32", None, False)
+    given = attrs()
+    program = Program(kernel_of(types, given, False))
+    rng = np.random.default_rng(4)
+    q, k, v = (rng.standard_normal((1, n, 8)).astype(np.float32) for n in (20, 30, 30))
+    q[0, 2], q[0, 5] = np.nan, 1e30
+    out, sums = np.empty((1, 20, 8), np.float32), np.empty((1, 20), np.float32)
+    program([q, k, v, out, sums], {})
+    with np.errstate(all="ignore"):
+        expected, _ = ATTENTION.evaluate([q, k, v], given)
+    np.testing.assert_allclose(out, expected, rtol=3e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_kernels_are_evaluated_by_numpy(backward: bool) -> None:
+    given = attrs(masked=True, factored=True, causal=True)
+    kernel = kernel_of(operand_types(2, (3,), 5, 7, 4, 3, "f32", "bool", True), given, backward)
+    verify(kernel)
+    assert difference(kernel, parse(print_graph(kernel))) is None
+    arrays = arrays_for(kernel, {}, given, 1)
+    op = ATTENTION_GRADIENT if backward else ATTENTION
+    for found, wanted in zip(
+        evaluate_kernel(kernel, arrays), op.evaluate(arrays, given), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["x86-64", "aarch64"])
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_loops_for_other_processors(target: str, backward: bool) -> None:
+    given = attrs(masked=True, causal=True)
+    types = operand_types(1, (), 6, 5, 5, 3, "f32", "bool", False)
+    kernel, processor = kernel_of(types, given, backward), host_target(target)
+    loops = expand(kernel, schedule(kernel, processor), processor)
+    verify(loops)
+    arrays = arrays_for(kernel, {}, given, 2)
+    arrays = coherent(arrays, given) if backward else arrays
+    op = ATTENTION_GRADIENT if backward else ATTENTION
+    for found, wanted in zip(
+        evaluate_kernel(loops, arrays), op.evaluate(arrays, given), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
