@@ -108,6 +108,33 @@ def conv_step() -> tuple[Graph, dict[int, int]]:
         return step.finish("conv_step", linear(h, p[6], p[7]))
 
 
+def block_step(rows: int = 96, width: int = 32, blocks: int = 3) -> tuple[Graph, dict[int, int]]:
+    """A step of residual blocks of two layers with gelu between, normalised before."""
+    shapes: list[tuple[int, ...]] = []
+    for _ in range(blocks):
+        shapes += [(width, 4 * width), (4 * width,), (4 * width, width), (width,)]
+    step = Step([*shapes, (width, 10), (10,)], (rows, width))
+    with step.builder:
+        x = step.images
+        for k in range(0, 4 * blocks, 4):
+            u = linear(normalised(x), step.params[k], step.params[k + 1])
+            y = u * 0.5 * (OPS["erf"](u * 0.70710678) + 1.0)
+            x = x + linear(y, step.params[k + 2], step.params[k + 3])
+        return step.finish("block_step", linear(x, *step.params[-2:]))
+
+
+def normalised(x: Value) -> Value:
+    """Rows of mean 0 and variance 1."""
+    shape, count = x.type.shape, full(tensor_type(f32, x.type.shape[:1]), x.type.shape[1])
+
+    def mean(y: Value) -> Value:
+        total = OPS["reduce_sum"](y, axes=(1,)) / count
+        return OPS["broadcast"](total, shape=shape, dims=(0,))
+
+    centred = x - mean(x)
+    return centred * OPS["rsqrt"](mean(centred * centred) + 1e-5)
+
+
 def step_arrays(graph: Graph, rows: int, seed: int = 0) -> list[np.ndarray]:
     """Inputs for a step: random weights, no momentum yet."""
     rng = np.random.default_rng(seed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from launches import add, launch, program, random_arrays, random_program, reverse, scale
-from training_steps import conv_step, mlp_step, step_arrays
+from memory_bound import lower_bound
+from training_steps import block_step, conv_step, mlp_step, step_arrays
 
 from sley.backends.llvm.target import host_target
 from sley.ir.dims import symbol
@@ -204,6 +205,7 @@ STEPS = {
     "twelve layers": lambda: mlp_step([24] * 12 + [10]),
     "twelve layers, 16 rows": lambda: mlp_step([24] * 12 + [10], 16),
     "convolutions": conv_step,
+    "blocks": block_step,
 }
 
 
@@ -224,3 +226,23 @@ def test_training_steps(make):
     expected = evaluate(graph, arrays)
     for array, wanted in zip(evaluate_plan(plan, [*arrays, *constants]), expected, strict=True):
         np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda: mlp_step([24] * 12 + [10]),
+        lambda: mlp_step([784, 512, 256, 10], 64),
+        conv_step,
+        block_step,
+        lambda: block_step(33, 10, 5),
+    ],
+)
+def test_the_arena_is_near_the_least_that_any_order_needs(step):
+    graph, donated = step()
+    plan = run_passes(graph, host_target(), donated=donated).plan
+    sizes = {"N": 50}
+    least, arena = lower_bound(plan, sizes), assign_offsets(plan, sizes)[1]
+    aligned = arena - ALIGNMENT * len(plan.blocks)
+    assert least <= peak_live_bytes(intervals(plan, sizes)), "a bound"
+    assert least > 0 and aligned <= 1.2 * least, f"{arena} bytes, {arena / least:.2f} of the least"
