@@ -20,18 +20,22 @@ from dataclasses import dataclass
 from ..ir.dims import Dim, floordiv, product
 from ..ir.graph import Graph, Node, Value, full
 from ..ir.ops.contraction import CONV, conv_axes
-from ..ir.ops.view import CONCAT, PAD, RESHAPE, SLICE, TRANSPOSE
+from ..ir.ops.reduction import REDUCE_SUM
+from ..ir.ops.view import CONCAT, PAD, RESHAPE, SLICE, TRANSPOSE, UNWINDOW
 from ..ir.types import tensor_type
 from .dead import prune
 from .rewrite import rewrite
+from .unwindow_phases import sum_by_phases
 
 
 def separate_phases(graph: Graph) -> Graph:
     """A tensor program with the same parameters and, but for the order of sums, results as `graph`;
-    `graph` itself where no convolution has a spread input."""
-    if not any(node.op is CONV and _spread(node) for node in graph.walk()):
-        return graph
-    return prune(rewrite(graph, _lower))
+    `graph` itself where no convolution has a spread input and no strided windows are put back."""
+    for node in graph.walk():
+        strided = node.op is UNWINDOW and any(s != 1 for s in node.attrs["strides"])
+        if strided or (node.op is CONV and _spread(node)):
+            return prune(rewrite(graph, _lower))
+    return graph
 
 
 def _spread(node: Node) -> list[tuple[int, tuple[Dim, Dim], int, int]]:
@@ -40,7 +44,10 @@ def _spread(node: Node) -> list[tuple[int, tuple[Dim, Dim], int, int]]:
 
 
 def _lower(node: Node, operands: tuple[Value, ...]) -> Value | None:
-    """What stands for a conv whose input is spread; None where a node stays."""
+    """What stands for a conv whose input is spread, or a sum of windows put back; None where a node
+    stays."""
+    if node.op is REDUCE_SUM:
+        return sum_by_phases(node, operands)
     if node.op is not CONV or not (spread := _spread(node)):
         return None
     x, w = operands

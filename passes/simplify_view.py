@@ -14,9 +14,9 @@ from ..ir.graph import Node, Value
 from ..ir.literal import Literal
 from ..ir.ops.base import OPS, Op
 from ..ir.ops.elementwise import ADD
-from ..ir.ops.reduction import kept_axes, reduced
+from ..ir.ops.reduction import REDUCE_SUM, kept_axes, reduced
 from ..ir.ops.source import CONSTANT
-from ..ir.ops.view import BROADCAST, CONCAT, RESHAPE, SLICE, TRANSPOSE
+from ..ir.ops.view import BROADCAST, CONCAT, RESHAPE, SLICE, TRANSPOSE, UNWINDOW
 from ..ir.types import TensorType, tensor_type
 from .uniform import filled, is_number, one_number, uniform
 
@@ -126,7 +126,27 @@ def _slice(operands: Operands, attrs: Attrs) -> Value | None:
     inner = _made_by(x, CONCAT)
     if inner is not None and all(step == 1 for step in steps):
         return _part_of_concat(inner, starts, sizes)
+    inner = _made_by(x, REDUCE_SUM)
+    if inner is not None and _made_by(inner.operands[0], UNWINDOW) is not None:
+        return _part_of_sum(inner, starts, sizes, steps)
     return _of_scalar(x, sizes)
+
+
+def _part_of_sum(
+    node: Node, starts: Sequence[Dim], sizes: Sequence[Dim], steps: Sequence[int]
+) -> Value | None:
+    """The sums of a part of what is summed: of windows put back over their places, which are no
+    more work than the part has elements."""
+    (z,), axes = node.operands, tuple(node.attrs["axes"])
+    kept = len(starts)
+    if axes != tuple(range(kept, z.type.ndim)):
+        return None
+    places = z.type.shape[kept:]
+    part = SLICE(
+        z, starts=(*starts, *(0 for _ in axes)), sizes=(*sizes, *places),
+        steps=(*steps, *(1 for _ in axes)),
+    )  # fmt: skip
+    return REDUCE_SUM(part, axes=axes)
 
 
 def _part_of_concat(node: Node, starts: Sequence[Dim], sizes: tuple[Dim, ...]) -> Value | None:
