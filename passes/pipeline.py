@@ -24,6 +24,7 @@ from .rewrite import rewrite
 from .schedule import schedule
 from .simplify import simplify
 from .split_complex import split_complex
+from .split_reductions import split_reductions
 from .trim import trim
 
 Program = Graph | Plan
@@ -73,8 +74,8 @@ def run_passes(
         return program
 
     graph = stage("trace", graph)
-    if (split := split_complex(graph)) is not graph:
-        graph = stage("split complex", split)
+    if (real := split_complex(graph)) is not graph:
+        graph = stage("split complex", real)
     graph = stage("simplify", simplify(graph))
     if (trimmed := trim(graph)) is not graph:
         graph = stage("trim", trimmed)
@@ -90,6 +91,8 @@ def run_passes(
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
     graph = stage("fuse", fuse(graph))
+    if (split := split_reductions(graph)) is not graph:
+        graph = stage("split reductions", split)
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
     graph = stage("lift constants", graph)

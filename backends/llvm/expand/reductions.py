@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....ir.access import Expressions, axes, axis_extents, strides
-from ....ir.dims import Dim, Var, add_all, of_atom
+from ....ir.access import Expressions, axes, axis_extents, coefficient
+from ....ir.dims import Dim, Var, atoms, of_atom, terms_of
 from ....ir.graph import Node, Value
 from ....ir.ops.kernel import INDEX
 from ....ir.schedule import Nest
@@ -40,20 +40,40 @@ def ascending_members(node: Node) -> set[int]:
     variables, extents = axes(node)
     body = node.regions[0]
     point = Expressions(axis_extents(body) | dict(zip(variables, extents, strict=True)))
-    index = tuple(0 if n == 1 else point.of(v) for v, n in zip(variables, extents, strict=True))
-    flat = add_all(i * s for i, s in zip(index, strides(extents), strict=True))
     return {
         k
         for k, (start, value) in enumerate(zip(node.operands, body.yields, strict=True))
-        if _is_zero(start) and _is_position(value, flat, point)
+        if _is_zero(start) and _ascends(value, variables, extents, point)
     }
 
 
-def _is_position(value: Value, flat: Dim, point: Expressions) -> bool:
-    """Whether `value` is the number of the point, in whatever width."""
+def _ascends(
+    value: Value, variables: Sequence[Value], extents: Sequence[Dim], point: Expressions
+) -> bool:
+    """Whether `value` grows from point to point, from a number that is not negative: the sum of
+    the axes times what the axes further in reach at most, and of axes that surround the node."""
     while value.node is not None and value.node.op.name == "cast":
         (value,) = value.node.operands
-    return value.type is INDEX and point.of(value) == flat
+    if value.type is not INDEX:
+        return False
+    rest = point.of(value)
+    reach: Dim = 0
+    for variable, extent in zip(reversed(variables), reversed(extents), strict=True):
+        factor = coefficient(rest, variable)
+        if factor is None:
+            return False
+        rest -= factor * of_atom(Var(variable, point.extents.get(variable)))
+        if extent == 1:
+            continue
+        if factor != reach + 1 and not (isinstance(factor, int) and isinstance(reach, int)):
+            return False
+        if isinstance(factor, int) and isinstance(reach, int) and factor <= reach:
+            return False
+        reach += factor * (extent - 1)
+    return all(
+        isinstance(atom, Var) and atom.value.node is None and atom.value not in variables
+        for atom in atoms(rest)
+    ) and all(c >= 0 for _, c in terms_of(rest))
 
 
 def _is_zero(value: Value) -> bool:
