@@ -38,6 +38,7 @@ NEAR_PANELS = 8  # of columns, that read near rows in place
 NEAR_BYTES = 1024  # from one k to the next of an operand that is read in place
 SET_BYTES = 2048  # between rows that share a set of the first cache
 WRITTEN_OUT = 256  # scalar instructions for the results of a tile
+WASTE = 16  # one vector of so many may be empty
 LATENCY = 4  # cycles of a multiply-add
 OVERHEAD = 2.5  # cycles of a turn of k beside its multiply-adds
 AHEAD = 8  # turns of k in which a line comes from L2
@@ -146,6 +147,7 @@ class _Chooser:
         return ContractSchedule(
             mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns,
             registers=columns != "dots" and kc == self.depth and self._written_out(mr * vectors),
+            narrow=columns != "dots" and self._wastes(nr),
             prefetch=self._result_is_large(),
             ahead=AHEAD if kc * nr * self.size > self.target.l1 else 0,
         )  # fmt: skip
@@ -191,15 +193,25 @@ class _Chooser:
         return best[2:]
 
     def _cycles(self, mr: int, vectors: int) -> float:
-        """Of one step of k over all tiles: two multiply-adds each, no fewer than their latency
-        asks for, and what comes on top of them."""
-        step = max(mr * vectors / 2, LATENCY) + OVERHEAD + vectors / 4 + max(0, vectors - 4) / 2
-        step += vectors == 1  # each broadcast element serves one multiply-add
+        """Of one step of k over all tiles, for each row."""
         rows = self.rows.extent if isinstance(self.rows.extent, int) else UNKNOWN_PANELS * mr
-        columns = self.columns.extent
+        columns, width = self.columns.extent, vectors * self.lanes
         if not isinstance(columns, int):
-            columns = UNKNOWN_PANELS * vectors * self.lanes
-        return step * _panels(rows, mr) / (rows or 1) * _panels(columns, vectors * self.lanes)
+            columns = UNKNOWN_PANELS * width
+        whole = _panels(columns, width)
+        cycles = whole * _step(mr, vectors)
+        if self._wastes(width):
+            rest = _ceil(columns % width, self.lanes)
+            cycles += _step(mr, rest) - _step(mr, vectors)
+        return cycles * _panels(rows, mr) / (rows or 1)
+
+    def _wastes(self, width: int) -> bool:
+        """Whether much of the vectors of panels of this width would be empty."""
+        columns = self.columns.extent
+        if not isinstance(columns, int) or columns == 0:
+            return False
+        taken = _panels(columns, width) * width
+        return (taken - _ceil(columns, self.lanes) * self.lanes) * WASTE >= taken
 
     # ------------------------------------------------------------------ cache blocks
 
@@ -351,6 +363,13 @@ class _Chooser:
     def _short(self, extent: Dim) -> bool:
         """Whether vectors over k would mostly not lie within its innermost run."""
         return isinstance(extent, int) and 2 * extent <= self.lanes
+
+
+def _step(mr: int, vectors: int) -> float:
+    """Cycles of a tile's turn of k: two multiply-adds each, no fewer than their latency asks for,
+    and what comes on top of them."""
+    step = max(mr * vectors / 2, LATENCY) + OVERHEAD + vectors / 4 + max(0, vectors - 4) / 2
+    return step + (vectors == 1)  # each broadcast element serves one multiply-add
 
 
 def _ceil(a: int, b: int) -> int:

@@ -56,6 +56,13 @@ def test_sizes_around_every_tile(seed):
         check(shape, ta, tb, dtype, batch, caches=caches)
 
 
+@pytest.mark.parametrize("caches", [{}, SMALL])
+@pytest.mark.parametrize("tb", [False, True])
+def test_a_narrow_last_tile(tb, caches):
+    for shape in [(30, 77, 40), (16, 80, 9), (5, 33, 700)]:
+        check(shape, tb=tb, caches=caches)
+
+
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64"])
 @pytest.mark.parametrize("shape", [(13, 10, 100), (5, 40, 96), (50, 3, 64), (1, 33, 70)])
 def test_narrower_vectors(shape, cpu):
@@ -80,7 +87,9 @@ def test_forms_that_are_chosen():
     assert (narrow.swap, narrow.columns) == (True, "dots")
     turned = tiles(matmul(500, 5, 64, ta=True))
     assert (turned.swap, turned.columns) == (True, "direct")
-    assert tiles(matmul(40, 77, 64)).nr == 80, "a tile as wide as the columns"
+    odd = tiles(matmul(45, 77, 64))
+    assert (odd.nr, odd.narrow) == (48, True), "three vectors of columns, then two"
+    assert not tiles(matmul(45, 1000, 64)).narrow, "one vector of many is empty"
 
 
 def test_a_row_that_is_a_page_apart_is_copied():

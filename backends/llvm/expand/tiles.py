@@ -113,36 +113,62 @@ class Tiles:
         if self.schedule.prefetch:
             with when(self.expander, self._last(tile)):
                 prefetch(self.expander, scope, self.product, (tile.m, tile.n), height)
+        for width, fits in self._widths(tile.n):
+            with when(self.expander, fits):
+                self._multiply_columns(scope, tile, (height, width))
+
+    def _widths(self, n: Dim) -> list[tuple[int, Value | None]]:
+        """Register tiles for the columns from n on: a narrower one for the last columns."""
+        full, total = self.schedule.nr, self.product.columns.total
+        if not self.schedule.narrow or not isinstance(total, int):
+            return [(full, None)]
+        expander, rest = self.expander, -(-(total % full) // self.lanes) * self.lanes
+        if rest in (0, full):
+            return [(full, None)]
+        if total < full:
+            return [(rest, None)]
+        left = fixed(expander, total - n)
+        return [
+            (full, compare(expander, "ge", left, full)),
+            (rest, compare(expander, "lt", left, full)),
+        ]
+
+    def _multiply_columns(self, scope: Scope, tile: Tile, size: tuple[int, int]) -> None:
+        """The first rows and columns of a tile, so many as `size` says."""
         if self.scratch.columns is not None:
-            self._sum(scope, tile, height, self._columns(tile, self.scratch.columns), False)
+            self._sum(scope, tile, size, self._columns(tile, size[1], self.scratch.columns), False)
             return
-        operand, width = self.product.columns, self.schedule.nr
-        starts = [tile.n + v for v in range(0, width, self.lanes)]
+        operand = self.product.columns
+        starts = [tile.n + v for v in range(0, size[1], self.lanes)]
         unrolled = len(operand.k.runs) > 1
         for places in lane_places(
-            self.expander, operand.own, starts, operand.total, self.lanes, width
+            self.expander, operand.own, starts, operand.total, self.lanes, self.schedule.nr
         ):
-            self._sum(scope, tile, height, self._columns_in_place(scope, tile, places), unrolled)
+            self._sum(scope, tile, size, self._columns_in_place(scope, tile, places), unrolled)
 
     def _sum(
-        self, scope: Scope, tile: Tile, height: int, columns: Reader, unrolled: bool
-    ) -> None:  # fmt: skip
-        start, rows = self._begin(tile, height), self._rows(scope, tile, height)
+        self, scope: Scope, tile: Tile, size: tuple[int, int], columns: Reader, unrolled: bool
+    ) -> None:
+        start, rows = self._begin(tile, size), self._rows(scope, tile, size[0])
         sums = multiply(self.expander, tile.count, start, rows, columns, unrolled)
         if self.schedule.registers:
-            self._finish_registers(scope, tile, height, sums)
+            self._finish_registers(scope, tile, size, sums)
             return
-        for position, value in enumerate(sums):
-            self._store(tile.base + position * self.lanes, value)
+        for place, value in zip(self._places(tile, size), sums, strict=True):
+            self._store(place, value)
 
-    def _begin(self, tile: Tile, height: int) -> list[Value]:
+    def _places(self, tile: Tile, size: tuple[int, int]) -> list[Dim]:
+        """Where the vectors of sums lie in scratch."""
+        columns = range(0, size[1], self.lanes)
+        return [tile.base + (r * self.schedule.nr + v) for r in range(size[0]) for v in columns]
+
+    def _begin(self, tile: Tile, size: tuple[int, int]) -> list[Value]:
         """The accumulators at the begin of a block of k."""
-        expander, count = self.expander, height * self.schedule.nr // self.lanes
+        expander, places = self.expander, self._places(tile, size)
         zero = expander.emit("constant", value=Literal(np.zeros((), self.product.acc.numpy)))
         zeros = expander.widen(zero, self.lanes)
         if self.product.single:
-            return [zeros] * count
-        places = [tile.base + position * self.lanes for position in range(count)]
+            return [zeros] * len(places)
         with when(expander, compare(expander, "eq", tile.block, 0)):
             for place in places:
                 self._store(place, zeros)
@@ -189,13 +215,13 @@ class Tiles:
 
         return read
 
-    def _columns(self, tile: Tile, buffer: Value) -> Reader:
-        """Vectors of a packed panel."""
+    def _columns(self, tile: Tile, read_width: int, buffer: Value) -> Reader:
+        """The first `read_width` columns of a packed panel, as vectors."""
         expander, width = self.expander, self.schedule.nr
         base = fixed(expander, tile.column_panel * (self.scratch.depth * width))
 
         def read(k: Dim) -> list[Value]:
-            starts = [base + k * width + v for v in range(0, width, self.lanes)]
+            starts = [base + k * width + v for v in range(0, read_width, self.lanes)]
             if self.schedule.ahead:
                 for start in starts:
                     expander.access("prefetch", (buffer,), start + self.schedule.ahead * width)
@@ -218,15 +244,15 @@ class Tiles:
     # ------------------------------------------------------------------ results
 
     def _finish_registers(
-        self, scope: Scope, tile: Tile, height: int, sums: Sequence[Value]
+        self, scope: Scope, tile: Tile, size: tuple[int, int], sums: Sequence[Value]
     ) -> None:
         """Runs the `out` region on each vector of sums, written out."""
         expander, lanes, width = self.expander, self.lanes, self.schedule.nr
         result, total = self.product.result, self.product.columns.total
-        starts = [tile.n + v for v in range(0, width, lanes)]
+        starts = [tile.n + v for v in range(0, size[1], lanes)]
         for places in lane_places(expander, result.columns, starts, total, lanes, width):
             left = iter(sums)
-            for r in range(height):
+            for r in range(size[0]):
                 positions = result.rows.split(tile.m + r)
                 for columns, vector in places:
                     inner = scope.inner(vector)
