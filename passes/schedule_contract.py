@@ -26,6 +26,7 @@ COLUMN_BYTES = 2 << 20  # of packed columns of one thread, where L2 is smaller
 ROW_BYTES = 16 << 20  # of packed rows that stay for the whole batch
 TASK = 1 << 18  # multiply-adds that are worth a task
 DOT_ROWS = 4  # rows of a product that is computed as dot products
+DOT_TILE = 6  # of them in a tile
 MOST_DOT_ROWS = 16  # the same where the sum is long
 DOT_SUMS = 8  # terms of a dot product that cost as much as adding up its lanes, for each row
 TURNED_DEEP = 32  # terms that are worth storing a result across its rows
@@ -354,10 +355,10 @@ class _Chooser:
         return small and rows <= MOST_DOT_ROWS and DOT_SUMS * rows <= depth
 
     def _dot_rows(self) -> int:
-        """Rows of a tile of dot products, with which four columns fit the registers."""
+        """Rows of a tile of dot products, with which two columns or more fit the registers."""
         rows = self.rows.extent
         assert isinstance(rows, int), "the rows of dot products are known"
-        most = max(1, (self.target.registers - 5) // 4)
+        most = min(DOT_TILE, (self.target.registers - 3) // 2)
         return max(1, _ceil(rows, max(1, _ceil(rows, most))))
 
     def _short(self, extent: Dim) -> bool:
