@@ -229,11 +229,15 @@ class Expander(Emitter):
             return self.access("load", (buffer,), offset, guard=guard)
         assert vector is not None
         known = None if guard is not None else self._pattern(buffer, offset, vector)
+        single = guard if guard is not None and vector.mask is None else None
+        single = single if single is not None and not single.type.shape else None
         guard = self._masked(guard, vector)
         if not buffer.type.shape:
             return self._read_single(buffer, guard)
         if stride == 1:
             start = offset - of_atom(Var(vector.iota))
+            if single is not None and _holds(buffer, vector.lanes):
+                return self._read_or_not(buffer, start, vector, single)
             return self.access("load", (buffer,), start, lanes=vector.lanes, guard=guard)
         if stride == REVERSIBLE:
             start = offset + of_atom(Var(vector.iota)) - (vector.lanes - 1)
@@ -275,6 +279,15 @@ class Expander(Emitter):
             patterns.write(self, buffer, *known, value, guard)
         else:
             self.access("store", (buffer, value), self._spread(offset, vector), guard=guard)
+
+    def _read_or_not(self, buffer: Value, start: Dim, vector: Vector, guard: Value) -> Value:
+        """A whole vector if a condition holds that all lanes share, else zeros. Then the vector at
+        the buffer's begin is read, over and over: under a mask the processor would still fetch
+        what lies at `start`, or find that there is nothing."""
+        place = self.emit("where", guard, self.materialise(start), self.integer(0))
+        found = self.access("load", (buffer,), of_atom(Var(place)), lanes=vector.lanes)
+        zero = self.emit("constant", value=Literal(np.zeros((), buffer.type.dtype.numpy)))
+        return self.emit("where", *self.same_lanes([guard, found, zero]))
 
     def _read_single(self, buffer: Value, guard: Value | None) -> Value:
         """The element of a 0-d buffer, which is always there; 0 in lanes without the guard."""
@@ -388,6 +401,12 @@ def _factors(value: Value) -> tuple[Value, Value] | None:
     if made is None or made.op.name != "mul" or value.type.dtype.name not in ("f32", "f64"):
         return None
     return made.operands[0], made.operands[1]
+
+
+def _holds(buffer: Value, lanes: int) -> bool:
+    """Whether a buffer is known to have as many elements."""
+    size = buffer.type.size
+    return isinstance(size, int) and size >= lanes
 
 
 def row_offset(row: Scratch, index: Sequence[Dim]) -> Dim:
