@@ -87,7 +87,8 @@ class ContractMap:
     """A contraction as sums of products: result[result(b, m, n)] = sum over k of
     lhs(b, m, k) * rhs(b, k, n), where both sides are pieces of operands (see `Piece`).
 
-    `batch`, `m`, `n`, `k` are the extents of the axes b, m, n and k.
+    `batch`, `m`, `n`, `k` are the extents of the axes b, m, n and k. The first `apart` axes of n
+    may as well be axes of batch, before the others: images, each a product of its own.
     """
 
     batch: tuple[Dim, ...]
@@ -97,6 +98,7 @@ class ContractMap:
     lhs: Callable[[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]], Sequence[Piece]]
     rhs: Callable[[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]], Sequence[Piece]]
     result: Callable[[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]], tuple[Dim, ...]]
+    apart: int = 0
 
 
 @dataclass(frozen=True, slots=True)

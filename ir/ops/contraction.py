@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..dims import Dim, floordiv, mod, nonnegative, product
+from ..dims import Dim, floordiv, mod, nonnegative
 from ..dtypes import is_half
 from ..types import TensorType
 from .base import Attrs, ContractMap, Kind, Piece, define, need
@@ -198,32 +198,23 @@ def _spread(x: np.ndarray, axes: list[tuple]) -> np.ndarray:
     return np.pad(dilated[(slice(None), slice(None), *cut)], widths)
 
 
-SMALL_IMAGE = 64  # pixels; below, images share a tile of the product
-
-
 def _map_conv(types: Types, attrs: Attrs) -> ContractMap:
-    """Weights on the m side, pixels on the n side, where the result is contiguous."""
+    """Weights on the m side, images and their pixels on the n side, where the result is
+    contiguous."""
     x, w = types
     groups, axes = attrs["groups"], conv_axes(attrs)
     (result,) = _infer_conv(types, attrs)
     spatial, window = result.shape[2:], w.shape[2:]
     outputs, channels = floordiv(w.shape[0], groups), w.shape[1]
-    pixels = product(spatial)
-    small = isinstance(pixels, int) and pixels < SMALL_IMAGE
     group = (groups,) if groups != 1 else ()
-    image = (x.shape[0],)
-
-    def split(b: tuple[Dim, ...], n: tuple[Dim, ...]) -> tuple[Dim, Dim, tuple[Dim, ...]]:
-        """(group, image, pixel) of a point."""
-        g: Dim = b[-1] if group else 0
-        return (g, n[0], n[1:]) if small else (g, b[0], n)
 
     def lhs(b: tuple[Dim, ...], m: tuple[Dim, ...], k: tuple[Dim, ...]) -> list[Piece]:
-        g: Dim = b[-1] if group else 0
+        g: Dim = b[0] if group else 0
         return [Piece(1, (g * outputs + m[0], *k))]
 
     def rhs(b: tuple[Dim, ...], k: tuple[Dim, ...], n: tuple[Dim, ...]) -> list[Piece]:
-        g, i, pixel = split(b, n)
+        g: Dim = b[0] if group else 0
+        i, *pixel = n
         index: list[Dim] = [i, g * channels + k[0]]
         conditions: list[tuple[str, Dim]] = []
         for size, o, t, count, taps, (stride, padding, ld, rd) in zip(
@@ -243,17 +234,11 @@ def _map_conv(types: Types, attrs: Attrs) -> ContractMap:
         return [source, Piece(-1, ())] if conditions else [source]
 
     def place(b: tuple[Dim, ...], m: tuple[Dim, ...], n: tuple[Dim, ...]) -> tuple[Dim, ...]:
-        g, i, pixel = split(b, n)
-        return (i, g * outputs + m[0], *pixel)
+        g: Dim = b[0] if group else 0
+        return (n[0], g * outputs + m[0], *n[1:])
 
     return ContractMap(
-        group if small else image + group,
-        (outputs,),
-        image + spatial if small else spatial,
-        (channels, *window),
-        lhs,
-        rhs,
-        place,
+        group, (outputs,), (x.shape[0], *spatial), (channels, *window), lhs, rhs, place, apart=1
     )
 
 

@@ -26,6 +26,7 @@ from .groups import (
     made_of,
     rename,
 )
+from .images import apart
 from .joining import join_loops
 from .order import Order
 from .recompute import recompute
@@ -298,7 +299,7 @@ def new_group(node: Node) -> tuple[Group, tuple[Dim, ...]]:
     """A group made for `node`, and the place of its result."""
     result = node.results[0].type
     if node.op.contract_map is not None:
-        contract = node.op.contract_map([o.type for o in node.operands], node.attrs)
+        contract = apart(node.op.contract_map([o.type for o in node.operands], node.attrs))
         group = Group(Form.CONTRACT, contract.batch + contract.m + contract.n)
         group.contract = contract
         b, m = len(contract.batch), len(contract.m)
