@@ -22,7 +22,7 @@ from .attention_primitives import attention, attention_gradient
 from .dead import prune
 from .rewrite import rewrite
 
-FEW_QUERIES = 4
+FEW_QUERIES = 8
 MOST_FEATURES = 1024  # beside which the blocks of a kernel do not fit the cache
 
 Lowering = Callable[[Node, tuple[Value, ...]], Any]
@@ -40,16 +40,15 @@ def _lower(node: Node, operands: tuple[Value, ...]) -> Any:
 
 def has_kernel(node: Node) -> bool:
     """Whether later passes take the node as it is: an attention (or its gradient) whose features
-    and width are numbers, of more queries than a product reads its columns in place for. With few
-    queries the weights are small, and products that read each key and value once are the limit.
+    and width are numbers, of queries enough for the lanes of its vectors. With few of them the
+    weights are small, and products that read each key and value in place, once, are faster.
     """
     if node.op.kind is not Kind.ATTENTION:
         return False
     sizes = sizes_of(*(v.type for v in node.operands[:3]))
     if not (isinstance(sizes.features, int) and isinstance(sizes.width, int)):
         return False
-    queries = product((*sizes.groups, sizes.queries))
-    few = isinstance(queries, int) and queries <= FEW_QUERIES
+    few = isinstance(sizes.queries, int) and sizes.queries <= FEW_QUERIES
     found = (sizes.features, sizes.width)
     return not few and min(found) > 0 and max(found) <= MOST_FEATURES
 
