@@ -10,6 +10,7 @@ from ..backends.llvm.native import LLVMError
 from ..backends.llvm.target import host_target
 from ..ir.graph import Graph
 from ..ir.target import Target
+from .collector import no_collection
 from .config import config
 from .executable import Details, Executable
 from .executable_cache import entry_of
@@ -85,7 +86,8 @@ def compile_launches(graph: Graph, options: Options | None = None) -> Executable
 def _make(graph: Graph, options: Options) -> Executable:
     from .build import build
 
-    return build(_lower(graph, options), options.target())
+    with no_collection():
+        return build(_lower(graph, options), options.target())
 
 
 def _details(graph: Graph, options: Options) -> Details:
