@@ -271,9 +271,10 @@ class Clustering:
         for group, (reader, _) in moved.items():
             self.group_of.update(dict.fromkeys(group.members, reader))
         for number, (group, root) in enumerate(self.yields):
-            if group in moved:
-                reader, before = moved[group]
-                self.yields[number] = reader, before + root
+            while group in moved:  # a reader may have moved on with what had moved into it
+                group, before = moved[group]
+                root += before
+            self.yields[number] = group, root
 
     def merge(self, group: Group, reader: Group, readers: dict[Group, dict[Group, None]]) -> None:
         reader.members = {**group.members, **reader.members}
