@@ -34,7 +34,7 @@ from .scalars import number_array, stretched
 from .storage import Storage
 from .symint import SymInt
 from .tape import PLAIN, TRACKING, EagerValue
-from .tensor import Tensor, here, make, no_data, of_array
+from .tensor import Tensor, here, init, make, no_data, of_array
 from .views import replay
 
 if TYPE_CHECKING:
@@ -66,11 +66,16 @@ def apply(op: Op | str, tensors: Sequence[Tensor], **attrs: Any) -> Any:
 
 def emit(op: Op, values: Sequence[Value], attrs: dict[str, Any] | None = None) -> Any:
     """As `apply`, from values of the current mode."""
+    trace = ambient.trace
     try:
-        result = builder().emit(op, values, attrs)
+        if trace is not None:
+            result = trace.builder.emit(op, values, attrs)
+        else:
+            tape = TRACKING if ambient.context.grad_enabled else PLAIN
+            result = tape.emit(op, values, attrs)
     except TypeRuleError as error:
-        if ambient.trace is not None:
-            ambient.trace.reconcile(op, [v.type for v in values], attrs or {})
+        if trace is not None:
+            trace.reconcile(op, [v.type for v in values], attrs or {})
         raise _failure(op, values, error) from None
     except IndexError as error:
         raise IndexingError(str(error)) from None
@@ -177,21 +182,22 @@ def is_tracked(value: Value) -> bool:
 
 def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
     """A tensor with memory of its own that holds a value just made from `operands`."""
-    trace = ambient.trace
-    if trace is not None:
-        storage = Storage(value.type, trace=trace, value=value)
-        tensor = make(storage, (), value.type)
-        tensor._tracked = value in trace.tracked
-    else:
-        assert isinstance(value, EagerValue)
+    if isinstance(value, EagerValue):
         array, type = value.array, value.type
         if not _owned(array, operands):
             array = value.array = np.array(array, order="C")
         value.storage = storage = Storage(type, array)
-        tensor = make(storage, (), type, array)
+        tensor = Tensor.__new__(Tensor)
+        init(tensor, storage, (), type, array)
         tensor._tracked = value.tracked
-        if value.node is not None:
+        if value.node is not None and value.node._saved:  # type: ignore[attr-defined]
             value.node.placed(value)  # type: ignore[attr-defined]
+    else:
+        trace = ambient.trace
+        assert trace is not None
+        storage = Storage(value.type, trace=trace, value=value)
+        tensor = make(storage, (), value.type)
+        tensor._tracked = value in trace.tracked
     tensor._value, tensor._version = value, 0
     return tensor
 
@@ -223,7 +229,10 @@ def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:
     value: Any
     for value in operands:
         other = value.array
-        if other is owner or (other.base is not None and _owner(other) is owner):
+        if other is owner:
+            return False
+        # A result that has memory of its own is new: no op gives what an operand is a view of.
+        if owner is not array and other.base is not None and _owner(other) is owner:
             return False
     return True
 
@@ -251,6 +260,49 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     """
     if isinstance(op, str):
         op = OPS[op]
+    if ambient.trace is not None:
+        types = _operand_types(op, args, promote, conditions)
+        result = emit(op, [expanded(a, type) for a, type in zip(args, types, strict=True)])
+        result._weak = all(not isinstance(a, Tensor) or a._weak for a in args)
+        return result
+    # Eager, types are decided once for arguments of these types; numbers count by their class.
+    key: Any = [op, promote, conditions, ambient.context.default_dtype]
+    for arg in args:
+        key.append(arg.spec if isinstance(arg, Tensor) else arg.__class__)
+    known = _decided.get(key := tuple(key))
+    if known is None:
+        known = _operand_types(op, args, promote, conditions)
+        _remember(key, args, known)
+    values = []
+    for arg, given, type in zip(args, key[_LEADING:], known, strict=True):
+        # A tensor of this very type, of which it is known what it holds, needs no call.
+        if given is type:
+            storage = arg.storage
+            if arg._version == storage.version and storage.trace is None:
+                values.append(arg._value)
+                continue
+        values.append(expanded(arg, type))
+    return emit(op, values)
+
+
+_LEADING = 4  # what the keys of `_decided` begin with, before the arguments
+_MOST_DECIDED = 4096
+_decided: dict[tuple, Sequence[TensorType]] = {}
+_NUMBERS = frozenset((bool, int, float, complex))
+
+
+def _remember(key: tuple, args: Sequence[Any], types: Sequence[TensorType]) -> None:
+    if not all(isinstance(arg, Tensor) or type(arg) in _NUMBERS for arg in args):
+        return  # what others are is not told by their class
+    if len(_decided) >= _MOST_DECIDED:
+        _decided.clear()
+    _decided[key] = types
+
+
+def _operand_types(
+    op: Op, args: Sequence[Any], promote: str, conditions: int
+) -> Sequence[TensorType]:
+    """What each argument of an elementwise op is cast and broadcast to."""
     rest = args[conditions:]
     dtype = _shared_dtype(rest) or common_dtype(rest, promote, op.name)
     for arg in args[:conditions]:
@@ -263,13 +315,8 @@ def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: 
     shape = shapes[0] if shapes else ()
     if len(shapes) > 1 and shapes.count(shape) < len(shapes):
         shape = broadcast_shapes(shapes, op.name)
-    type = tensor_type(dtype, shape)
-    values = [expanded(a, tensor_type(bool_, shape)) for a in args[:conditions]]
-    values += [expanded(a, type) for a in rest]
-    result = emit(op, values)
-    if ambient.trace is not None:
-        result._weak = all(not isinstance(a, Tensor) or a._weak for a in args)
-    return result
+    condition, type = tensor_type(bool_, shape), tensor_type(dtype, shape)
+    return (*[condition] * conditions, *[type] * len(rest))
 
 
 def _shared_dtype(args: Sequence[Any]) -> DType | None:

@@ -14,6 +14,7 @@ from ..ir.dtypes import DType
 from .errors import ArgumentError, DTypeError
 
 if TYPE_CHECKING:
+    from ..ir.graph import Location
     from .trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,13 +52,15 @@ _CONTEXTS = {_fields(_DEFAULT): _DEFAULT}
 
 
 class Ambient(threading.local):
-    """Per thread: the trace that records now (None: eager), the settings, and whether a function is
-    being differentiated from outside, so that compiled functions in it run as plain ones."""
+    """Per thread: the trace that records now (None: eager), the settings, whether a function is
+    being differentiated from outside, so that compiled functions in it run as plain ones, and where
+    no code of the user's is called the user's line, once it is asked for (see `unwatched`)."""
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
         self.context = _DEFAULT
         self.differentiates = False
+        self.found_line: list[Location | None] | None = None
 
 
 ambient = Ambient()

@@ -32,11 +32,11 @@ from .errors import (
     ShapeError,
     TraceError,
     UnsupportedError,
-    user_location,
 )
 from .promotion import can_cast, note_discarded
 from .tape import TRACKING, EagerValue
 from .tensor import Tensor, here, make
+from .unwatched import user_line
 from .views import RESHAPE, Path, updated, writable
 
 
@@ -91,7 +91,7 @@ def _covers(chain: Path) -> bool:
 
 def _write_eager(target: Tensor, root: Tensor, new: Value) -> None:
     assert isinstance(new, EagerValue) and target._array is not None
-    storage, line = target.storage, user_location()
+    storage, line = target.storage, user_line()
     history: Value | None = None
     if ambient.context.grad_enabled and (root._tracked or new.tracked):
         chain = _chain(target, root)

@@ -16,8 +16,9 @@ from ..ir.graph import Location, Node, Region, Value
 from ..ir.ops import OPS
 from ..ir.ops.base import Kind, Op, TypeRuleError
 from ..ir.types import TensorType
-from .errors import AutogradError, user_location
+from .errors import AutogradError
 from .scalars import stretched
+from .unwatched import user_line
 
 if TYPE_CHECKING:
     from .storage import Storage
@@ -100,9 +101,10 @@ class TapeNode(Node):
         self.freed = False
         # A result among others may be read by the rule after it has died; a lone one cannot.
         self._saved: list[_Memory] = []
+        self._types: list[TensorType] = []
         if len(results) == 1:
             value = results[0]
-            self._types, self._weak = [value.type], [weakref.ref(value)]
+            self._weak = [weakref.ref(value)]
             value.node, value.tracked = self, value.type.dtype.is_inexact
             return
         self._types = [v.type for v in results]
@@ -113,6 +115,10 @@ class TapeNode(Node):
 
     @property
     def results(self) -> tuple[Value, ...]:  # type: ignore[override]
+        if len(self._weak) == 1:
+            value = self._weak[0]()
+            if value is not None:  # nearly all nodes: one result, which lives
+                return (value,)
         found = []
         for index, reference in enumerate(self._weak):
             value = reference()
@@ -140,6 +146,7 @@ class TapeNode(Node):
 
 
 # Type rules of views and contractions take longer than small arrays do to compute.
+_ELEMENTWISE, _HOST = Kind.ELEMENTWISE, Kind.HOST
 _REMEMBERED = (Kind.VIEW, Kind.REDUCTION, Kind.CONTRACTION)
 _MOST_REMEMBERED = 4096
 _known_types: dict[tuple, Sequence[TensorType]] = {}
@@ -165,9 +172,11 @@ def _result_types(
     return found
 
 
-class _Quiet(threading.local):
-    """Of each thread a context in which numpy reports no overflow and no invalid value: entering it
-    takes a tenth of the time of `np.errstate`."""
+class _Quiet:
+    """A context in which numpy reports no overflow and no invalid value: entering it takes a tenth
+    of the time of `np.errstate`."""
+
+    __slots__ = ("busy", "run")
 
     def __init__(self) -> None:
         context = contextvars.copy_context()
@@ -176,15 +185,22 @@ class _Quiet(threading.local):
         self.busy = False
 
 
-_quiet = _Quiet()
+class _Local(threading.local):
+    """Each thread has a context of its own."""
+
+    def __init__(self) -> None:
+        self.quiet = _Quiet()
+
+
+_local = _Local()
 
 
 def _evaluated(
     op: Op, arrays: list[np.ndarray], attrs: Mapping[str, Any], regions: tuple[Region, ...]
 ) -> Sequence[np.ndarray]:
     """What `op` computes. Ops that may call user's code do so in the context of the user."""
-    quiet = _quiet
-    if regions or op.kind is Kind.HOST or quiet.busy:
+    quiet = _local.quiet
+    if quiet.busy or regions or op.kind is _HOST:
         with np.errstate(all="ignore"):
             return op.evaluate(arrays, with_regions(attrs, regions, {}))
     quiet.busy = True  # a context is not entered twice, as by a signal handler that uses tensors
@@ -204,7 +220,7 @@ class Tape(Evaluating):
     """
 
     def __init__(self, track: bool) -> None:
-        super().__init__(record=track, locate=user_location)
+        super().__init__(record=track, locate=user_line)
         self.track = track
 
     def emit(
@@ -215,7 +231,7 @@ class Tape(Evaluating):
         regions: tuple[Region, ...] = (),
     ) -> Any:
         attrs = attrs or {}
-        if op.arity is not None and len(operands) != op.arity:
+        if len(operands) != op.arity and op.arity is not None:
             raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
         arrays: list[np.ndarray] = []
         types: list[TensorType] = []
@@ -229,13 +245,17 @@ class Tape(Evaluating):
             types.append(value.type)
             if value.tracked:
                 tracked = True
-        found = _result_types(op, types, attrs, regions)
+        if op.kind is _ELEMENTWISE:
+            found = op.infer(types, attrs)
+        else:
+            found = _result_types(op, types, attrs, regions)
         outs = _evaluated(op, arrays, attrs, regions)
         if len(outs) == 1:  # nearly all ops: no list is made
             array = outs[0]
             result = EagerValue(array if type(array) is np.ndarray else np.asarray(array), found[0])
-            if tracked and self.track and op is not _STOP:
-                line = self.locate() if self.locate is not None else None
+            # What is no number that changes smoothly has no history.
+            if tracked and self.track and op is not _STOP and found[0].dtype.is_inexact:
+                line = None if self.locate is None else self.locate()
                 TapeNode(op, tuple(operands), attrs, regions, line, (result,))
             return result
         results = tuple(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..runtime.call_hook import CallHook
 from .context import ambient
+from .errors import user_location
 
 if TYPE_CHECKING:
     from ..ir.graph import Location
@@ -23,14 +24,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Unwatched:
-    """`with Unwatched():` around what calls no code of the user's. In a trace it runs without the
-    hook of `compile.reads.Watch`, and all ops have the user's line of its beginning."""
+    """`with Unwatched():` around what calls no code of the user's. All ops have one line, the
+    user's, which is looked up once. In a trace it runs without the hook of `compile.reads.Watch`.
+    """
 
-    __slots__ = ("_builder", "_hook", "_locate")
+    __slots__ = ("_builder", "_found", "_hook", "_locate")
 
     def __enter__(self) -> None:
         self._builder: TraceBuilder | None = None
         if ambient.trace is None:
+            self._found = ambient.found_line
+            if self._found is None:
+                ambient.found_line = []
             return
         hook = sys.getprofile()
         self._hook = hook if isinstance(hook, CallHook) else None
@@ -44,6 +49,7 @@ class Unwatched:
 
     def __exit__(self, *exc: object) -> None:
         if self._builder is None:
+            ambient.found_line = self._found
             return
         self._builder.locate = self._locate
         if self._hook is not None:
@@ -55,9 +61,17 @@ def unwatched(function: F) -> F:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if ambient.trace is None:
-            return function(*args, **kwargs)
         with Unwatched():
             return function(*args, **kwargs)
 
     return run  # type: ignore[return-value]
+
+
+def user_line() -> Location | None:
+    """The user's line, for what is computed at once: inside of `Unwatched` as first found there."""
+    found = ambient.found_line
+    if found is None:
+        return user_location()
+    if not found:
+        found.append(user_location())
+    return found[0]

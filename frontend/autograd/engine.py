@@ -4,7 +4,7 @@ user's graph is: which values are leaves, what accumulates where, what is freed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ...ir.graph import Node, Value
 from ...ir.ops import OPS
 from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.backward import GradientError
-from ..apply import builder, detached_value, expanded, is_tracked, value_of, wrap
+from ..apply import builder, detached_value, expanded, value_of, wrap
 from ..context import ambient, setting
 from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
 from ..inplace import write
@@ -22,56 +22,9 @@ from ..unwatched import Unwatched
 from ..views import RESHAPE
 from .anomaly import observer
 from .history import owner_of
+from .reached import Reached, reach, tracking
 
-_ADD, _STOP = OPS["add"], OPS["stop_gradient"]
-
-
-class Reached(NamedTuple):
-    """What a walk from the outputs has found."""
-
-    owned: list[Value]  # leaves and watched values, those nearer to the outputs first
-    nodes: list[Node]
-
-
-def _is_freed(node: Node) -> bool:
-    """Whether an earlier `backward()` has used up what `node` keeps. In a trace a leaf, too, may be
-    the result of a node; only those that lead on to tracked values are used up."""
-    if isinstance(node, TapeNode):
-        return node.freed
-    trace = ambient.trace
-    return trace is not None and node in trace.released and any(map(is_tracked, node.operands))
-
-
-def _reach(outputs: Sequence[Value]) -> Reached:
-    """Every tracked value that has an owner, and every node, users before what they use."""
-    order: list[Value] = []
-    nodes: list[Node] = []
-    seen: set[Value | Node] = set()
-    for output in outputs:
-        stack: list[tuple[Value, bool]] = [(output, False)]
-        while stack:
-            value, done = stack.pop()
-            if done:
-                order.append(value)
-                continue
-            if value in seen or not is_tracked(value):
-                continue
-            seen.add(value)
-            stack.append((value, True))
-            # A leaf of a trace may hold what was computed: it is where a history begins anyway.
-            if value.node is None or value.node.op is _STOP:
-                continue
-            if _is_freed(value.node):
-                raise AutogradError(
-                    "the graph of this tensor has been freed by an earlier backward()",
-                    hint="use backward(retain_graph=True) the first time",
-                )
-            if value.node not in seen:
-                seen.add(value.node)
-                nodes.append(value.node)
-            stack.extend((operand, False) for operand in value.node.operands)
-    order.reverse()
-    return Reached([v for v in order if owner_of(v) is not None], nodes)
+_ADD = OPS["add"]
 
 
 def tensor_backward(
@@ -105,7 +58,7 @@ def backward(
     wanted = None if inputs is None else [value_of(t) for t in _sequence(inputs)]
     pairs = _seeds(outputs, _sequence(grad_tensors) if grad_tensors is not None else None)
     with Unwatched():
-        reached = _reach([v for v, _ in pairs])
+        reached = reach([v for v, _ in pairs])
     targets = reached.owned
     if wanted is not None:
         targets = [v for v in targets if v in set(wanted)]
@@ -178,11 +131,11 @@ def grad(
     given = None if grad_outputs is None else _sequence(grad_outputs)
     targets = [value_of(s) for s in sources]
     if is_grads_batched:
-        reached = _reach([value_of(t) for t in results])
+        reached = reach([value_of(t) for t in results])
         found = _many(results, sources, given, reached, create_graph)
     else:
         pairs = _seeds(results, given)
-        reached = _reach([v for v, _ in pairs])
+        reached = reach([v for v, _ in pairs])
         cotangents = _differentiate(pairs, targets, reached, create_graph)
         found = [
             None if value not in cotangents else own_tensor(cotangents[value], create_graph)
@@ -285,7 +238,7 @@ def _differentiate(
     # `backward` sets the line of the builder: a tape of this call's own, since threads share ours.
     build = Tape(create_graph) if ambient.trace is None else ambient.trace.builder
     with setting(grad_enabled=create_graph), build:
-        _add_all(found, _pull(pairs, wanted, set(hooked)))
+        _add_all(found, _pull(pairs, wanted, set(hooked), reached.nodes))
         for value in hooked:
             cotangent = found.get(value)
             if cotangent is None:
@@ -299,15 +252,23 @@ def _differentiate(
 
 
 def _pull(
-    pairs: list[tuple[Value, Value]], wanted: list[Value], cut: set[Value]
+    pairs: list[tuple[Value, Value]],
+    wanted: list[Value],
+    cut: set[Value],
+    nodes: list[Node] | None = None,
 ) -> list[tuple[Value, Value | None]]:
-    def follow(value: Value) -> bool:
-        return is_tracked(value) and value not in cut
+    """`nodes`: what the outputs are reached from, where no value is in `cut`."""
+    follow = tracked = tracking()
+    if cut:
+        nodes = None
+
+        def follow(value: Value) -> bool:
+            return tracked(value) and value not in cut
 
     outputs, cotangents = [v for v, _ in pairs], [c for _, c in pairs]
     try:
         with Unwatched():
-            gradients = autodiff.backward(outputs, cotangents, wanted, follow, observer())
+            gradients = autodiff.backward(outputs, cotangents, wanted, follow, observer(), nodes)
     except GradientError as error:
         raise AutogradError(str(error)) from None
     except Overwritten as error:

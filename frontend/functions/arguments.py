@@ -21,6 +21,7 @@ from ..viewing import regrouped, reshape_view, resolved_shape
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_OPERANDS = (Tensor, bool, int, float, complex, SymInt)
 # numpy and the array API standard call these arguments by other names.
 _SPELLINGS = (("axis", "dim"), ("axes", "dims"), ("keepdims", "keepdim"))
 
@@ -97,9 +98,7 @@ def operand(value: Any) -> Any:
     Raises:
         DTypeError: it is none of these.
     """
-    if isinstance(value, (Tensor, bool, int, float, complex, SymInt)):
-        return value
-    return as_input(value)
+    return value if isinstance(value, _OPERANDS) else as_input(value)
 
 
 def as_input(value: Any) -> Tensor:

@@ -9,6 +9,7 @@ from ..apply import apply, broadcast_shapes, elementwise, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, here, normal_axis
+from ..unwatched import unwatched
 from ..viewing import expand_view, permute_view
 from .arguments import as_input, cast, reshaped, shape_of, spelled, takes_out
 from .complex import conj
@@ -382,6 +383,7 @@ def _product(left: _Term, right: _Term, keep: set[str]) -> _Term:
     return _Term(result, batch + free)
 
 
+@unwatched
 @autocasts
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias, of [..., in], [out, in] (or [in]) and [out]."""

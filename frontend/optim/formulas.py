@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir.dtypes import f64
+from ...ir.dtypes import f32, f64
+from ..apply import expanded
 from ..functions.arguments import cast
 from ..functions.complex import view_as_real
 from ..functions.creation import full_like
 from ..functions.math import add, mul, sub
-from ..functions.reduction import wide
+from ..inplace import write
 from ..tensor import Tensor, here, of_array
 from .group import ParamGroup
 
@@ -21,7 +22,9 @@ def reals(tensor: Tensor) -> Tensor:
     """A parameter, gradient or state as the real numbers that updates are computed in: float32 for
     float16 and bfloat16."""
     dtype = here(tensor).spec.dtype
-    return view_as_real(tensor.detach()) if dtype.is_complex else wide(tensor)
+    if dtype.is_complex:
+        return view_as_real(tensor.detach())
+    return cast(tensor, f32) if dtype.is_low_precision else tensor
 
 
 def gradient(parameter: Tensor, group: ParamGroup) -> Tensor:
@@ -51,11 +54,11 @@ def mean(before: Tensor, new: Tensor, keep: Tensor) -> Tensor:
 
 def put(target: Tensor, value: Tensor) -> None:
     """Write computed `reals` back."""
-    dtype = here(target).spec.dtype
-    if dtype.is_complex:
-        view_as_real(target.detach()).copy_(cast(value, dtype.to_real()))
-    else:
-        target.copy_(cast(value, dtype))
+    type = here(target).spec
+    if type.dtype.is_complex:
+        target = view_as_real(target.detach())
+        type = here(target).spec
+    write(target, expanded(value, type))
 
 
 def like(parameter: Tensor, fill: float = 0.0) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from ...ir.dtypes import DType
 from ..errors import ArgumentError
 from ..functions.arguments import cast
-from ..functions.math import add, eq, mul, sub, where
+from ..functions.math import where
 from ..tensor import Tensor, here, of_array
 from .formulas import decayed, like, put, reals
 from .group import ParamGroup
@@ -68,20 +68,20 @@ class SGD(Optimizer):
             dtype = here(change).spec.dtype
             if dtype not in rates:
                 rates[dtype] = cast(lr, dtype)
-            put(parameter, sub(value, mul(change, rates[dtype])))
+            put(parameter, value - change * rates[dtype])
 
     def _with_momentum(self, group: ParamGroup, parameter: Tensor, change: Tensor) -> Tensor:
         state, momentum = self.state[parameter], group.number("momentum")
-        kept = mul(reals(state["momentum_buffer"]), momentum)
+        kept = reals(state["momentum_buffer"]) * momentum
         if group.uses("dampening"):
             step = state["step"]
-            damped = add(kept, mul(change, sub(1, group.number("dampening"))))
-            buffer = where(eq(step, 0), change, damped)
+            damped = kept + change * (1 - group.number("dampening"))
+            buffer = where(step == 0, change, damped)
             step.add_(1)
         else:
-            buffer = add(kept, change)
+            buffer = kept + change
         put(state["momentum_buffer"], buffer)
-        return add(change, mul(buffer, momentum)) if group.option("nesterov") else buffer
+        return change + buffer * momentum if group.option("nesterov") else buffer
 
     def _load_entries(self, own: dict[str, Tensor], entries: Mapping[str, Any]) -> None:
         super()._load_entries(own, entries)

@@ -33,7 +33,7 @@ def _widened(function: Function) -> Callable[[Sequence[np.ndarray], Attrs], list
 
     def evaluate(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
         dtype = arrays[0].dtype
-        if not is_half(dtype):
+        if dtype.itemsize != 2 or not is_half(dtype):
             return [np.asarray(function(*arrays))]
         result = np.asarray(function(*(a.astype(np.float32) for a in arrays)))
         return [result if result.dtype == np.bool_ else result.astype(dtype)]

@@ -14,7 +14,7 @@ from typing import Any
 from ...ir.graph import Location, Node, Value
 from ...ir.ops.base import TypeRuleError, active
 from ...ir.ops.elementwise import ADD
-from .rule import GradientError, NotDifferentiable, RegionRule
+from .rule import Cotangent, GradientError, NotDifferentiable, RegionRule
 from .table import GRADIENTS
 
 _UNKNOWN = NotDifferentiable("no rule is known for it")
@@ -28,6 +28,7 @@ def backward(
     wrt: Sequence[Value],
     follow: Callable[[Value], bool] = lambda value: True,
     observe: Observer | None = None,
+    nodes: Sequence[Node] | None = None,
 ) -> list[Value | None]:
     """The cotangents of `wrt`: for each, the sum over `outputs` of cotangent times derivative.
 
@@ -40,6 +41,8 @@ def backward(
         wrt: values whose cotangents are wanted.
         follow: whether the walk goes on to the node that made a value.
         observe: is shown each node with the cotangents that its rule gave for its operands.
+        nodes: every node from which the outputs are reached by values that `follow` holds for,
+            operands before users, where the caller knows them.
 
     Returns:
         For each of `wrt` a value of its type, or None where no path of floats leads to it.
@@ -54,34 +57,53 @@ def backward(
             continue
         if cotangent.type != output.type:
             raise TypeRuleError(f"a cotangent {cotangent.type} for a value {output.type}")
-        _arrive(arrived, output, cotangent)
+        before = arrived.get(output)
+        arrived[output] = cotangent if before is None else ADD(before, cotangent)
     kept = set(wrt)
-    order, live = nodes_between(list(arrived), kept, follow)
+    if nodes is None:
+        nodes = _topological(list(arrived), follow)
     with emitting_lines() as set_line:
-        for node in reversed(order):
+        for node, wanted in reversed(_on_paths(nodes, kept, follow)):
             incoming: list[Value | None] = []
-            reached = False
             for result in node.results:
-                cotangent = arrived.get(result) if result in kept else arrived.pop(result, None)
-                incoming.append(cotangent)
-                reached = reached or cotangent is not None
-            if reached:
-                set_line(node.line)
-                _apply_rule(node, incoming, arrived, live, observe)
+                take = arrived.get if result in kept else arrived.pop
+                incoming.append(take(result, None))
+            if incoming.count(None) == len(incoming):
+                continue
+            set_line(node.line)
+            found = pulled(node, incoming, wanted)
+            if observe is not None:
+                observe(node, found)
+            for operand, value in zip(node.operands, found, strict=True):
+                if value is None:
+                    continue
+                before = arrived.get(operand)
+                arrived[operand] = value if before is None else ADD(before, value)
     return [arrived.get(value) for value in wrt]
 
 
 def nodes_between(
     outputs: Sequence[Value], wrt: set[Value], follow: Callable[[Value], bool]
-) -> tuple[list[Node], set[Value]]:
-    """The nodes on a path from `wrt` to `outputs`, operands before users, and the values on it."""
-    order: list[Node] = []
-    live = {value for value in wrt if value.type.dtype.is_inexact}
-    for node in _topological(outputs, follow):
-        if any(operand in live for operand in node.operands):
-            order.append(node)
-            live.update(r for r in node.results if r.type.dtype.is_inexact and follow(r))
-    return order, live
+) -> list[Node]:
+    """The nodes on a path from `wrt` to `outputs`, operands before users."""
+    return [node for node, _ in _on_paths(_topological(outputs, follow), wrt, follow)]
+
+
+def _on_paths(
+    nodes: Sequence[Node], wrt: set[Value], follow: Callable[[Value], bool]
+) -> list[tuple[Node, list[bool]]]:
+    """Those of `nodes` that floats of `wrt` lead to, with which operands lie on such a path."""
+    found: list[tuple[Node, list[bool]]] = []
+    reached: set[Node | None] = set()
+    for node in nodes:
+        wanted = []
+        for operand in node.operands:
+            leads = operand in wrt or (operand.node in reached and follow(operand))
+            wanted.append(leads and operand.type.dtype.is_inexact)
+        if True in wanted:
+            reached.add(node)
+            found.append((node, wanted))
+    return found
 
 
 def _topological(outputs: Sequence[Value], follow: Callable[[Value], bool]) -> list[Node]:
@@ -109,23 +131,6 @@ def _topological(outputs: Sequence[Value], follow: Callable[[Value], bool]) -> l
     return order
 
 
-def _apply_rule(
-    node: Node,
-    incoming: Sequence[Value | None],
-    arrived: dict[Value, Value],
-    live: set[Value],
-    observe: Observer | None,
-) -> None:
-    """Adds what `node` sends to those of its operands that are live."""
-    wanted = [operand in live for operand in node.operands]
-    found = pulled(node, incoming, wanted)
-    if observe is not None:
-        observe(node, found)
-    for operand, value in zip(node.operands, found, strict=True):
-        if value is not None:
-            _arrive(arrived, operand, value)
-
-
 def pulled(
     node: Node, incoming: Sequence[Value | None], wanted: Sequence[bool]
 ) -> list[Value | None]:
@@ -136,31 +141,25 @@ def pulled(
         GradientError: the op has no gradient.
     """
     rule = GRADIENTS.get(node.op.name, _UNKNOWN)
-    if isinstance(rule, NotDifferentiable):
+    pulls: Sequence[Cotangent]
+    if isinstance(rule, RegionRule):
+        pulls = rule.pull(node, incoming, wanted)
+    elif isinstance(rule, NotDifferentiable):
         place = f" ({node.line})" if node.line is not None else ""
         raise GradientError(f"{node.op.name} has no gradient: {rule.reason}{place}")
-    pulls = (
-        rule.pull(node, incoming, [bool(w) for w in wanted])
-        if isinstance(rule, RegionRule)
-        else rule(node, incoming)
-    )
+    else:
+        pulls = rule(node, incoming)
     found: list[Value | None] = []
     for operand, cotangent, is_wanted in zip(node.operands, pulls, wanted, strict=True):
-        if not is_wanted or cotangent is None:
-            found.append(None)
-            continue
-        value = cotangent if isinstance(cotangent, Value) else cotangent()
-        if value.type is not operand.type:
-            raise TypeRuleError(
-                f"the gradient rule of {node.op.name} gives {value.type} for {operand.type}"
-            )
+        value = None
+        if is_wanted and cotangent is not None:
+            value = cotangent if isinstance(cotangent, Value) else cotangent()
+            if value.type is not operand.type:
+                raise TypeRuleError(
+                    f"the gradient rule of {node.op.name} gives {value.type} for {operand.type}"
+                )
         found.append(value)
     return found
-
-
-def _arrive(arrived: dict[Value, Value], value: Value, cotangent: Value) -> None:
-    before = arrived.get(value)
-    arrived[value] = cotangent if before is None else ADD(before, cotangent)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def forward(
             raise TypeRuleError(f"a tangent {tangent.type} for a value {value.type}")
         known[value] = tangent
     given = set(inputs)
-    order, _ = nodes_between(outputs, set(known), follow)
+    order = nodes_between(outputs, set(known), follow)
     with emitting_lines() as set_line:
         for node in order:
             arriving = [known.get(operand) for operand in node.operands]

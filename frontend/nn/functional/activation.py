@@ -43,7 +43,7 @@ logsigmoid = log_sigmoid
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with the gradient 0 at 0; NaN stays."""
-    result = where(le(input, 0), 0, input)
+    result = elementwise("where", elementwise("le", input, 0), 0, input, conditions=1)
     return update(input, result, "relu_") if inplace else result
 
 

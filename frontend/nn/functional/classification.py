@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...apply import apply, elementwise, value_of
+from ...apply import apply, value_of
 from ...autocast import autocasts
 from ...context import ambient
 from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError
@@ -14,6 +14,7 @@ from ...functions.math import add, clamp, eq, exp, log, log1p, mul, ne, neg, sub
 from ...functions.reduction import reduce, wide
 from ...functions.special import log_sigmoid, xlogy
 from ...tensor import Tensor, here
+from ...unwatched import unwatched
 from .arguments import legacy_reduction, reduced
 
 
@@ -23,8 +24,8 @@ def _class_axis(input: Tensor) -> int:
 
 def _centred(input: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """`input` less its maximum along `axis`, and log(sum(exp)) of that without the axis."""
-    top = reduce("reduce_max", input, (axis,), True, ties="first")
-    shifted = sub(input, elementwise("stop_gradient", top))
+    top = reduce("reduce_max", input.detach(), (axis,), True, ties="first")
+    shifted = sub(input, top)
     return shifted, log(reduce("reduce_sum", exp(shifted), (axis,), False))
 
 
@@ -35,6 +36,7 @@ def _log_probabilities(shifted: Tensor, total: Tensor, axis: int) -> Tensor:
     return sub(shifted, apply("broadcast", [total], shape=shape, dims=kept))
 
 
+@unwatched
 @autocasts
 def cross_entropy(
     input: Tensor,
