@@ -29,7 +29,7 @@ from .outcome import Outcome
 from .program import Program
 from .reads import Guards, Watch, check_no_hidden_writes
 from .reasons import argument_names, new_family, new_sizes
-from .signature import Static, call_key, direct_call, family_key, flatten, is_direct
+from .signature import Static, call_key, family_key, is_direct, recognise
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -74,10 +74,7 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ambient.trace is not None or ambient.differentiates:
             return self._function(*args, **kwargs)
-        leaves, key = direct_call(args, kwargs)
-        if key is None:
-            leaves, structure = flatten(args, kwargs)
-            key = call_key(leaves, structure, self._numbers)
+        leaves, key = recognise(args, kwargs, self._numbers)
         for program, sizes, direct in self._known.get(key, ()):
             if program.failing(leaves) is None:
                 return program.run(leaves, sizes, direct)
@@ -113,12 +110,11 @@ class CompiledFunction:
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for these arguments after each pass; compiled if need be, not run."""
-        leaves, structure = flatten(args, kwargs)
-        key = call_key(leaves, structure, self._numbers)
+        leaves, key = recognise(args, kwargs, self._numbers)
         for program, *_ in self._known.get(key, ()):
             if program.failing(leaves) is None:
                 return Lowered(program.executable)
-        return Lowered(self._find(key, leaves, structure)[0].executable)
+        return Lowered(self._find(key, leaves, key[0])[0].executable)
 
     # Finding or making a program -----------------------------------------------------------
 

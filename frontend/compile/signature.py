@@ -49,8 +49,10 @@ class Static:
         return repr(self.value)
 
 
-def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
-    """The leaves of a call's arguments, and their structure.
+def recognise(
+    args: tuple, kwargs: dict[str, Any], numbers: frozenset[int]
+) -> tuple[Sequence[Any], tuple]:
+    """The leaves of a call's arguments, and its `call_key`, which begins with their structure.
 
     Arrays become tensors over the same memory. A leaf is a Tensor, a Python number (int or float)
     or a `Static`.
@@ -58,15 +60,26 @@ def flatten(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Hashable]:
     Raises:
         ArgumentError: a leaf that is neither data nor hashable.
     """
-    if not kwargs and {*map(type, args)} <= _TENSORS:
-        return list(args), len(args)
+    if not kwargs:
+        key = _direct_key(args, len(args))
+        if key is not None:
+            return args, key
+        if {*map(type, args)} <= _TENSORS:
+            return args, call_key(args, len(args), numbers)
     for known, unpack in _known.get(_kind(args, kwargs), ()):
         found = unpack(args, kwargs)
-        if found is not None and {*map(type, found)} <= _LEAVES:
-            return [x if type(x) is Tensor else _leaf(x) for x in found], known
-    leaves, structure = flatten_tree((args, kwargs))
+        if found is None:
+            continue
+        key = _direct_key(found, known)
+        if key is not None:
+            return found, key
+        if {*map(type, found)} <= _LEAVES:
+            leaves = [x if type(x) is Tensor else _leaf(x) for x in found]
+            return leaves, call_key(leaves, known, numbers)
+    found, structure = flatten_tree((args, kwargs))
     _remember(_kind(args, kwargs), structure)
-    return [x if type(x) is Tensor else _leaf(x) for x in leaves], structure
+    leaves = [x if type(x) is Tensor else _leaf(x) for x in found]
+    return leaves, call_key(leaves, structure, numbers)
 
 
 def _kind(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -135,21 +148,9 @@ def _requires(tensor: Tensor) -> Hashable:
     return hooks, tensor._requires, ambient.context.grad_enabled and has_history(tensor)
 
 
-def direct_call(args: tuple, kwargs: dict[str, Any]) -> tuple[Sequence[Any], tuple | None]:
-    """Leaves and `call_key` where all leaves are tensors that are known to be dense storages,
-    without gradients, and the structure is known. No key otherwise: then the leaves mean nothing.
-    """
-    key = None if kwargs else _direct_key(args, len(args))
-    if key is not None:
-        return args, key
-    for known, unpack in _known.get(_kind(args, kwargs), ()):
-        found = unpack(args, kwargs)
-        if found is not None:
-            return found, _direct_key(found, known)
-    return (), None
-
-
 def _direct_key(leaves: Sequence[Any], structure: Hashable) -> tuple | None:
+    """The `call_key` where all leaves are tensors that are known to be dense storages, without
+    gradients; None otherwise."""
     for leaf in leaves:
         if (
             type(leaf) is not Tensor
@@ -168,9 +169,6 @@ def call_key(leaves: Sequence[Any], structure: Hashable, numbers: frozenset[int]
 
     A tensor that is a dense storage, without a gradient, stands by its type alone.
     """
-    direct = _direct_key(leaves, structure)
-    if direct is not None:
-        return direct
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
