@@ -220,6 +220,8 @@ class _Reader:
     def elementwise(self, node: Node) -> bool:
         if node.op.kind is not Kind.ELEMENTWISE and node.op.name != "constant":
             return False
+        if any(v not in self.numbers for v in node.operands):
+            return False  # it computes with the place of the element
         operands = tuple(self.numbers[v] for v in node.operands)
         self.note(node, (operands, tuple(sorted(node.attrs.items()))))
         return True
