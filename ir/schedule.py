@@ -38,6 +38,7 @@ class ContractSchedule:
             axes that collapse; rows that are not "direct" are then copied by vectors over k.
         registers: what is made of the sums is written out for each register of a tile, instead of
             a loop that takes them from scratch; for one block of all k and a known number of rows.
+        along_rows: the tiles of a block are computed row by row, not column by column.
         narrow: the last columns have a tile of their own, of fewer vectors.
         prefetch: the lines where the results will lie are brought in before the tile is summed.
         ahead: so many turns of k before they are multiplied, packed columns are brought in.
@@ -54,6 +55,7 @@ class ContractSchedule:
     columns: str = "across"
     registers: bool = False
     narrow: bool = False
+    along_rows: bool = False
     prefetch: bool = False
     ahead: int = 0
 

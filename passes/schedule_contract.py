@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ..ir.access import (
-    Access,
-    Expressions,
-    accesses,
-    axis_extents,
-    coefficient,
-    collapse,
-    index_uses,
-)
+from ..ir.access import Expressions, accesses, axis_extents, coefficient
 from ..ir.dims import Dim, product
 from ..ir.graph import Node, Region, Value
 from ..ir.ops.base import Kind
 from ..ir.schedule import ContractSchedule
 from ..ir.target import Target
+from .contract_operands import Side, innermost, side_of, strided
 
 BLOCK_DEEP = 1024  # of k, where the panels of all of it do not stay in L2
 UNKNOWN_DEEP = 512  # the block of k where K is a symbol
@@ -54,23 +46,6 @@ def schedule_contract(node: Node, target: Target) -> ContractSchedule:
     return _Chooser(node, target).choose()
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """An operand: its own axes and those of k (none of extent 1), how many own points there are,
-    into how many runs the axes of both collapse, how far the innermost one of each reaches, its
-    accesses, and whether an element is one of them as it is."""
-
-    own: Sequence[Value]
-    k: Sequence[Value]
-    extent: Dim
-    own_runs: int
-    k_runs: int
-    last_own: Dim
-    last_run: Dim
-    accesses: Sequence[Access]
-    plain: bool
-
-
 class _Chooser:
     def __init__(self, node: Node, target: Target) -> None:
         self.target = target
@@ -81,8 +56,8 @@ class _Chooser:
         self.size = attrs["acc"].itemsize
         self.lanes = target.lanes(attrs["acc"])
         lhs, rhs, out = node.regions
-        left = _side(lhs, lhs.params[b : b + len(m)], lhs.params[b + len(m) :], m, k)
-        right = _side(rhs, rhs.params[b + len(k) :], rhs.params[b : b + len(k)], n, k)
+        left = side_of(lhs, lhs.params[b : b + len(m)], lhs.params[b + len(m) :], m, k)
+        right = side_of(rhs, rhs.params[b + len(k) :], rhs.params[b : b + len(k)], n, k)
         m_params, n_params = out.params[b : b + len(m)], out.params[b + len(m) : -1]
         self.swap = self._swapped(out, m_params, n_params, m, n) or self._turned(left, right)
         self.rows, self.columns = (right, left) if self.swap else (left, right)
@@ -103,13 +78,13 @@ class _Chooser:
         stores = [a for a in accesses(out, Expressions(extents)) if a.writes]
         if not stores or product(m) == 1:
             return False
-        along_n = _strided([stores[0]], _innermost(n_params, n)) == 0
-        along_m = _strided([stores[0]], _innermost(m_params, m)) == 0
+        along_n = strided([stores[0]], innermost(n_params, n)) == 0
+        along_m = strided([stores[0]], innermost(m_params, m)) == 0
         if product(n) == 1:
             return along_m
         return along_m and not along_n
 
-    def _turned(self, left: _Side, right: _Side) -> bool:
+    def _turned(self, left: Side, right: Side) -> bool:
         """Whether the columns fill no vector, and the rows are read in place as columns."""
         m, n, lanes = left.extent, right.extent, self.lanes
         few = isinstance(n, int) and 0 < n <= lanes and not (isinstance(m, int) and m < 2 * n)
@@ -117,8 +92,8 @@ class _Chooser:
             return False
         if max(left.own_runs, left.k_runs, right.k_runs) > 1 or not left.own:
             return False
-        along = _strided(left.accesses, left.k[-1]) == 0 and lanes > 1
-        return along or _strided(left.accesses, left.own[-1]) == 0
+        along = strided(left.accesses, left.k[-1]) == 0 and lanes > 1
+        return along or strided(left.accesses, left.own[-1]) == 0
 
     def choose(self) -> ContractSchedule:
         panel = self._panel()
@@ -144,12 +119,18 @@ class _Chooser:
             rows = "rows"  # single elements are read from anywhere: no need to transpose
         if columns != "dots" and self._rows_in_place(nr):
             rows = "direct"
-        mc, nc = self._blocks(mr, nr, kc, columns)
+        # A panel of rows stays in L1 while all columns of a block pass by, and results are written
+        # along their rows.
+        along_rows = (
+            columns != "dots" and kc == self.depth and 3 * mr * kc * self.size <= 2 * self.target.l1
+        )
+        mc, nc = self._blocks(mr, nr, kc, columns, along_rows)
         return ContractSchedule(
             mr, nr, kc, mc, nc, self.lanes, self.swap, rows, columns,
             registers=columns != "dots" and kc == self.depth and self._written_out(mr * vectors),
             narrow=columns != "dots" and self._wastes(nr),
-            prefetch=self._result_is_large(),
+            along_rows=along_rows,
+            prefetch=not along_rows and self._result_is_large(),
             ahead=AHEAD if kc * nr * self.size > self.target.l1 else 0,
         )  # fmt: skip
 
@@ -227,12 +208,13 @@ class _Chooser:
         blocks = _ceil(self.depth, BLOCK_DEEP)
         return _ceil(_ceil(self.depth, blocks), self.lanes) * self.lanes
 
-    def _blocks(self, mr: int, nr: int, kc: int, columns: str) -> tuple[int, int]:
+    def _blocks(self, mr: int, nr: int, kc: int, columns: str, along_rows: bool) -> tuple[int, int]:
         """(mc, nc): what fits the caches, and enough tasks for the threads."""
         stay = kc == self.depth and self._serves_batch()
         room = ROW_BYTES if stay else self.target.l2 // 2
         rows_fit = max(1, room // (kc * self.size * mr))
-        columns_fit = max(1, max(COLUMN_BYTES, self.target.l2) // (kc * self.size * nr))
+        room = self.target.l2 // 2 if along_rows else max(COLUMN_BYTES, self.target.l2)
+        columns_fit = max(1, room // (kc * self.size * nr))
         if columns == "direct":  # the tiles are what stays in the cache
             columns_fit = max(1, self.target.l2 // 4 // (mr * self.size * nr))
         m_panels, n_panels = _panels(self.rows.extent, mr), _panels(self.columns.extent, nr)
@@ -273,15 +255,15 @@ class _Chooser:
 
     # ------------------------------------------------------------------ operands
 
-    def _form(self, side: _Side) -> str:
+    def _form(self, side: Side) -> str:
         """Vectors over the panel's own axis, or over k where that has fewer strided loads."""
         if not side.k or self._short(side.last_run):
             return "across"
-        own = _strided(side.accesses, side.own[-1] if side.own else None)
-        along = _strided(side.accesses, side.k[-1])
+        own = strided(side.accesses, side.own[-1] if side.own else None)
+        along = strided(side.accesses, side.k[-1])
         return "along" if along < own else "across"
 
-    def _near(self, side: _Side) -> bool:
+    def _near(self, side: Side) -> bool:
         """Whether an operand is read where it lies as fast as from panels: it is small, nothing is
         computed for an element, and few rows of it share a page, or a set of the first cache."""
         size = side.extent * self.depth * self.size
@@ -292,7 +274,7 @@ class _Chooser:
             return 0 < k * self.size <= NEAR_BYTES
         return k == 1 and own * self.size % SET_BYTES != 0 and side is self.rows
 
-    def _strides(self, side: _Side) -> tuple[int, int]:
+    def _strides(self, side: Side) -> tuple[int, int]:
         """Of an operand whose elements are read as they are: how far neighbours of its own axis
         and of k lie apart; (0, 0) where that is not one known number for each."""
         if not side.plain or max(side.own_runs, side.k_runs) > 1 or not (side.own and side.k):
@@ -379,36 +361,3 @@ def _ceil(a: int, b: int) -> int:
 
 def _panels(extent: Dim, size: int) -> int:
     return max(1, _ceil(extent, size)) if isinstance(extent, int) else UNKNOWN_PANELS
-
-
-def _side(
-    region: Region, own: Sequence[Value], k: Sequence[Value], sizes: Sequence[Dim],
-    depths: Sequence[Dim],
-) -> _Side:  # fmt: skip
-    extents = dict(zip((*own, *k), (*sizes, *depths), strict=True))
-    expressions = Expressions({**axis_extents(region), **extents})
-    found = accesses(region, expressions)
-    dims = [a.offset for a in found] + list(index_uses(region, expressions))
-    runs = () if 0 in depths else collapse(k, depths, dims)
-    own_runs = () if 0 in sizes else collapse(own, sizes, dims)
-    last_own = product(sizes[axis] for axis in own_runs[-1]) if own_runs else 1
-    last_run = product(depths[axis] for axis in runs[-1]) if runs else 1
-    own = [v for v in own if extents[v] != 1]
-    k = [v for v in k if extents[v] != 1]
-    (value,) = region.yields
-    loads = [n for n in region.walk() if n.op.name == "load" and not n.attrs.get("guarded")]
-    plain = len(found) == 1 and [value.node] == loads
-    return _Side(own, k, product(sizes), len(own_runs), len(runs), last_own, last_run, found, plain)
-
-
-def _innermost(variables: Sequence[Value], extents: Sequence[Dim]) -> Value | None:
-    """The last axis that has more than one point."""
-    kept = [v for v, e in zip(variables, extents, strict=True) if e != 1]
-    return kept[-1] if kept else None
-
-
-def _strided(found: Sequence[Access], variable: Value | None) -> int:
-    """How many accesses are neither the same nor neighbours for neighbours along `variable`."""
-    if variable is None:
-        return 0
-    return sum(coefficient(a.offset, variable) not in (0, 1) for a in found)

@@ -81,6 +81,7 @@ def test_forms_that_are_chosen():
     assert (small.rows, small.columns, small.registers) == ("direct", "direct", True)
     far = tiles(matmul(300, 300, 300), **SMALL)
     assert (far.rows, far.columns, far.prefetch, far.ahead > 0) == ("rows", "across", True, True)
+    assert (far.along_rows, tiles(matmul(300, 300, 40)).along_rows) == (False, True)
     few = tiles(matmul(16, 500, 512, tb=True))
     assert (few.mr, few.rows, few.columns) == (6, "direct", "dots")
     narrow = tiles(matmul(500, 5, 64))

@@ -121,7 +121,13 @@ class _Tasks:
         def column(j: Dim) -> None:
             loop_over(self.expander, block.m_panels, lambda i: self._tile(scope, block, i, j))
 
-        loop_over(self.expander, block.n_panels, column)
+        def row(i: Dim) -> None:
+            loop_over(self.expander, block.n_panels, lambda j: self._tile(scope, block, i, j))
+
+        if schedule.along_rows:
+            loop_over(self.expander, block.m_panels, row)
+        else:
+            loop_over(self.expander, block.n_panels, column)
 
     def _panels(self, left: Dim, most: int, size: int) -> Dim:
         """Panels of `size` in a block of `most` of which `left` exist."""
