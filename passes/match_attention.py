@@ -9,7 +9,7 @@ result   product of weights and value
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..ir.ops.view import TRANSPOSE
 from .triangle import number, triangle
 
 DTYPES = ("f32", "f64")  # of the halves each step rounds, as the op does not
-STEPS = 12  # that are followed between a product and the softmax
+STEPS = 24  # values that are looked at between a product and the softmax
 
 Step = tuple[Node, int]  # a node, and the operand through which it is reached
 
@@ -164,17 +164,21 @@ def _matched(node: Node, place: int) -> Match | None:
     )  # fmt: skip
 
 
-def _way(value: Value, steps: Any, ends: Any, left: int = STEPS) -> tuple[Node | None, list[Step]]:
+def _way(
+    value: Value, steps: Callable[[Node], Sequence[int]], ends: Callable[[Node], bool]
+) -> tuple[Node | None, list[Step]]:
     """(the node at which the way back from `value` ends, the steps from there), or (None, [])."""
-    node = value.node
-    if node is None or not left:
-        return None, []
-    if ends(node):
-        return node, []
-    for place in steps(node):
-        found, way = _way(node.operands[place], steps, ends, left - 1)
-        if found is not None:
-            return found, [*way, (node, place)]
+    seen: set[Value] = set()
+    pending: list[tuple[Value, tuple[Step, ...]]] = [(value, ())]
+    while pending and len(seen) < STEPS:
+        current, way = pending.pop()
+        node = current.node
+        if node is None or current in seen:
+            continue
+        seen.add(current)
+        if ends(node):
+            return node, list(way)
+        pending += [(node.operands[k], ((node, k), *way)) for k in reversed(steps(node))]
     return None, []
 
 
