@@ -39,6 +39,11 @@ def jax_attention(jax: Any, q: Any, k: Any, v: Any, causal: bool) -> Any:
     return np.einsum("bhts,bhsd->bhtd", jax.nn.softmax(scores), v)
 
 
+def _by_hand(library: Any, q: Any, k: Any, v: Any) -> Any:
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    return library.functional.softmax(scores, -1) @ v
+
+
 def _attention(
     batch: int,
     heads: int,
@@ -48,18 +53,22 @@ def _attention(
     key_heads: int | None = None,
     causal: bool = False,
     backward: bool = False,
+    written_out: bool = False,
 ) -> Workload:
     keys, key_heads = keys or queries, key_heads or heads
     options = {"enable_gqa": True} if key_heads != heads else {}
     words = [f"{batch}x{heads}x{queries}x{size}"]
     words += [f"{keys} keys"] * (keys != queries) + [f"{key_heads} key heads"] * bool(options)
     words += ["causal"] * causal + ["forward and backward"] * backward
+    words += ["written out"] * written_out
     flops = 4 * batch * heads * queries * keys * size * (3.5 if backward else 1)
     return function(
         f"attention {', '.join(words)}", _GROUP,
         _arrays(batch, heads, queries, keys, size, key_heads, backward),
-        lambda library, q, k, v: library.functional.scaled_dot_product_attention(
-            q, k, v, is_causal=causal, **options
+        _by_hand if written_out else lambda library, q, k, v: (
+            library.functional.scaled_dot_product_attention(
+                q, k, v, is_causal=causal, **options
+            )
         ),
         lambda jax, q, k, v: jax_attention(jax, q, k, v, causal),
         gradients=3 if backward else 0,
@@ -77,6 +86,7 @@ WORKLOADS = (
     _attention(4, 12, 512, 64, causal=True, backward=True),
     _attention(1, 8, 2048, 128, causal=True),
     _attention(3, 5, 333, 80, backward=True),
+    _attention(2, 8, 512, 64, backward=True, written_out=True),
     _attention(8, 12, 1, 64, keys=1024),
     _attention(2, 16, 256, 64, key_heads=4),
 )

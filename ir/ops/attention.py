@@ -173,7 +173,8 @@ ATTENTION = define(
     "[batch, S, V] -> [batch, groups, L, V], and the logarithm of each row's sum of exponentials "
     "[batch, groups, L]. `scale`: a literal f64; mask (`masked`): bool, false where a score "
     "is the literal `hidden`, or added; factor (`factored`): times the weights. Both have the "
-    "shape of the scores [batch, groups, L, S]. `causal`: query i sees the keys j <= i. `safe`: a query that sees none gives 0, not NaN",
+    "shape of the scores [batch, groups, L, S]. `causal`: query i sees the keys j <= i. `safe`: a "
+    "query that sees none gives 0, not NaN",
     attributes=("scale", "hidden", "causal", "safe", "masked", "factored"),
 )  # fmt: skip
 
