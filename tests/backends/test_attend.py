@@ -182,6 +182,28 @@ def test_narrower_vectors(cpu: str) -> None:
         check(Program(kernel_of(types, given, backward), cpu), given, {}, backward)
 
 
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2)])
+def test_gradients_that_nobody_wants_are_left_out(wanted: tuple[int, ...]) -> None:
+    types = operand_types(1, (2,), 40, 50, 8, 8, "f32", None, False)
+    given = attrs(causal=True)
+    whole = kernel_of(types, given, True)
+    builder = Recording()
+    with builder:
+        operands = [builder.param(p.type) for p in whole.inputs]
+        results = ATTENTION_GRADIENT(*operands, **given)
+    (node,) = fuse(builder.finish("some", [results[k] for k in wanted])).nodes
+    kernel = node.attrs["kernel"]
+    assert len(kernel.out_params) == len(wanted)
+    arrays = coherent(arrays_for(whole, {}, given, 5), given)
+    expected = [ATTENTION_GRADIENT.evaluate(arrays, given)[k] for k in wanted]
+    outputs = [np.full(a.shape, 77, a.dtype) for a in expected]
+    by_name = dict(zip([p.name for p in whole.inputs], arrays, strict=True))
+    program = Program(kernel)
+    program([*(by_name[p.name] for p in kernel.inputs), *outputs], {})
+    for found, wanted_array in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(found, wanted_array, rtol=3e-5, atol=3e-5)
+
+
 def test_rows_that_see_nothing() -> None:
     types = operand_types(1, (), 20, 30, 8, 8, "f32", "bool", False)
     rng = np.random.default_rng(3)

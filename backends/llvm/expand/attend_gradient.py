@@ -137,7 +137,8 @@ class _Backward:
         else:
             self._fill(scope, start, first, seen)
             self._pull(column, start, first, seen, False)
-        self._add_queries(panel, column, seen)
+        if at.uses("of_query"):
+            self._add_queries(panel, column, seen)
 
     def _products(self, panel: Dim, column: Dim, seen: Dim) -> None:
         """Scores (unscaled, in `weights`) and cotangents of the weights (in `scores`)."""
@@ -236,10 +237,12 @@ class _Backward:
                 low = fixed(expander, before * at.schedule.nr)
             turns = fixed(expander, maximum(0, block.count - low))
             sides = (
-                (self.weights, self.cotangent_rows, self.of_value),
-                (self.scores, self.query_rows, self.of_key),
+                ("of_value", self.weights, self.cotangent_rows, self.of_value),
+                ("of_key", self.scores, self.query_rows, self.of_key),
             )
-            for weights, rows, sums in sides:
+            for name, weights, rows, sums in sides:
+                if not at.uses(name):
+                    continue
                 target = fixed(expander, (first + row) * sums.depth)
                 self._add_row_tile(weights, row, low, turns, rows, sums, target)
 

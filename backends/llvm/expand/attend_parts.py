@@ -78,6 +78,10 @@ class Attention:
             )
         }
 
+    def uses(self, name: str) -> bool:
+        """Whether anything is made of the result `name`."""
+        return bool(self.parts[name].region.nodes)
+
     # ------------------------------------------------------------------ tasks
 
     def tasks(self, scope: Scope, total: Dim, body: Callable[[Scope, Dim], None]) -> None:

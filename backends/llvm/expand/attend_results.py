@@ -19,7 +19,7 @@ def use_vectors(
 ) -> None:
     """Runs the region `name`, of one element for each query, on vectors over a panel."""
     part = at.parts[name]
-    if not part.region.nodes:
+    if not at.uses(name):
         return
     starts = [fixed(at.expander, start + v) for v in at.offsets]
     places = lane_places(at.expander, part.axes["l"], starts, at.queries, at.lanes, at.schedule.nr)
@@ -37,8 +37,7 @@ def use_transposed(
 ) -> None:  # fmt: skip
     """Runs the region `name` on a panel of sums, (row, query) at base + row * nr + query: each
     query's row of `extent` elements, times the query's factor."""
-    part = at.parts[name]
-    if not part.region.nodes or not extent:
+    if not at.uses(name):
         return
     expander, nr, lanes = at.expander, at.schedule.nr, at.lanes
     deep = round_up(extent, lanes)
