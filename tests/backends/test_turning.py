@@ -6,7 +6,7 @@ import kernel_building as b
 import ml_dtypes
 import numpy as np
 import pytest
-from kernel_building import load, op, store
+from kernel_building import e, load, op, store
 from kernel_running import compile_and_run
 
 from sley.backends.llvm.target import host_target
@@ -81,3 +81,22 @@ def test_what_is_stored_across_or_of_bits_is_not_turned():
     kernel = b.kernel([("bool", square)], [("bool", square)], bits)
     assert not schedule(kernel, host_target()).nests[0].turn
     np.testing.assert_array_equal(compile_and_run(kernel, [x])[0], ~x.T)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_beside_what_loaded_indices_lead_to(cpu):
+    """y[i, j] = w[p[i, j]] + x[j, i], read where p is inside of w."""
+
+    def body(x, p, w, y):
+        with b.parallel(40, 50) as (i, j):
+            place = load(p, i, j)
+            rest = b.index(6 - e(place))
+            inside = op["ge"](rest, b.index(0))
+            store(y, load(w, e(place), guard=inside) + load(x, j, i), i, j)
+
+    types = [("f32", (50, 40)), ("i64", (40, 50)), ("f32", (7,))]
+    kernel = b.kernel(types, [("f32", (40, 50))], body)
+    assert schedule(kernel, host_target(cpu)).nests[0].tile
+    x, p, w = drawn("f32", 50, 40), RNG.integers(0, 9, (40, 50)), drawn("f32", 7)
+    (y,) = compile_and_run(kernel, [x, p, w], cpu=cpu)
+    np.testing.assert_array_equal(y, np.where(p < 7, w[np.minimum(p, 6)], 0) + x.T)

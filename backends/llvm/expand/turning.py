@@ -83,9 +83,20 @@ class _Tile:
             if node.op.name != "load" or node.attrs.get("guarded"):
                 continue
             offset = expressions.offset(node)
+            if any(n.op.name not in UNIFORM for n in self._before(node)):
+                continue
             if coefficient(offset, across) == 1 and coefficient(offset, along) not in (0, 1):
                 found.append(node)
         return found
+
+    def _before(self, load: Node) -> list[Node]:
+        """The nodes of the body that a load depends on."""
+        used, found = set(load.operands), []
+        for node in reversed(self.node.regions[0].nodes):
+            if any(v in used for v in node.results):
+                used.update(node.operands)
+                found.append(node)
+        return found[::-1]
 
     def _rows(self, load: Node, first: Dim) -> list[Value]:
         """The square at `first` as vectors along the tile, one for each lane of the vector."""
@@ -98,10 +109,8 @@ class _Tile:
             inner = self.scope.inner(Vector(side, iota))
             bind(inner, self.node, self.nest, self.nest.vector, start + lane)
             bind(inner, self.node, self.nest, self.group, first + of_atom(Var(iota, side)))
-            for node in self.node.regions[0].nodes:
-                if node.op.name in UNIFORM:
-                    expander.node(node, inner)
-            expander.node(load, inner)
+            for node in (*self._before(load), load):
+                expander.node(node, inner)
             rows.append(inner.values[load.results[0]])
         return rows
 
