@@ -1,4 +1,4 @@
-"""What a traced program cannot do without: operations of its contractions, bytes of its borders."""
+"""What a traced program cannot do without: operations of its products, bytes of its borders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 
 def count(program: Any) -> tuple[int, int]:
-    """(floating point operations of products and convolutions, bytes of parameters and results).
+    """(floating point operations of products, convolutions and attention, bytes of parameters and
+    results).
     Sizes must be numbers; of a conditional the dearer branch counts."""
     borders = [*program.params, *program.yields]
     return _flops(program), sum(v.type.dtype.itemsize * math.prod(v.type.shape) for v in borders)
@@ -27,7 +28,21 @@ def _of_node(node: Any) -> int:
         weight, (out,) = node.operands[1].type.shape, node.results
         zeros = math.prod(node.attrs["lhs_dilation"])  # products with what lies between
         return 2 * math.prod(weight[1:]) * math.prod(out.type.shape) // zeros
+    if name in ("attention", "attention_gradient"):
+        return _of_attention(node)
     inner = [_flops(region) for region in node.regions]
     if not inner:
         return 0
     return max(inner) * (node.attrs["length"] if name == "scan" else 1)
+
+
+def _of_attention(node: Any) -> int:
+    """Two products with an element for each score, or five; half of each where that is causal."""
+    query, key, value = (v.type.shape for v in node.operands[:3])
+    features, width = query[-1], value[-1]
+    if node.op.name == "attention":
+        each = features + width
+    else:
+        each = 3 * features + 2 * width
+    found = 2 * math.prod(query[:-1]) * key[-2] * each
+    return found // 2 if node.attrs["causal"] else found

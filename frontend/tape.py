@@ -147,7 +147,7 @@ class TapeNode(Node):
 
 # Type rules of views and contractions take longer than small arrays do to compute.
 _ELEMENTWISE, _HOST = Kind.ELEMENTWISE, Kind.HOST
-_REMEMBERED = (Kind.VIEW, Kind.REDUCTION, Kind.CONTRACTION)
+_REMEMBERED = (Kind.VIEW, Kind.REDUCTION, Kind.CONTRACTION, Kind.ATTENTION)
 _MOST_REMEMBERED = 4096
 _known_types: dict[tuple, Sequence[TensorType]] = {}
 

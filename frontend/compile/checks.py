@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..trace import Trace
 
 # An index that a product leads to is a result of the model (an argmax, say), not the user's data.
-_DEAR = (Kind.CONTRACTION, Kind.CONTROL, Kind.HOST)
+_DEAR = (Kind.CONTRACTION, Kind.ATTENTION, Kind.CONTROL, Kind.HOST)
 
 
 class IndexChecks:

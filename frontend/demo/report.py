@@ -9,7 +9,9 @@ from ..compile import Lowered
 from ..compile.program import Program
 from .training import BATCH, EPOCHS, Run, load_data, train
 
-_COMPUTING = ("elementwise", "reduction", "cumulative", "contraction", "indexed", "view")
+_COMPUTING = (
+    "elementwise", "reduction", "cumulative", "contraction", "attention", "indexed", "view",
+)  # fmt: skip
 
 
 def run_demo(seed: int = 0, epochs: int | None = None, dump: str | None = None) -> int:
