@@ -198,11 +198,20 @@ class Memory:
             return
         type_ = node.operands[1].type
         name = f"llvm.masked.store.{self._spelled(type_)}.p0"
+        lanes = _lanes(type_)
+        assert lanes is not None
+        if self.w.target.masks and type_.dtype.itemsize < 8 and llvm_type(type_.dtype)[0] == "i":
+            guard = self._unknown(guard, lanes)
         arguments = [
-            (memory, value), (f"ptr align {align}", pointer),
-            (shaped("i1", _lanes(type_)), guard),
+            (memory, value), (f"ptr align {align}", pointer), (shaped("i1", lanes), guard),
         ]  # fmt: skip
         self._masked_call(name, "void", arguments, self._tag(node))
+
+    def _unknown(self, guard: str, lanes: int) -> str:
+        """The same mask, of which LLVM cannot know that it is one of a single lane: a store of one
+        integer that was cut from a wider one would write the wider one (LLVM 22, AVX-512)."""
+        true = splat(self.w, "i1", lanes, self.w.op('call i1 asm "", "=r,0"(i1 true)'))
+        return self.w.op(f"and {shaped('i1', lanes)} {guard}, {true}")
 
     def _gather(self, node: Node, memory: str, guard: str | None) -> str:
         type_ = node.results[0].type
