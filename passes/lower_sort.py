@@ -2,23 +2,27 @@
 
 Before: `%values, %places = sort(%x) {axis=1, descending=true}`, of which `%x[:, :k]` are read
 After: each element's rank and its place as one i64, `order` of these {limit=k}, and the elements
-gathered at the places that come out; `order(%x)` alone where nobody reads the places.
+gathered at the places that come out; `order(%x)` alone where nobody reads the places. Of long rows
+of which few elements are read only the pieces that hold them are sorted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..ir.dims import product
+from ..ir.dims import Dim, product
 from ..ir.dtypes import DType, f32, i32, i64, u8, u32
 from ..ir.graph import Graph, Node, Region, Value, full
 from ..ir.ops import elementwise as ew
 from ..ir.ops.indexed import GATHER
+from ..ir.ops.reduction import REDUCE_MIN
 from ..ir.ops.sorting import ORDER
 from ..ir.ops.source import IOTA
+from ..ir.ops.view import BROADCAST, CONCAT, SLICE
 from ..ir.types import tensor_type
 from .autodiff.rule import inverse, reshaped, size_value, transposed
 from .dead import prune
@@ -75,16 +79,58 @@ def _lowered(
         return transposed(reshaped(value, (*moved[:-1], limit)), inverse(perm))
 
     cut: dict[str, Any] = {} if limit == size else {"limit": limit}
-    if not readers[1]:
+    chunk = _chunk(size, limit) if narrow else 0
+    if not readers[1] and not chunk:
         values = back(_values(matrix, node.attrs["descending"], cut))
         return values, values  # nobody reads the places
-    key = _packed(matrix, node.attrs["descending"])
-    found = ORDER(key, descending=False, **cut)
-    places = ew.BIT_AND(found, full(found.type, (1 << _LOW) - 1))
-    first = IOTA(shape=found.type.shape, axis=0, dtype=i64)
-    linear = first * size_value(size, i64, found.type.shape) + places
-    flat = reshaped(matrix, (product(rows),))
-    return back(GATHER(flat, linear, axis=0)), back(places)
+    if chunk:
+        found = _first_by_chunks(matrix, node.attrs["descending"], limit, chunk)
+    else:
+        key = _packed(matrix, IOTA(shape=rows, axis=1, dtype=i64), node.attrs["descending"])
+        found = ORDER(key, descending=False, **cut)
+    places = _place(found)
+    return back(_at(matrix, places)), back(places)
+
+
+def _chunk(size: Dim, limit: Dim) -> int:
+    """The length of the pieces of a row of which only those with the best elements are sorted; 0
+    where that does not pay. About as many elements are left as there are pieces."""
+    if not (isinstance(size, int) and isinstance(limit, int)) or not 0 < limit < size:
+        return 0
+    chunk = 1 << max(2, (math.isqrt(size // limit)).bit_length() - 1)
+    pieces = size // chunk
+    return chunk if limit < pieces and 4 * (pieces + limit * chunk) <= size else 0
+
+
+def _first_by_chunks(x: Value, descending: bool, limit: int, chunk: int) -> Value:
+    """The first `limit` packed numbers of each row. They lie in the `limit` pieces of the row whose
+    smallest numbers are the smallest, since no two numbers are equal."""
+    rows, size = x.type.shape
+    assert isinstance(size, int)
+    pieces, rest = divmod(size, chunk)
+    whole = SLICE(x, starts=(0, 0), sizes=(rows, pieces * chunk), steps=(1, 1)) if rest else x
+    key = _packed(whole, IOTA(shape=whole.type.shape, axis=1, dtype=i64), descending)
+    best = REDUCE_MIN(reshaped(key, (rows, pieces, chunk)), axes=(2,), ties="first")
+    piece = _place(ORDER(best, descending=False, limit=limit))
+    shape = (rows, limit, chunk)
+    begin = ew.BIT_AND(piece, full(piece.type, -chunk))
+    places = BROADCAST(begin, shape=shape, dims=(0, 1)) + IOTA(shape=shape, axis=2, dtype=i64)
+    places = reshaped(places, (rows, limit * chunk))
+    if rest:  # what fills no piece is always looked at
+        last = IOTA(shape=(rows, rest), axis=1, dtype=i64)
+        places = CONCAT(places, last + full(last.type, pieces * chunk), axis=1)
+    return ORDER(_packed(_at(x, places), places, descending), descending=False, limit=limit)
+
+
+def _place(packed: Value) -> Value:
+    return ew.BIT_AND(packed, full(packed.type, (1 << _LOW) - 1))
+
+
+def _at(x: Value, places: Value) -> Value:
+    """The elements of each row at `places` of it."""
+    first = IOTA(shape=places.type.shape, axis=0, dtype=i64)
+    linear = first * size_value(x.type.shape[1], i64, places.type.shape) + places
+    return GATHER(reshaped(x, (product(x.type.shape),)), linear, axis=0)
 
 
 def _needed(reader: Node | None, axis: int) -> int | None:
@@ -105,13 +151,13 @@ def _values(x: Value, descending: bool, cut: dict[str, Any]) -> Value:
     return _cast(found, dtype)
 
 
-def _packed(x: Value, descending: bool) -> Value:
+def _packed(x: Value, places: Value, descending: bool) -> Value:
     """Different i64 numbers in the order of the elements: rank, then place."""
     rank = _rank(x)
     if descending:
         rank = ew.BIT_NOT(rank)
     high = ew.SHIFT_LEFT(_cast(rank, i64), full(tensor_type(i64, x.type.shape), _LOW))
-    return ew.BIT_OR(high, IOTA(shape=x.type.shape, axis=1, dtype=i64))
+    return ew.BIT_OR(high, places)
 
 
 def _ranked_dtype(dtype: DType) -> DType | None:

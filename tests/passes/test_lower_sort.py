@@ -100,6 +100,24 @@ def test_what_is_cut_off_is_not_sorted(descending):
         np.testing.assert_array_equal(values, np.take_along_axis(x, places, 1))
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "i32", "u32", "bool"])
+def test_few_of_a_long_row_are_looked_for_in_pieces(dtype, descending):
+    def first(value, k):
+        return SLICE(value, starts=(0, 0), sizes=(3, k), steps=(1, 1))
+
+    for size, k in ((300, 1), (301, 2), (1000, 10), (1003, 7), (4099, 60)):
+        take = lambda v, p, k=k: (first(v, k), first(p, k))
+        lowered = lower_sort(program(dtype, (3, size), take, 1, descending))
+        verify(lowered)
+        assert "reduce_min" in str(lowered)
+        x = drawn(dtype, (3, size))
+        places = stable(x, 1, descending)[:, :k]
+        values, found = evaluate(lowered, [x])
+        np.testing.assert_array_equal(found, places)
+        np.testing.assert_array_equal(bits(values), bits(np.take_along_axis(x, places, 1)))
+
+
 def test_a_place_in_the_middle_and_another_reader():
     def middle(value):
         return SLICE(value, starts=(0, 4), sizes=(5, 1), steps=(1, 1))
