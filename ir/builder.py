@@ -220,9 +220,12 @@ def fold(node: Node) -> Literal | None:
         if operand.node is None or operand.node.op.name != "constant":
             return None
         arrays.append(operand.node.attrs["value"].array)
-    size = node.results[0].type.size
+    type = node.results[0].type
+    size = type.size
     if not isinstance(size, int) or size > FOLD_LIMIT:
         return None
+    if size == 0 and not all(isinstance(dim, int) for dim in type.shape):
+        return None  # no elements, whatever the symbols are
     if node.op.kind is Kind.VIEW and size > 1:
         return None  # kernels read through views; the number that is repeated stays a number
     with np.errstate(all="ignore"):
