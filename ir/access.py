@@ -112,8 +112,18 @@ def accesses(
 ) -> list[Access]:
     """All accesses in `region`, nested regions included.
 
-    A load of a row that is in `inlined` counts as what the row's body accesses there.
+    A load of a row that is in `inlined` counts as what the row's body accesses there; an element
+    that rows of rows reach in several ways counts once for a row.
     """
+    return _accesses(region, expressions, inlined, {})
+
+
+def _accesses(
+    region: Region,
+    expressions: Expressions,
+    inlined: Container[Node],
+    rows: dict[Node, list[Access]],
+) -> list[Access]:
     found: list[Access] = []
     for node in region.walk():
         if node.op.name not in ACCESSES:
@@ -122,11 +132,11 @@ def accesses(
         if row is None or row not in inlined:
             found.append(Access(node, expressions.offset(node)))
             continue
+        if row not in rows:
+            inner = _accesses(row.regions[0], expressions, inlined, rows)
+            rows[row] = list(dict.fromkeys(inner))
         where = dict(zip(axes(row)[0], expressions.index(node), strict=True))
-        found += [
-            Access(inner.node, replace_var(inner.offset, where))
-            for inner in accesses(row.regions[0], expressions, inlined)
-        ]
+        found += [Access(a.node, replace_var(a.offset, where)) for a in rows[row]]
     return found
 
 
