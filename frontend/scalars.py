@@ -47,6 +47,8 @@ def stretched(array: np.ndarray, shape: Any) -> np.ndarray:
     """`array` broadcast to `shape`, to be read only."""
     if not array.flags.c_contiguous or not array.size:
         return np.broadcast_to(array, shape)
+    if not array.ndim:
+        return np.ndarray(shape, array.dtype, array, strides=(0,) * len(shape))
     missing = len(shape) - array.ndim
     strides = tuple(
         0

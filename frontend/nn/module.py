@@ -40,11 +40,13 @@ class Module(Attributes):
         return self._call(*args, **kwargs)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
+        # Only a trace is told of reads.
+        get = object.__getattribute__ if ambient.trace is None else getattr
         if not (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
+            get(self, "_forward_hooks")
+            or get(self, "_forward_pre_hooks")
+            or get(self, "_backward_hooks")
+            or get(self, "_backward_pre_hooks")
         ):
             return self.forward(*args, **kwargs)
         return call(self, args, kwargs)
