@@ -35,7 +35,8 @@ def schedule_attend(node: Node, target: Target) -> AttendSchedule:
     if isinstance(keys, int):
         panels = max(1, _ceil(keys, mr))
         block = _ceil(panels, _ceil(panels, block))
-    rows = _query_panels(node, target, queries, nr)
+    most = min(QUERIES[node.op.name] // nr, target.l2 // 4 // (deep * nr * acc.itemsize))
+    rows = _query_panels(node, target, queries, nr, max(1, most))
     forms = {
         part: _form(node, part)
         for part in ("query", "mask", "factor", "cotangent")
@@ -44,9 +45,8 @@ def schedule_attend(node: Node, target: Target) -> AttendSchedule:
     return AttendSchedule(mr, nr, rows * nr, block * mr, lanes, **forms)
 
 
-def _query_panels(node: Node, target: Target, queries: Dim, nr: int) -> int:
-    """Panels of a block of queries."""
-    most = max(1, QUERIES[node.op.name] // nr)
+def _query_panels(node: Node, target: Target, queries: Dim, nr: int, most: int) -> int:
+    """Panels of a block of queries, `most` at most."""
     if not isinstance(queries, int):
         return most
     panels = max(1, _ceil(queries, nr))
