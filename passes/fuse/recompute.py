@@ -115,7 +115,7 @@ def _move(
     if not all(reads[g].may_compute(v, cost, len(nodes)) for g in into for v in values):
         return False
     for reader in into:
-        reader.members = {**dict.fromkeys(nodes), **reader.members}
+        reader.members = _in_order({**dict.fromkeys(nodes), **reader.members})
         reader.first = min(reader.first, group.first)
         for producer in group.producers:
             reader.producers[producer] = None
@@ -153,6 +153,26 @@ def _closure(
         found[node] = None
         pending.extend(leaf for operand in node.operands for leaf in made_of(operand))
     return [node for node in group.members if node in found], needed
+
+
+def _in_order(members: dict[Node, None]) -> dict[Node, None]:
+    """`members` with operands before their readers: nodes that are copied may read what was copied
+    before them."""
+    ordered: dict[Node, None] = {}
+    pending = [(node, False) for node in reversed(members)]
+    while pending:
+        node, ready = pending.pop()
+        if node in ordered:
+            continue
+        if ready:
+            ordered[node] = None
+            continue
+        pending.append((node, True))
+        for operand in node.operands:
+            for leaf in made_of(operand):
+                if leaf.node is not None and leaf.node in members:
+                    pending.append((leaf.node, False))
+    return ordered
 
 
 def _reads_memory(node: Node) -> bool:

@@ -9,6 +9,8 @@ import pytest
 from programs import record
 from random_graphs import random_arrays
 
+import sley
+import sley.nn.functional as F
 from sley.ir.dims import evaluate as size_of
 from sley.ir.dims import symbol
 from sley.ir.dtypes import bool_, f32
@@ -140,3 +142,19 @@ def test_operands_of_products_are_read_plain():
     fused = fuse(record(program, [tensor_type(f32, (16, 8)), tensor_type(f32, (8, 4))]))
     results = [v for n in fused.nodes for v in n.results]
     assert any(v.type.shape == (16, 8) for v in results)
+
+
+def test_what_is_copied_may_read_what_was_copied_before():
+    """The gradient's kernel takes the weights of the rows first, then what follows from them."""
+
+    def step(x: sley.Tensor, target: sley.Tensor) -> tuple[sley.Tensor, ...]:
+        def loss(x: sley.Tensor) -> sley.Tensor:
+            return F.cross_entropy(x, target, label_smoothing=0.1, reduction="sum")
+
+        value, pull = sley.func.vjp(loss, x)
+        return value, *pull(sley.tensor(-3.0))
+
+    x = sley.tensor(np.random.default_rng(3).standard_normal((2, 32)).astype(np.float32))
+    target = sley.tensor([0, 7])
+    for found, expected in zip(sley.compile(step)(x, target), step(x, target), strict=True):
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), 1e-5, 1e-6)
