@@ -12,7 +12,7 @@ import sys
 from math import e, inf, nan, pi
 from types import ModuleType
 
-# What a module makes stays: looking for garbage among it takes a fifth of the time of importing.
+# What a module makes stays: looking for garbage among it would be a part of the time of importing.
 _collects = _gc.isenabled()
 _gc.disable()
 

@@ -2,7 +2,7 @@
 
 While a function is traced, Python tells of each piece of code that begins to run, since what the
 user's code reads decides whether the program may serve again. As long as it does, everything takes
-twice as long; and each op looks up the stack for the user's line.
+much longer; and each op looks up the stack for the user's line.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ def no_collection() -> Iterator[None]:
     """Nothing is collected inside.
 
     Values and nodes refer to each other, so a program is many small objects that the collector
-    looks through again and again while the next is made of it: a fifth of the passes' time.
+    looks through again and again while the next is made of it.
     """
     collects = gc.isenabled()
     gc.disable()
