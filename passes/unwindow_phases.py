@@ -28,10 +28,10 @@ def sum_by_phases(node: Node, operands: tuple[Value, ...]) -> Value | None:
     (y,), attrs = found.operands, found.attrs
     count = len(attrs["axes"])
     starts, sizes = _part(operands[0], found.results[0])
-    names = ("sizes", "strides", "dilations", "extents")
+    names = ("axes", "sizes", "strides", "dilations", "extents")
     axes = {
-        a: _Axis(y.type.shape[a], *parts, starts[a], sizes[a])
-        for a, *parts in zip(attrs["axes"], *(attrs[n] for n in names), strict=True)
+        a: _Axis(y.type.shape[a], places, stride, dilation, extent, starts[a], sizes[a])
+        for a, places, stride, dilation, extent in zip(*(attrs[n] for n in names), strict=True)
     }
     if not all(axis.is_plain for axis in axes.values()):
         return None
@@ -129,7 +129,8 @@ def _summed(y: Value, axes: dict[int, _Axis], starts: Sequence[Dim], sizes: Sequ
         strides=(1,) * count, dilations=tuple(a.dilation for a in axes.values()),
         extents=tuple(a.reach for a in axes.values()),
     )  # fmt: skip
-    begin, shape = [0] * z.type.ndim, list(z.type.shape)
+    begin: list[Dim] = [0] * z.type.ndim
+    shape = list(z.type.shape)
     for a in range(ndim):
         begin[place[a]] = axes[a].first if a in axes else starts[a]
         shape[place[a]] = axes[a].count if a in axes else sizes[a]

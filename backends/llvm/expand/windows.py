@@ -73,7 +73,9 @@ class Image:
         if self.channels != 1 and self.plane % (4 * LINE) == 0:
             self.plane += LINE
         self.dtype = node.attrs["acc"]
-        self.buffer = expander.alloc((self.channels * self.plane + slack,), self.dtype)
+        self.size = _known(self.channels) * self.plane
+        self.slack = slack
+        self.buffer = expander.alloc((self.size + slack,), self.dtype)
 
     def distance(self, axis: int, tap: Dim) -> Dim:
         """How far apart a tap of one slide and its tap 0 find their first points."""
@@ -86,6 +88,33 @@ class Image:
     def place(self, taps: Sequence[int]) -> Dim:
         """Where in a channel the taps (one for each slide) find the first point."""
         return add_all(self.distance(axis, tap) for axis, tap in enumerate(taps))
+
+    def clear(self) -> None:
+        """Writes zeros where nothing is copied to. Lanes that are not used read there, and numbers
+        that are not normal would make them slow."""
+        gap = self.plane - self.field * math.prod(self.phases)
+        if any(phases > 1 for phases in self.phases):
+            self._zeros(0, self.size + self.slack)
+            return
+        if gap:
+            end = self.plane - gap
+            loop_over(
+                self.expander,
+                _known(self.channels),
+                lambda c: self._zeros(c * self.plane + end, gap),
+            )
+        self._zeros(self.size, self.slack)
+
+    def _zeros(self, first: Dim, count: Dim) -> None:
+        expander, begin = self.expander, fixed(self.expander, first)
+        zero = expander.emit("constant", value=Literal(np.zeros((), self.dtype.numpy)))
+        lanes = native_lanes(expander, self.dtype)
+
+        def vector(inner: Scope, at: Dim, _: Carried) -> Sequence[Value]:
+            expander.write(self.buffer, begin + at, zero, inner)
+            return ()
+
+        vector_loop(expander, Scope(None, None), count, lanes, 0, count, vector)
 
     def fill(self, scope: Scope, start: Dim, points: Dim) -> None:
         """Copies what the points [start, start + points) of the first slide read."""
@@ -261,6 +290,7 @@ class _Tasks:
         expander = self.expander
         for slot in (IMAGE, ROWS):
             expander.access("store", (self.packed, expander.integer(-1)), slot)
+        self.image.clear()
         total = self.batch_size * self.blocks_n * self.blocks_m
 
         def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
