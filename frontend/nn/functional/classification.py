@@ -78,6 +78,7 @@ def cross_entropy(
     return cast(loss, dtype)
 
 
+@unwatched
 @autocasts
 def nll_loss(
     input: Tensor,
@@ -200,6 +201,7 @@ def _soft_loss(
 # Two classes
 
 
+@unwatched
 @autocasts
 def binary_cross_entropy(
     input: Tensor,
@@ -218,6 +220,7 @@ def binary_cross_entropy(
     return reduced(loss, reduction, "binary_cross_entropy")
 
 
+@unwatched
 @autocasts
 def binary_cross_entropy_with_logits(
     input: Tensor,
