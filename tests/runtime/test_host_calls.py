@@ -98,8 +98,9 @@ def test_a_plan_with_host_calls_prints(steep):
     assert str(plan).splitlines() == [
         "plan @f {",
         "  0: @loop0(input 0) -> arena 0    // a.py:3 in f",
-        "  1: sort(arena 0) -> output 0, output 1    // a.py:3 in f",
-        "  arena 0: N*4 bytes, steps 0 to 1",
+        "  1: order(arena 0) -> output 1    // a.py:3 in f",
+        "  2: @loop1(output 1, input 0) -> output 0, output 1    // a.py:3 in f",
+        "  arena 0: N*8 bytes, steps 0 to 1",
         "}",
     ]
 
