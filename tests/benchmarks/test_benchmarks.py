@@ -104,6 +104,16 @@ def test_operations_and_bytes_of_a_program_are_counted() -> None:
     assert windows[0] == 2 * (2 * 8 * 4 * 4) * (2 * 3 * 3)
 
 
+def test_attention_is_counted_once_or_by_half() -> None:
+    library = Counting()
+    q, k, v = (library.tensor(np.ones((2, n, d), np.float32)) for n, d in ((5, 4), (7, 4), (7, 3)))
+    attention = library.functional.scaled_dot_product_attention
+    library.compile(lambda q, k, v: attention(q, k, v))(q, k, v)
+    library.compile(lambda q, k, v: attention(q, k, v, is_causal=True))(q, k, v)
+    full, causal = (counting.count(program)[0] for program in library.programs)
+    assert (full, causal) == (2 * 2 * 5 * 7 * (4 + 3), 2 * 5 * 7 * (4 + 3))
+
+
 def test_a_worker_answers(tmp_path: Any) -> None:
     file = str(tmp_path / "right.npz")
     assert (
