@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..ir.dims import Dim
 from ..ir.dtypes import i64
 from ..ir.ops import OPS
 from .context import ambient, setting
 from .device import CPU, Device, on_cpu
 from .errors import ArgumentError, TraceError
+from .inplace import add_, copy_
+from .symint import SymInt
 from .tensor import Tensor, of_array
 
 
@@ -144,3 +147,21 @@ def get_rng_state() -> Tensor:
 def set_rng_state(state: Tensor) -> None:
     """Go on from a state that `get_rng_state` gave."""
     default_generator.set_state(state)
+
+
+def set_state(state: Tensor, new: Tensor, count: Dim | None) -> None:
+    """The offset of a random generator after a recorded function has drawn from it."""
+    if ambient.trace is not None:
+        ambient.trace.advance(state, count)
+    with setting(grad_enabled=False):
+        copy_(state, new)
+
+
+def move_on(state: Tensor, count: Dim) -> None:
+    """Move the offset of a random generator on by `count` draws."""
+    trace = ambient.trace
+    if trace is not None:
+        trace.advance(state, count)
+    number = count if isinstance(count, int) or trace is None else SymInt(count, trace)
+    with setting(grad_enabled=False):
+        add_(state, number)

@@ -28,9 +28,9 @@ from ..ir.ops.base import Op
 from ..ir.types import TensorType
 from ..passes.dead import prune
 from .apply import builder, value_of, wrap
-from .context import ambient, setting
+from .context import ambient
 from .errors import TraceError, user_location
-from .inplace import add_, copy_
+from .random_state import set_state
 from .records import MISSING
 from .storage import Storage
 from .symint import SymInt
@@ -172,24 +172,6 @@ def emit_regions(
         elif ambient.trace is not None:
             ambient.trace.tracked.discard(value)
     return [wrap(value, operands) for value in values]
-
-
-def set_state(state: Tensor, new: Tensor, count: Dim | None) -> None:
-    """The offset of a random generator after a recorded function has drawn from it."""
-    if ambient.trace is not None:
-        ambient.trace.advance(state, count)
-    with setting(grad_enabled=False):
-        copy_(state, new)
-
-
-def move_on(state: Tensor, count: Dim) -> None:
-    """Move the offset of a random generator on by `count` draws."""
-    trace = ambient.trace
-    if trace is not None:
-        trace.advance(state, count)
-    number = count if isinstance(count, int) or trace is None else SymInt(count, trace)
-    with setting(grad_enabled=False):
-        add_(state, number)
 
 
 def _outside(leaf: Any) -> Any:

@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import optree
-
 from ...ir.dims import Dim, symbol
 from ...ir.dtypes import f64, i64
 from ...ir.graph import Graph, Location
@@ -29,7 +27,15 @@ from .outcome import Outcome
 from .program import Program
 from .reads import Guards, Watch, check_no_hidden_writes
 from .reasons import argument_names, new_family, new_sizes
-from .signature import Static, call_key, family_key, is_direct, recognise
+from .signature import (
+    Static,
+    call_key,
+    family_key,
+    is_direct,
+    leaf_owners,
+    recognise,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable
@@ -177,7 +183,7 @@ class CompiledFunction:
         """What `dynamic={"x": {0: "N"}}` says, by leaf and axis."""
         assert isinstance(self._dynamic, Mapping)
         names = list(inspect.signature(self._function).parameters)
-        owners = _leaf_owners(names, structure)
+        owners = leaf_owners(names, structure)
         found: dict[Place, str] = {}
         for name, axes in self._dynamic.items():
             if name not in names:
@@ -283,7 +289,7 @@ class CompiledFunction:
         try:
             with trace:
                 shadows, shapes, positions = self._shadow(trace, family, sizes, leaves)
-                args, kwargs = _unflatten(structure, shadows)
+                args, kwargs = unflatten(structure, shadows)
                 with watch:
                     results = self._function(*args, **kwargs)
                 check_no_hidden_writes(watch, trace)
@@ -357,26 +363,6 @@ def _compile_graph(graph: Graph, donated: Mapping[int, int]) -> Executable:
     from ...runtime.compile import Options, compile_graph
 
     return compile_graph(graph, Options(donated=donated))
-
-
-def _unflatten(structure: Hashable, leaves: Sequence[Any]) -> tuple[Sequence[Any], dict]:
-    if isinstance(structure, int):
-        return leaves, {}
-    tree: Any = optree.tree_unflatten(structure, leaves)  # type: ignore[arg-type]
-    return tree
-
-
-def _leaf_owners(names: Sequence[str], structure: Hashable) -> list[str]:
-    """For each leaf, the name of the argument that it belongs to."""
-    if isinstance(structure, int):
-        return [names[min(i, len(names) - 1)] for i in range(structure)]
-    args, kwargs = structure.children()  # type: ignore[attr-defined]
-    owners: list[str] = []
-    for number, child in enumerate(args.children()):
-        owners += [names[min(number, len(names) - 1)]] * child.num_leaves
-    for name, child in zip(kwargs.entries(), kwargs.children(), strict=True):
-        owners += [name] * child.num_leaves
-    return owners
 
 
 def _tensor_of(storage: Storage) -> Tensor:

@@ -198,3 +198,24 @@ def family_key(leaves: Sequence[Any], structure: Hashable) -> tuple:
         else:
             key.append(leaf if type(leaf) is Static else type(leaf))
     return tuple(key)
+
+
+def unflatten(structure: Hashable, leaves: Sequence[Any]) -> tuple[Sequence[Any], dict]:
+    """The arguments and keyword arguments of a call, from its leaves."""
+    if isinstance(structure, int):
+        return leaves, {}
+    tree: Any = optree.tree_unflatten(structure, leaves)  # type: ignore[arg-type]
+    return tree
+
+
+def leaf_owners(names: Sequence[str], structure: Hashable) -> list[str]:
+    """For each leaf, the name of the argument that it belongs to."""
+    if isinstance(structure, int):
+        return [names[min(i, len(names) - 1)] for i in range(structure)]
+    args, kwargs = structure.children()  # type: ignore[attr-defined]
+    owners: list[str] = []
+    for number, child in enumerate(args.children()):
+        owners += [names[min(number, len(names) - 1)]] * child.num_leaves
+    for name, child in zip(kwargs.entries(), kwargs.children(), strict=True):
+        owners += [name] * child.num_leaves
+    return owners

@@ -17,7 +17,8 @@ from ...passes.dead import prune
 from ..apply import value_of
 from ..context import ambient
 from ..errors import DTypeError
-from ..subtrace import Param, Recorded, emit_regions, has_history, move_on, record, set_state
+from ..random_state import move_on, set_state
+from ..subtrace import Param, Recorded, emit_regions, has_history, record
 from ..tensor import Tensor, here
 from ..trees import flatten_tree
 from .trees import Structure, check_equal, named, tensors_of, types_of, unwritten

@@ -20,7 +20,8 @@ from ..context import ambient
 from ..errors import ArgumentError, DTypeError, TraceError
 from ..functions.arguments import cast, spelled
 from ..functions.creation import arange
-from ..subtrace import Param, Recorded, emit_regions, has_history, record, set_state
+from ..random_state import set_state
+from ..subtrace import Param, Recorded, emit_regions, has_history, record
 from ..symint import dim_or_none
 from ..tensor import Tensor, here
 from .scan import carried_region, scan

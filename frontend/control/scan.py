@@ -19,7 +19,8 @@ from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..functions.creation import zeros
 from ..functions.joining import stack, unbind
-from ..subtrace import Param, Recorded, emit_regions, has_history, record, set_state
+from ..random_state import set_state
+from ..subtrace import Param, Recorded, emit_regions, has_history, record
 from ..symint import dim_or_none
 from ..tensor import Tensor
 from .checks import check_turns
