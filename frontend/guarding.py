@@ -105,6 +105,9 @@ def guard_module(module: ModuleType) -> None:
 
 def guard_class(kind: type) -> None:
     """Guard the constructor and the public methods that a class defines itself."""
+    if kind in _guards:
+        return
+    _guards[kind] = kind
     for name, member in list(vars(kind).items()):
         public = name in ("__init__", "__call__") or not name.startswith("_")
         if not public or not isinstance(member, FunctionType) or member in _guards:
