@@ -130,3 +130,31 @@ def test_positions_of_the_first_largest():
     for cpu in CPUS:
         (y,) = compile_and_run(kernel, [x], cpu=cpu)
         np.testing.assert_array_equal(y, x.reshape(45, 70).argmax(0))
+
+
+def scaled(n, d):
+    """A column's factor is read for the sums, and for the rows that are stored after these."""
+
+    def body(x, w, y, z):
+        with b.parallel(d) as (j,):
+            factor = load(w, j)
+            total = b.total([n], lambda i: load(x, i, j) * factor)
+            store(y, total, j)
+            with b.parallel(n) as (i,):
+                store(z, load(x, i, j) * factor, i, j)
+
+    return b.kernel(
+        [("f32", (n, d)), ("f32", (d,))], [("f32", (d,)), ("f32", (n, d))], body, "kept"
+    )
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize(("n", "d"), [(33, 13), (65, 67)])
+def test_a_column_that_its_sum_is_written_over(cpu, n, d):
+    kernel = scaled(n, d)
+    assert schedule(kernel, host_target(cpu)).nests[0].sweep
+    x, w, z = normal(n, d), normal(d), np.zeros((n, d), np.float32)
+    memory = w.copy()
+    Program(kernel, cpu)([x, memory, memory, z])
+    np.testing.assert_allclose(memory, (x * w).sum(0), 1e-4, 1e-4)
+    np.testing.assert_array_equal(z, x * w)

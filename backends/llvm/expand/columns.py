@@ -80,7 +80,7 @@ def _uses(node: Node) -> list[Value]:
 
 class _Columns:
     """Attributes:
-    kept: result of a reduction -> its element for each column of the task.
+    kept: result of a reduction, or of a load -> its element for each column of the task.
     before: what the pass at hand may compute of nodes outside of loops.
     """
 
@@ -96,14 +96,45 @@ class _Columns:
         self.before: Sequence[Node] = ()
 
     def run(self) -> None:
-        for step in _passes(self.node, self.expander.nests):
+        steps = _passes(self.node, self.expander.nests)
+        loads = self._overwritten(steps)
+        for step in steps:
             self.before = step.before
+            if loads and (not step.loops or step.loops[0].op.name == "parallel"):
+                self._keep(loads)
+                loads = []
             if not step.loops:
                 self.columns(self.scope, lambda at, column: None)
             elif step.loops[0].op.name == "reduce":
                 _Sums(self, step.loops).run()
             else:
                 self.rows(step.loops, self._storing(step.loops[0]))
+
+    def _overwritten(self, steps: Sequence[_Pass]) -> list[Node]:
+        """The loads outside of loops whose elements a pass may overwrite before the last one: an
+        output may share the memory of an input of its size."""
+        if not any(loop.op.name == "parallel" for step in steps for loop in step.loops):
+            return []  # all is stored by the last pass, each column after its loads
+        body = self.node.regions[0]
+        sizes = {n.operands[0].type.nbytes for n in body.walk() if n.op.name == "store"}
+        return [
+            n
+            for n in body.nodes
+            if n.op.name == "load" and n.operands[0].node is None
+            if n.operands[0].type.nbytes in sizes
+        ]
+
+    def _keep(self, loads: Sequence[Node]) -> None:
+        """Copies what `loads` give for each column of the task."""
+        held = {n.results[0]: n.results[0].type.dtype for n in loads}
+        kept = {v: self.expander.alloc((self.width,), dtype) for v, dtype in held.items()}
+
+        def copy(at: Scope, column: Dim) -> None:
+            for value, buffer in kept.items():
+                self.expander.write(buffer, column, self.expander.value(value, at), at)
+
+        self.columns(self.scope, copy)
+        self.kept.update(kept)
 
     def _storing(self, loop: Node) -> Visit:
         def store(at: Scope, column: Dim, rows: Sequence[Scope]) -> None:
@@ -124,7 +155,8 @@ class _Columns:
             for value, buffer in self.kept.items():
                 at.values[value] = expander.read(buffer, column, at)
             for node in self.before:
-                expander.node(node, at)
+                if not any(value in self.kept for value in node.results):
+                    expander.node(node, at)
             visit(at, column)
             return ()
 
