@@ -22,13 +22,19 @@ def arguments(shapes, dtype):
 
 def _with_gradient(function):
     def both(*args):
-        return sley.func.value_and_grad(lambda *a: (function(*a) ** 2).sum())(*args)
+        found, pull = sley.func.vjp(function, *args)
+        return found, pull(found * 2)
 
     return both
 
 
 def _recurrent(x, w):
     return sley.scan(lambda h, row: ((h @ w + row).tanh(),) * 2, x[0] * 0, x)[1]
+
+
+def _classes(x):
+    target = sley.arange(x.shape[0])
+    return F.cross_entropy(x, target, label_smoothing=0.1, reduction="sum")
 
 
 # name, function, shapes of the arguments: odd ones, below and above vectors and tiles.
@@ -60,6 +66,21 @@ PROGRAMS = [
         [(1, 2, 19, 13)] * 3,
     ),
     ("recurrent", _with_gradient(_recurrent), [(7, 3, 10), (10, 10)]),
+    ("product", lambda a, b: a @ b, [(32, 32), (32, 33)]),
+    (
+        "attention",
+        _with_gradient(F.scaled_dot_product_attention),
+        [(2, 17, 9), (2, 5, 9), (2, 5, 33)],
+    ),
+    ("column factor", _with_gradient(lambda a, b: (a * b.tanh()).exp()), [(33, 13), (1, 13)]),
+    (
+        "transposed conv",
+        _with_gradient(lambda x, w: F.conv_transpose2d(x, w, None, 2, 1)),
+        [(1, 3, 5, 4), (3, 4, 3, 4)],
+    ),
+    ("updates", lambda *t: [w - 0.1 * w.sin() for w in t], [(3, 5), (17,), (1,), (65, 2)]),
+    ("narrowed", lambda x: (x.to(sley.bfloat16), (x * 9).to(sley.int8), x > 0), [(65,)]),
+    ("classes", _with_gradient(_classes), [(5, 33)]),
     ("empty", lambda x: (x.sum(0), x @ x.T), [(0, 5)]),
 ]  # fmt: skip
 EVERY_DTYPE = {"product", "softmax", "elementary", "conv", "attention", "cumulative"}
