@@ -465,6 +465,7 @@ from .frontend.random_state import (
 )
 from .frontend.saving import load, save
 from .frontend.tensor import Size, Tensor
+from .frontend.threads import get_num_threads, set_num_threads
 from .ir.dtypes import DType as dtype
 from .ir.dtypes import bf16 as bfloat16
 from .ir.dtypes import bool_ as bool
@@ -481,7 +482,6 @@ from .ir.dtypes import u8 as uint8
 from .ir.dtypes import u16 as uint16
 from .ir.dtypes import u32 as uint32
 from .ir.dtypes import u64 as uint64
-from .runtime.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 

@@ -229,10 +229,14 @@ def default_pool() -> ThreadPool:
 
 
 def set_num_threads(threads: int) -> None:
-    """Use `threads` threads from now on, the calling one included."""
+    """Use `threads` threads from now on, the calling one included.
+
+    Raises:
+        ValueError: it is no whole number from 1 to 1024.
+    """
     global _default, _asked
-    if not 1 <= threads <= MAX_THREADS:
-        raise ValueError(f"the number of threads is 1 to {MAX_THREADS}, not {threads}")
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"the number of threads is 1 to {MAX_THREADS}, not {threads!r}")
     with _default_lock:
         _asked = threads
         old, _default = _default, None

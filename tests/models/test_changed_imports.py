@@ -84,7 +84,7 @@ class Signs(optim.Optimizer):
                 p.add_(state["mean"].sign(), alpha=-group["lr"])
 
 
-def test_state_made_in_a_compiled_step_is_an_error_that_leaves_none():
+def test_a_step_that_makes_its_state_runs_as_python_once():
     found = []
     for compiled in (False, True):
         model, x = make(), sley.tensor(X)
@@ -97,13 +97,8 @@ def test_state_made_in_a_compiled_step_is_an_error_that_leaves_none():
             optimizer.step()
             return loss
 
-        later = sley.compile(step) if compiled else step
-        if compiled:
-            with pytest.raises(sley.TraceError, match="state 'mean' of an optimizer is made"):
-                later(x)
-            assert not any(optimizer.state.values())
-        losses = [step(x).item(), *(later(x).item() for _ in range(3))]
-        found.append(losses)
+        run = sley.compile(step) if compiled else step
+        found.append([run(x).item() for _ in range(4)])
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
