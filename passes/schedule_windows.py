@@ -238,5 +238,5 @@ class _Chooser:
         if self.windows.batch is None or self.target.threads == 1:
             return panels * mr
         images = self.windows.batch * -(-self.slides[0].points // block)
-        wanted = min(panels, -(-2 * self.target.threads // images))
+        wanted = min(panels, -(-2 * self.target.threads // max(1, images)))
         return -(-panels // wanted) * mr

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from kernel_running import Program
 
+import sley
+import sley.nn.functional
 from sley.backends.llvm.target import host_target
 from sley.ir import dtypes
 from sley.ir.builder import Recording
@@ -149,3 +151,13 @@ def test_panels_where_no_windows_share_elements(anyway):
     attrs = {**PLAIN, "strides": (2, 2), "padding": ((0, 0), (0, 0))}
     launch, _ = _launch((2, 8, 20, 20), (8, 8, 2, 2), **attrs)
     assert schedule(launch.attrs["kernel"], host_target()).nests[0].contract is not None
+
+
+def test_no_images_of_groups():
+    """As many threads as there may be share them."""
+    x, w = sley.zeros(0, 6, 15, 16), sley.ones(24, 2, 4, 4)
+
+    def convolved(x, w):
+        return sley.nn.functional.conv2d(x, w, groups=3)
+
+    assert sley.compile(convolved)(x, w).shape == (0, 24, 12, 13)
