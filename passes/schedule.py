@@ -18,21 +18,20 @@ from ..ir.access import (
     collapse,
     dependents,
     index_uses,
-    replace_var,
 )
 from ..ir.dims import Dim, Var, atoms, product
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.attend import AXES
-from ..ir.ops.base import Kind
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
+from .kernel_facts import cost_of, rounds
 from .schedule_attend import schedule_attend
-from .schedule_columns import DEAR, columns_of_a_task, repeated_rows, rows_of_a_turn
+from .schedule_columns import columns_of_a_task, repeated_rows, rows_of_a_turn
 from .schedule_contract import schedule_contract
+from .schedule_rows import Inlining
 from .schedule_windows import schedule_windows
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
-CHEAP = 2  # scalar instructions that are cheaper to repeat than to keep in scratch
 LINE = 64  # bytes of a line of the cache
 MOST_TURNED = 16  # side of a square that is transposed in registers
 TILE = 2  # squares along each side of a tile: few enough pages are open at a time
@@ -49,121 +48,16 @@ class _Scheduler:
         self.kernel = kernel
         self.target = target
         self.expressions = Expressions(axis_extents(kernel))
-        self.inlined: set[Node] = set()
+        self.rows = Inlining(kernel, target, self.expressions)
+        self.inlined = self.rows.inlined
         self.nests: dict[Node, Nest] = {}
         self.outermost = next(scheduled_nodes(kernel), None)
 
     def run(self) -> Schedule:
-        self._choose_inlined(self.kernel)
+        self.rows.choose(self.kernel)
         self._visit(self.kernel, vectorised=False)
         nests = tuple(self.nests[node] for node in scheduled_nodes(self.kernel))
         return Schedule(nests, task=self._task_elements(), grain=self._grain())
-
-    # ------------------------------------------------------------------ rows
-
-    def _choose_inlined(self, region: Region) -> None:
-        for position, node in enumerate(region.nodes):
-            for inner in node.regions:
-                self._choose_inlined(inner)
-            if node.op.name == "row" and self._cheap_row(node, region.nodes[position + 1 :]):
-                self.inlined.add(node)
-        for position, node in enumerate(region.nodes):
-            if node.op.name == "cumulate" and self._read_along(node, region.nodes[position + 1 :]):
-                self.inlined.add(node)
-
-    def _cheap_row(self, row: Node, later: Sequence[Node]) -> bool:
-        """Whether computing the elements of a row where they are read costs less than keeping
-        them: what does not stay in the cache until then is kept at the price of memory."""
-        size = sum(v.type.nbytes for v in row.results if isinstance(v.type.nbytes, int))
-        dear = DEAR if size > self.target.l2 // 2 else CHEAP
-        return _cost(row.regions[0]) <= dear and self._repeatable_row(row, later)
-
-    def _repeatable_row(self, row: Node, later: Sequence[Node]) -> bool:
-        """Whether the elements of a row may be computed where they are read."""
-        body = row.regions[0]
-        if any(node.regions for node in body.nodes):
-            return False
-        if any(
-            value in region.yields
-            for node in later
-            for region in _regions(node)
-            for value in row.results
-        ):
-            return False
-        if any(
-            n.attrs.get("guarded") for node in later for n in _with_nested(node) if _loads(n, row)
-        ):
-            return False
-        return self._readable_later(row, later)
-
-    def _readable_later(self, row: Node, later: Sequence[Node]) -> bool:
-        """Whether no store may have changed what the row's body reads when it is read again.
-
-        An output may share the memory of an input of its size, if that is read first.
-        """
-        sizes = {out.type.nbytes for out in self.kernel.out_params}
-        read = [n.operands[0] for n in row.regions[0].walk() if n.op.name == "load"]
-        if not any(buffer.node is None and buffer.type.nbytes in sizes for buffer in read):
-            return True
-        stored = False
-        for node in later:
-            loads = [n for n in _with_nested(node) if _loads(n, row)]
-            stores = any(n.op.name in ("store", "atomic") for n in _with_nested(node))
-            if loads and (stored or (stores and not self._same_point(node, loads))):
-                return False
-            stored = stored or stores
-        return True
-
-    def _same_point(self, node: Node, loads: Sequence[Node]) -> bool:
-        """Whether all `loads` read the row at the very point that `node` runs over."""
-        if node.op.name != "parallel" or any(inner.regions for inner in node.regions[0].nodes):
-            return False
-        own = tuple(self.expressions.of(axis) for axis in axes(node)[0])
-        return all(self.expressions.index(load) == own for load in loads)
-
-    def _read_along(self, prefixes: Node, later: Sequence[Node]) -> bool:
-        """Whether one loop alone reads the prefixes, each at its own point, and may do so while
-        they are computed: then it needs no copy of them."""
-        readers = [n for n in later if n not in self.inlined and prefixes in self._rows(n)]
-        if len(readers) != 1 or readers[0].op.name != "parallel":
-            return False
-        (loop,) = readers
-        ((axis, *others), extents), body = axes(loop), loop.regions[0]
-        if others or extents != axes(prefixes)[1] or any(n.regions for n in body.nodes):
-            return False
-        if any(row is not prefixes and row.op.name == "cumulate" for row in self._rows(loop)):
-            return False
-        here = {self.expressions.of(axis)}
-        found = accesses(body, self.expressions, self.inlined)
-        places = {a.offset for a in found if a.node.operands[0].node is prefixes}
-        return places == here and self._only_own_point(prefixes, axis, found)
-
-    def _only_own_point(self, prefixes: Node, axis: Value, found: Sequence[Access]) -> bool:
-        """Whether the stores among `found` overwrite nothing that a later prefix needs: an output
-        may share the memory of an input of its size."""
-        own = axes(prefixes)[0][0]
-        here = {own: self.expressions.of(axis)}
-        read = [
-            (a.node.operands[0].type.nbytes, replace_var(a.offset, here))
-            for a in accesses(prefixes.regions[0], self.expressions, self.inlined)
-        ]
-        return all(
-            offset == store.offset
-            for store in found
-            if store.writes
-            for nbytes, offset in read
-            if nbytes == store.node.operands[0].type.nbytes
-        )
-
-    def _rows(self, node: Node) -> set[Node]:
-        """The rows and prefixes that `node` loads, through those that are computed where read."""
-        found: set[Node] = set()
-        for inner in _with_nested(node):
-            row = inner.operands[0].node if inner.op.name == "load" else None
-            if row is not None:
-                found.add(row)
-                found |= self._rows(row) if row in self.inlined else set()
-        return found
 
     # ------------------------------------------------------------------ loops
 
@@ -220,7 +114,7 @@ class _Scheduler:
                 assert tile is not None
                 lanes, tail = turn, turn if self.target.masks else 1
                 tile = tile[0], TILE * turn
-        block = BLOCK if node.op.name == "reduce" and _rounds(node.regions[1]) else 0
+        block = BLOCK if node.op.name == "reduce" and rounds(node.regions[1]) else 0
         self.nests[node] = Nest(groups, vector, lanes, tail, tile, block, recompute, turn=turn)
         for inner in node.regions:
             self._visit(inner, vectorised or vector is not None)
@@ -232,7 +126,7 @@ class _Scheduler:
 
         def cost(row: Node) -> int | None:
             later = body.nodes[body.nodes.index(row) + 1 :]
-            return _cost(row.regions[0]) if self._repeatable_row(row, later) else None
+            return cost_of(row.regions[0]) if self.rows.repeatable(row, later) else None
 
         rows = None if node.op.name != "parallel" else repeated_rows(body, cost)
         if rows is None or self._leaf(body) or all(n.op.name != "reduce" for n in body.nodes):
@@ -246,7 +140,9 @@ class _Scheduler:
         inside = [n for n in body.nodes if n.op.name in ("reduce", "parallel")]
         native = self._native(body)
         lanes = self._shortened(2 * native, native, product(extents[a] for a in groups[vector]))
-        spent = max(_cost(n.regions[0]) for n in inside) + max(map(_row_cost, rows), default=0)
+        spent = max(cost_of(n.regions[0]) for n in inside) + max(
+            (cost_of(r.regions[0]) for r in rows), default=0
+        )
         sweep = rows_of_a_turn(spent, [n for loop in inside for n in axes(loop)[1]])
         tail = min(lanes, native) if self.target.masks else 1
         self.nests[node] = Nest(groups, vector, lanes, tail, sweep=sweep)
@@ -419,7 +315,7 @@ class _Scheduler:
     def _unrolled(self, body: Region) -> int:
         """Lanes of a loop over `body` of unknown length: several registers, as far as what is
         live at a time stays in registers."""
-        native, cost = self._native(body), _cost(body)
+        native, cost = self._native(body), cost_of(body)
         live = 2 + len(body.yields) + sum(n.op.name == "load" for n in body.walk())
         most = max(1, self.target.registers // live)
         wanted = 4 if cost <= 6 else 2 if cost <= 24 or self.target.registers >= 32 else 1
@@ -494,36 +390,6 @@ class _Scheduler:
         assert isinstance(points, int)
         width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
         return max(1, self.target.l1 // (width * max(1, points)))
-
-
-def _with_nested(node: Node) -> list[Node]:
-    return [node, *(n for region in node.regions for n in region.walk())]
-
-
-def _regions(node: Node) -> list[Region]:
-    return [region for n in _with_nested(node) for region in n.regions]
-
-
-def _loads(node: Node, row: Node) -> bool:
-    return node.op.name == "load" and node.operands[0] in row.results
-
-
-def _cost(region: Region) -> int:
-    """Scalar instructions of one turn, nested loops counted once."""
-    return sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
-
-
-def _row_cost(row: Node) -> int:
-    return _cost(row.regions[0])
-
-
-def _rounds(combine: Region) -> bool:
-    """Whether joining two partial results rounds: then long sums are summed in blocks."""
-    return any(
-        n.op.name not in ("maximum", "minimum", "where") and n.results[0].type.dtype.is_float
-        for n in combine.walk()
-        if n.op.kind is Kind.ELEMENTWISE
-    )
 
 
 def _holds_rows(node: Node) -> bool:

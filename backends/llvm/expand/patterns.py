@@ -181,3 +181,9 @@ def _joined(emitter: Emitter, registers: list[Value]) -> Value:
         pairs = zip(registers[::2], registers[1::2], strict=True)
         registers = [emitter.emit("join", a, b) for a, b in pairs]
     return registers[0]
+
+
+def holds(buffer: Value, lanes: int) -> bool:
+    """Whether a buffer is known to have as many elements."""
+    size = buffer.type.size
+    return isinstance(size, int) and size >= lanes

@@ -18,6 +18,7 @@ from ....ir.ops.kernel import INDEX
 from ....ir.schedule import Nest
 from ....ir.target import Target
 from . import patterns
+from .combining import factors, is_sum, ordered_members
 from .emitter import Emitter
 
 NARROWEST = 4  # bytes of an element that LLVM stores rightly under a mask of one lane
@@ -236,7 +237,7 @@ class Expander(Emitter):
             return self._read_single(buffer, guard)
         if stride == 1:
             start = offset - of_atom(Var(vector.iota))
-            if single is not None and _holds(buffer, vector.lanes):
+            if single is not None and patterns.holds(buffer, vector.lanes):
                 return self._read_or_not(buffer, start, vector, single)
             return self.access("load", (buffer,), start, lanes=vector.lanes, guard=guard)
         if stride == REVERSIBLE:
@@ -359,9 +360,9 @@ class Expander(Emitter):
         with numbers in `ascending` the left one is known to be smaller."""
         inner = scope.inner()
         inner.values.update(zip(region.params, (*left, *right), strict=True))
-        if not (self.target.fma and _is_sum(region)):
+        if not (self.target.fma and is_sum(region)):
             for node in region.nodes:
-                if any(k in ascending for k in _ordered_members(node, region)):
+                if any(k in ascending for k in ordered_members(node, region)):
                     true = Literal(np.bool_(True))
                     inner.values[node.results[0]] = self.emit("constant", value=true)
                 else:
@@ -369,44 +370,10 @@ class Expander(Emitter):
             return [self.value(v, inner) for v in region.yields]
         sums = []
         for total, element in zip(left, right, strict=True):
-            factors = _factors(element)
-            name, operands = ("fma", factors) if factors else ("add", (element,))
+            pair = factors(element)
+            name, operands = ("fma", pair) if pair else ("add", (element,))
             sums.append(self.emit(name, *self.same_lanes([*operands, total])))
         return sums
-
-
-def _is_sum(region: Region) -> bool:
-    """Whether a combine region adds each element to its accumulator, and nothing else."""
-    half = len(region.params) // 2
-    return len(region.nodes) == half and all(
-        value.node is not None
-        and value.node.op.name == "add"
-        and set(value.node.operands) == {region.params[k], region.params[half + k]}
-        for k, value in enumerate(region.yields)
-    )
-
-
-def _ordered_members(node: Node, region: Region) -> list[int]:
-    """The number of the member of which `node` asks whether the left one is smaller, if any."""
-    half = len(region.params) // 2
-    pairs = zip(region.params[:half], region.params[half:], strict=True)
-    if node.op.name != "lt":
-        return []
-    return [k for k, pair in enumerate(pairs) if pair == node.operands]
-
-
-def _factors(value: Value) -> tuple[Value, Value] | None:
-    """The operands, where `value` is a product of floats."""
-    made = value.node
-    if made is None or made.op.name != "mul" or value.type.dtype.name not in ("f32", "f64"):
-        return None
-    return made.operands[0], made.operands[1]
-
-
-def _holds(buffer: Value, lanes: int) -> bool:
-    """Whether a buffer is known to have as many elements."""
-    size = buffer.type.size
-    return isinstance(size, int) and size >= lanes
 
 
 def row_offset(row: Scratch, index: Sequence[Dim]) -> Dim:
