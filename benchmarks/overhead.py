@@ -26,7 +26,7 @@ from .workloads import WORKLOADS
 # taken. jax is also asked to keep what it compiled on disk.
 _FIRST_CALL = """
 import sys, time
-from benchmarks.overhead import peak_memory
+from benchmarks.overhead import peak_memory, present_memory
 from benchmarks.workload import build
 from benchmarks.workloads import named
 workload = named(sys.argv[2])
@@ -41,7 +41,8 @@ elif sys.argv[1].startswith("torch"):
 else:
     import sley, sley.nn.functional
 call = build(workload, sys.argv[1])
-before = peak_memory()
+peak_memory()
+before = present_memory()
 start = time.perf_counter()
 call()
 print(time.perf_counter() - start)
@@ -53,11 +54,23 @@ print(peak_memory() - before)
 def peak_memory() -> int:
     """The most bytes of memory that this process has had since the last call; 0 where the system
     does not tell."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    reset = Path("/proc/self/clear_refs")
+    peak = _memory("VmHWM")
+    if reset.exists():
+        reset.write_text("5")
+    return peak
+
+
+def present_memory() -> int:
+    """The bytes of memory that this process has now; 0 where the system does not tell."""
+    return _memory("VmRSS")
+
+
+def _memory(name: str) -> int:
+    status = Path("/proc/self/status")
     if not status.exists():
         return 0
-    (row,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM")]
-    reset.write_text("5")
+    (row,) = [row for row in status.read_text().splitlines() if row.startswith(name)]
     return 1024 * int(row.split()[1])
 
 
