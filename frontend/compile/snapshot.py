@@ -31,7 +31,7 @@ _BREADTH = 64  # of a larger container only identity and length are compared
 class Snapshot:
     """What a Python value was, as far as a guard looks."""
 
-    __slots__ = ("keys", "length", "nested", "parts", "value", "values")
+    __slots__ = ("keys", "length", "names", "nested", "parts", "value", "values")
 
     def __init__(
         self, value: Any, depth: int = _DEPTH, looked: dict[int, int] | None = None
@@ -40,6 +40,7 @@ class Snapshot:
         looked = {} if looked is None else looked  # by id: how far an object was looked into
         self.length = len(value) if isinstance(value, (list, tuple, dict, set, frozenset)) else 0
         self.parts: tuple[Snapshot, ...] | None = None
+        self.names: tuple[type, tuple[str, ...], tuple[Any, ...]] | None = None
         if depth > looked.get(id(value), 0) and self.length <= _BREADTH:
             held = _held(value)
             if held is not None and len(held) <= _BREADTH:
@@ -52,6 +53,9 @@ class Snapshot:
         self.parts = tuple(Snapshot(value, depth, looked) for value in self.values)
         # The parts that identity alone does not settle.
         self.nested = tuple(p for p in self.parts if p.length or p.parts is not None)
+        names = _names(self.value)
+        if names is not None:
+            self.names = type(self.value), tuple(names), tuple(names.values())
 
     def same(self, value: Any) -> bool:
         """Whether `value` is what was seen."""
@@ -61,6 +65,8 @@ class Snapshot:
             return False
         if self.parts is None:
             return True
+        if value is self.value and self._same_names():
+            return all(part.same(part.value) for part in self.nested)
         held = _held(value)
         if held is None or len(held) != len(self.parts):
             return False
@@ -72,6 +78,17 @@ class Snapshot:
         if all(map(operator.is_, now, self.values)):  # without a step of Python for each
             return all(part.same(part.value) for part in self.nested)
         return all(part.same(value) for part, value in zip(self.parts, now, strict=True))
+
+    def _same_names(self) -> bool:
+        """Whether an object or class has every attribute that it had, and no other: then there is
+        no need to choose among them."""
+        if self.names is None:
+            return False
+        kind, keys, values = self.names
+        now = _names(self.value)
+        if now is None or type(self.value) is not kind or tuple(now) != keys:
+            return False
+        return all(map(operator.is_, now.values(), values))
 
     def change(self, name: str, value: Any) -> str:
         """The first difference between what was seen and `value`, which is another now."""
@@ -144,6 +161,19 @@ def _held(value: Any) -> Held | None:
     except AttributeError:  # it has slots only
         own = {}
     return {**own, "__class__": type(value)}
+
+
+def _names(value: Any) -> Mapping[str, Any] | None:
+    """The attributes of a class, or of an object that has a dict of them."""
+    if isinstance(value, type):
+        return value.__dict__
+    if isinstance(value, (dict, list, tuple, set, frozenset)):
+        return None
+    try:
+        found: dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return found
 
 
 def _restore_class(kind: type, held: Mapping[str, Any]) -> None:
