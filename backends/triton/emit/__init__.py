@@ -1,0 +1,1 @@
+"""Kernels and their schedules of blocks as Triton text."""
