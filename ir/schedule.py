@@ -6,12 +6,12 @@ text (`str`) that `parse_schedule` reads back.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
+from .block_schedule import BlockSchedule
 from .graph import Node, Region
+from .schedule_text import Written, read
 
 SCHEDULED = (
     "parallel", "reduce", "row", "cumulate", "many", "contract", "attend", "attend_gradient",
@@ -19,7 +19,7 @@ SCHEDULED = (
 
 
 @dataclass(frozen=True, slots=True)
-class ContractSchedule:
+class ContractSchedule(Written):
     """Tiles of a `contract`.
 
     One operand runs over the lanes of vectors, the *columns*; the other's elements are broadcast,
@@ -59,12 +59,9 @@ class ContractSchedule:
     prefetch: bool = False
     ahead: int = 0
 
-    def __str__(self) -> str:
-        return _format(self)
-
 
 @dataclass(frozen=True, slots=True)
-class AttendSchedule:
+class AttendSchedule(Written):
     """Tiles of an `attend` or `attend_gradient`.
 
     Queries run over the lanes of vectors; keys, features and width over the rows of register tiles.
@@ -88,12 +85,9 @@ class AttendSchedule:
     factor: str = "across"
     cotangent: str = "across"
 
-    def __str__(self) -> str:
-        return _format(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Slide:
+class Slide(Written):
     """An axis of places of a window, and that of the places in it: both are seen as the one number
     place * stride + tap * dilation, of which stride or dilation is 1.
 
@@ -123,12 +117,9 @@ class Slide:
         """The slide over a block of its points."""
         return replace(self, points=points)
 
-    def __str__(self) -> str:
-        return _format(self)
-
 
 @dataclass(frozen=True, slots=True)
-class WindowSchedule:
+class WindowSchedule(Written):
     """Tiles of a `contract` whose rhs reads windows from a copy of the image.
 
     Attributes:
@@ -148,12 +139,9 @@ class WindowSchedule:
     slides: tuple[Slide, ...]
     direct: bool = False
 
-    def __str__(self) -> str:
-        return _format(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Nest:
+class Nest(Written):
     """The loops of one node.
 
     Attributes:
@@ -191,12 +179,9 @@ class Nest:
     sweep: int = 0
     turn: int = 0
 
-    def __str__(self) -> str:
-        return _format(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Written):
     """How a kernel becomes loops.
 
     Attributes:
@@ -209,55 +194,15 @@ class Schedule:
     task: int = 1
     grain: int = 1
 
-    def __str__(self) -> str:
-        return _format(self)
-
-
-_CLASSES: dict[str, type] = {
-    c.__name__: c for c in (ContractSchedule, Slide, WindowSchedule, AttendSchedule, Nest, Schedule)
-}
-
 
 def scheduled_nodes(kernel: Region) -> Iterator[Node]:
     """The nodes of a kernel that have a `Nest`, outer before inner."""
     return (node for node in kernel.walk() if node.op.name in SCHEDULED)
 
 
-def _format(schedule: Any) -> str:
-    parts = []
-    for field in fields(schedule):
-        value = getattr(schedule, field.name)
-        if value != field.default:
-            text = _text(value)
-            parts.append(f"{field.name}={text}")
-    return f"{type(schedule).__name__}({', '.join(parts)})"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple) and any(type(v).__name__ in _CLASSES for v in value):
-        return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})"
-    return repr(value) if isinstance(value, str) else str(value)
-
-
-def parse_schedule(text: str) -> Schedule:
+def parse_schedule(text: str) -> Schedule | BlockSchedule:
     """The schedule that prints as `text`; ValueError where it is none."""
-    try:
-        result = _build(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, TypeError) as error:
-        raise ValueError(f"not a schedule: {text!r}: {error}") from None
-    if not isinstance(result, Schedule):
+    result = read(text)
+    if not isinstance(result, Schedule | BlockSchedule):
         raise ValueError(f"not a schedule: {text!r}")
     return result
-
-
-def _build(node: ast.AST) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id not in _CLASSES or node.args:
-            raise ValueError(f"a schedule has no {ast.unparse(node)}")
-        keywords = {str(k.arg): _build(k.value) for k in node.keywords}
-        return _CLASSES[node.func.id](**keywords)
-    if isinstance(node, ast.Tuple):
-        return tuple(_build(item) for item in node.elts)
-    if isinstance(node, ast.Constant):
-        return node.value
-    raise ValueError(f"a schedule has no {ast.unparse(node)}")

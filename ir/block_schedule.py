@@ -1,0 +1,70 @@
+"""Schedules of blocks: how a kernel becomes programs that work on blocks of elements, for a GPU.
+
+A `BlockSchedule` has one `BlockNest` for each node of `scheduled_nodes(kernel)`, in that order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .schedule_text import Written
+
+
+@dataclass(frozen=True, slots=True)
+class ContractBlocks(Written):
+    """Blocks of a `contract`.
+
+    Attributes:
+        m, n, k: elements of a block along the axes m, n and k, each collapsed to one; powers of 2.
+        group: so many blocks of rows are computed side by side, so that the columns that they read
+            are still in the cache.
+        splits: the sum over k is cut into so many, each added up by a program of its own.
+        precision: what tensor cores make of float32: "ieee" multiplies them as they are.
+    """
+
+    m: int
+    n: int
+    k: int
+    group: int = 8
+    splits: int = 1
+    precision: str = "ieee"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockNest(Written):
+    """The blocks of one node.
+
+    Attributes:
+        groups: its axes, those in a group collapsed to one, outermost first; inside of the
+            outermost `parallel` one group of all axes. Axes of extent 1 are in none.
+        block: elements of each group in a block, powers of 2; along a group of which it is 1
+            there is one element at a time, and no dimension.
+        walk: a program walks over all blocks of the group in a loop; else one block has them all.
+            The blocks of the outermost `parallel` are different programs.
+        keep: of a row: its elements stay in registers, instead of being computed again where they
+            are used.
+        contract: blocks, for a `contract`.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = ()
+    block: tuple[int, ...] = ()
+    walk: bool = False
+    keep: bool = False
+    contract: ContractBlocks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSchedule(Written):
+    """How a kernel becomes a program for a block of its elements.
+
+    Attributes:
+        nests: one for each scheduled node.
+        warps: of 32 threads, that run a program.
+        stages: how many turns of a loop over products are loaded ahead.
+        wide: whether offsets are numbers of 64 bits.
+    """
+
+    nests: tuple[BlockNest, ...]
+    warps: int = 4
+    stages: int = 1
+    wide: bool = False
