@@ -187,6 +187,7 @@ def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
         if not _owned(array, operands):
             array = value.array = np.array(array, order="C")
         value.storage = storage = Storage(type, array)
+        value.version = 0
         tensor = Tensor.__new__(Tensor)
         init(tensor, storage, (), type, array)
         tensor._tracked = value.tracked
@@ -411,9 +412,15 @@ def expanded(arg: Any, type: TensorType) -> Value:
         value = build.emit(_CAST, (value,), {"dtype": type.dtype})
     if value.type.shape == type.shape:
         return value
-    if isinstance(value, EagerValue) and not value.tracked:
-        return EagerValue(stretched(value.array, type.shape), type)
-    return broadcast_value(value, type, build)
+    if not isinstance(value, EagerValue):
+        return broadcast_value(value, type, build)
+    if value.tracked:
+        repeated = broadcast_value(value, type, build)
+    else:
+        repeated = EagerValue(stretched(value.array, type.shape), type)
+    # It lies in the memory of `value`: a rule that reads it later must see that this was written.
+    repeated.storage, repeated.version = value.storage, value.version  # type: ignore[attr-defined]
+    return repeated
 
 
 def as_type(arg: Any, type: TensorType) -> Tensor:

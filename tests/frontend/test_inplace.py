@@ -411,6 +411,17 @@ def test_under_no_grad_a_copy_takes_no_history():
     check(program, V, requires_grad=True)
 
 
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_an_operand_that_was_broadcast_is_noticed_too(requires_grad):
+    x = tensor(np.ones((2, 3), np.float32)).requires_grad_()
+    row = tensor([1.0, 2.0, 3.0]).requires_grad_(requires_grad)
+    total = (x * row).sum()
+    with no_grad():
+        row.add_(5)
+    with pytest.raises(AutogradError, match="overwritten in place"):
+        total.backward()
+
+
 def test_overwritten_values_are_noticed():
     w = tensor(V, requires_grad=True)
     x = tensor(V)
