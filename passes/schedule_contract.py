@@ -17,6 +17,7 @@ UNKNOWN_DEEP = 512  # the block of k where K is a symbol
 COLUMN_BYTES = 2 << 20  # of packed columns of one thread, where L2 is smaller
 ROW_BYTES = 16 << 20  # of packed rows that stay for the whole batch
 TASK = 1 << 18  # multiply-adds that are worth a task
+READ = 4  # of them in the time in which an element of an operand comes from L2
 DOT_ROWS = 4  # rows of a product that is computed as dot products
 DOT_TILE = 6  # of them in a tile
 MOST_DOT_ROWS = 16  # the same where the sum is long
@@ -248,7 +249,7 @@ class _Chooser:
         operand again, block of k by block."""
         sizes = (self.batch, self.rows.extent, self.columns.extent, self.depth)
         batch, m, n, k = (d if isinstance(d, int) else 64 for d in sizes)
-        worth = max(1, m * n * k // TASK)
+        worth = max(1, max(m * n, READ * (m + n)) * k // TASK)
         each = 1 if kc < k else 4
         wanted = _ceil(each * self.target.threads, max(1, batch))
         return 1 if self.target.threads == 1 else min(wanted, worth)

@@ -163,16 +163,18 @@ class _Chooser:
         self.taps = math.prod(slide.taps for slide in self.slides)
 
     def choose(self) -> WindowSchedule | None:
-        mr, nr = self._tile()
         block = self._block()
-        if block is None or not self._pays(mr, nr, block):
+        if block is None:
+            return None
+        mr, nr = self._tile(block)
+        if not self._pays(mr, nr, block):
             return None
         mc, direct = self._rows_of_task(mr, block), _lie_apart(self.windows.node, self.size)
         return WindowSchedule(mr, nr, mc, self.lanes, block, self.slides, direct)
 
-    def _tile(self) -> tuple[int, int]:
+    def _tile(self, block: int) -> tuple[int, int]:
         """Rows and columns whose sums, with the vectors of one step, fill the registers, and that
-        take the fewest cycles."""
+        take the slowest thread the fewest cycles."""
         registers, rows = self.target.registers, self.windows.rows
         free = registers - (2 if self.target.fma else 4)
         most = max(1, -(-self._flat(self.slides[0].points) // self.lanes))
@@ -186,7 +188,8 @@ class _Chooser:
             # Two products and two reads a cycle, of vectors that lie across two lines of the
             # cache; a sum waits for four cycles.
             step = max(mr * vectors, mr + 2 * vectors, 8) + UNEVEN * vectors + TURN
-            best = min(best, (step * panels * -(-most // vectors), mr, vectors))
+            slowest = self._slowest(panels, 1, block)
+            best = min(best, (step * slowest * -(-most // vectors), mr, vectors))
         return best[1], best[2] * self.lanes
 
     def _flat(self, points: int) -> int:
@@ -235,8 +238,24 @@ class _Chooser:
     def _rows_of_task(self, mr: int, block: int) -> int:
         """Rows of a task: all, but where there are fewer images than threads."""
         panels = -(-self.windows.rows // mr)
-        if self.windows.batch is None or self.target.threads == 1:
+        images = self._images(block)
+        if images is None or images >= 2 * self.target.threads:
             return panels * mr
-        images = self.windows.batch * -(-self.slides[0].points // block)
-        wanted = min(panels, -(-2 * self.target.threads // max(1, images)))
-        return -(-panels // wanted) * mr
+        # Of sizes that leave the slowest thread as little, the largest: fewest copies of an image.
+        sizes = range(panels, 0, -1)
+        return min(sizes, key=lambda size: self._slowest(panels, size, block)) * mr
+
+    def _images(self, block: int) -> int | None:
+        """How many copies of images, or parts of one, are multiplied; None where a symbol tells."""
+        if self.windows.batch is None:
+            return None
+        return self.windows.batch * -(-self.slides[0].points // block)
+
+    def _slowest(self, panels: int, size: int, block: int) -> float:
+        """Panels of rows, of so many, in tasks of `size`, that the slowest thread computes for each
+        image that falls to it."""
+        images, threads = self._images(block), self.target.threads
+        if images is None or threads == 1:
+            return panels
+        tasks = images * -(-panels // size)
+        return -(-tasks // threads) * size * threads / max(1, images)

@@ -9,11 +9,13 @@ from contract_building import CPUS, NAMES, RNG, contract, matmul, numbers
 from kernel_building import e, load, op, store
 from kernel_running import Program, compile_and_run
 
+from sley.backends.llvm.target import host_target
 from sley.ir import dtypes
 from sley.ir.builder import Recording
 from sley.ir.dims import symbol
 from sley.ir.types import tensor_type
 from sley.passes.fuse import fuse
+from sley.passes.schedule import schedule
 
 M, N, K = symbol("M"), symbol("N"), symbol("K")
 
@@ -357,6 +359,14 @@ def test_a_long_matrix_times_a_vector_is_read_in_place():
     if program.target.masks:
         assert chosen.columns == "direct" and chosen.kc < 700
     check_matmul(program, (1, 1100, 700))
+
+
+def test_a_matrix_that_is_read_once_is_shared_by_threads():
+    """Its memory takes long, few as the multiply-adds are."""
+    chosen = schedule(matmul(1, 512, 784, tb=True), host_target(threads=2)).nests[0].contract
+    assert chosen.columns == "dots" and chosen.nc < 512
+    small = schedule(matmul(1, 64, 64, tb=True), host_target(threads=2)).nests[0].contract
+    assert small.nc >= 64
 
 
 def test_dot_products_of_undefined_numbers_past_the_end():

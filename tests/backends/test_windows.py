@@ -153,6 +153,18 @@ def test_panels_where_no_windows_share_elements(anyway):
     assert schedule(launch.attrs["kernel"], host_target()).nests[0].contract is not None
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("images", [1, 3, 40])
+def test_threads_share_few_images_evenly(threads, images):
+    rows = 64
+    launch, _ = _launch((images, 32, 14, 14), (rows, 32, 3, 3), **PLAIN)
+    chosen = schedule(launch.attrs["kernel"], host_target(threads=threads)).nests[0].windows
+    assert chosen is not None
+    tasks = images * -(-rows // chosen.mc)
+    slowest = -(-tasks // threads) * min(chosen.mc, rows)
+    assert slowest * threads <= 1.35 * images * rows
+
+
 def test_no_images_of_groups():
     """As many threads as there may be share them."""
     x, w = sley.zeros(0, 6, 15, 16), sley.ones(24, 2, 4, 4)
