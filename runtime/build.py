@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ..backends.llvm import native
-from ..backends.llvm.emit import kernel_symbols
 from ..backends.llvm.entry import Frame, KernelCall, entry_text, frame_of
 from ..backends.llvm.kernel import compile_kernel
 from ..ir.dims import Dim, symbol, symbols
 from ..ir.graph import Graph, Location, Node
 from ..ir.isomorphic import graph_hash
+from ..ir.kernel_symbols import kernel_symbols
 from ..ir.ops.base import TypeRuleError
 from ..ir.plan import HostCall, Launch, Plan
 from ..ir.target import Target

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sley.backends.llvm.emit import kernel_symbols
 from sley.backends.llvm.kernel import compile_kernel
 from sley.backends.llvm.native import Library, compile_object
 from sley.backends.llvm.target import host_target
 from sley.ir.dims import evaluate
 from sley.ir.graph import Graph
+from sley.ir.kernel_symbols import kernel_symbols
 from sley.ir.schedule import Schedule
 from sley.passes.schedule import schedule as decide
 

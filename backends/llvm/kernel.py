@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from ...ir.dims import Dim
 from ...ir.graph import Graph
+from ...ir.kernel_symbols import kernel_symbols
 from ...ir.schedule import Schedule
 from ...ir.target import Target
-from .emit import emit, kernel_symbols, scratch_bytes
+from .emit import emit, scratch_bytes
 from .expand import expand, task_extent
 
 

@@ -9,12 +9,12 @@ import pytest
 from kernel_running import compile_and_run
 from random_graphs import random_graph
 
-from sley.backends.llvm.emit import kernel_symbols
 from sley.backends.llvm.kernel import compile_kernel
 from sley.backends.llvm.native import assembly
 from sley.backends.llvm.target import host_target
 from sley.ir.dims import evaluate, symbols
 from sley.ir.evaluate_kernel import evaluate_kernel
+from sley.ir.kernel_symbols import kernel_symbols
 from sley.ir.parser import parse_program
 from sley.ir.schedule import parse_schedule
 from sley.passes.pipeline import run_passes

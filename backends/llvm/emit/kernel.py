@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ....ir.dims import Atom, Dim, Expr, Slot, Symbol, symbols
+from ....ir.dims import Atom, Dim, Slot, Symbol
 from ....ir.graph import Graph, Node, Region, Value
+from ....ir.kernel_symbols import kernel_symbols
 from ....ir.ops import Kind
 from ....ir.target import Target
 from .elementwise import emit_elementwise
@@ -15,23 +15,6 @@ from .memory import AliasScopes, Memory, scratch_layout
 from .writer import Writer, literal, llvm_type, shaped
 
 UNROLLED = 16  # turns of a loop that LLVM may write out; longer ones have vectors enough in a turn
-
-
-def kernel_symbols(graph: Graph) -> tuple[str, ...]:
-    """The size symbols of a kernel, in the order in which its function takes their values: that of
-    their first appearance."""
-    dims = [dim for value in graph.params for dim in value.type.shape]
-    for node in graph.walk():
-        dims += _dims_in(tuple(node.attrs[name] for name in sorted(node.attrs)))
-    return tuple(symbols(dims))
-
-
-def _dims_in(item: Any) -> Iterator[Dim]:
-    if isinstance(item, Expr):
-        yield item
-    elif isinstance(item, tuple):
-        for part in item:
-            yield from _dims_in(part)
 
 
 def scratch_bytes(loops: Graph) -> Dim:
