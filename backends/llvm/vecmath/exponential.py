@@ -1,7 +1,8 @@
 """exp, exp2, expm1, sigmoid, tanh, sinh, cosh.
 
 exp is p * s * s: the argument is reduced by an even multiple of ln 2, so one power of two s = 2**m
-serves twice; the product overflows, underflows and rounds to subnormals by itself.
+serves twice; the product overflows and rounds to subnormals by itself. What is smaller than any of
+these is made 0 before it is scaled: a product that underflows takes some hundred times longer.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ def exp(w: Writer, x: Value, low: Value | None = None) -> Value:
     """e**(x + low)"""
     if not w.has_avx512:
         p, s = exp_parts(w, x, low)
-        return p * s * s
-    x = _limited(w, x)
-    n, _ = w.nearest(x, LOG2E)
-    return w.scale(exp_polynomial(w, _rest(w, x, n, LN2, low), "exp"), n)
+        return _or_zero(w, x, p) * s * s
+    n, _ = w.nearest(w.at_most(x, _limit(w)), LOG2E)
+    p = exp_polynomial(w, _rest(w, x, n, LN2, low), "exp")
+    return w.scale(_or_zero(w, x, p), n)
 
 
 def exp_parts(w: Writer, x: Value, low: Value | None = None) -> tuple[Value, Value]:
     """p and s with e**(x + low) = p * s * s."""
-    f = w.format
-    x = _limited(w, x)
+    f, limit = w.format, _limit(w)
+    x = w.at_most(w.at_least(x, -limit), limit)
     m, bits = w.nearest(x, LOG2E / 2, f.bias)
     p = exp_polynomial(w, _rest(w, x, m, 2 * LN2, low), "exp_wide")
     return p, w.as_float(bits << f.mantissa)
@@ -40,21 +41,26 @@ def negative_exp(
 ) -> Value:
     """factor * e**(x + low), x <= 0: scaled up, where nothing is subnormal, then down."""
     f = w.format
-    up = (f.bias + 1) // 2
+    up, given = (f.bias + 1) // 2, x
     x = w.at_least(x, -(f.bias + f.mantissa + 2) * math.log(2))
     n, bits = w.nearest(x, LOG2E, f.bias + up)
     p = exp_polynomial(w, _rest(w, x, n, LN2, low), "exp")
     if factor is not None:
         p = p * factor
+    p = _or_zero(w, given, p)
     if w.has_avx512:
         return w.scale(p, n)
     return p * w.as_float(bits << f.mantissa) * 2.0**-up
 
 
-def _limited(w: Writer, x: Value) -> Value:
-    """x between bounds beyond which e**x is 0 or infinite anyway."""
-    limit = 2 * (w.format.bias - 2) * math.log(2)
-    return w.at_most(w.at_least(x, -limit), limit)
+def _limit(w: Writer) -> float:
+    """A number from which on e**x is infinite, and e**-x is 0."""
+    return 2 * (w.format.bias - 2) * math.log(2)
+
+
+def _or_zero(w: Writer, x: Value, p: Value) -> Value:
+    """p, or 0 where e**x is less than half of the smallest subnormal number."""
+    return w.select(x < -(w.format.bias + w.format.mantissa) * math.log(2), 0.0, p)
 
 
 def _rest(w: Writer, x: Value, n: Value, step: Fraction, low: Value | None = None) -> Value:
