@@ -98,8 +98,8 @@ FUNCTIONS: dict[ModuleType, str] = {
     math: """
         sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan arcsin arccos
         arctan sinh cosh tanh erf sigmoid floor ceil trunc fix add sub subtract mul multiply div
-        divide true_divide floor_divide remainder fmod pow float_power square neg negative positive
-        abs absolute sign sgn reciprocal round frac lerp ldexp addcmul addcdiv copysign heaviside
+        divide true_divide floor_divide remainder fmod pow square neg negative positive
+        abs absolute sign sgn reciprocal round frac lerp addcmul addcdiv copysign heaviside
         clamp clip clamp_min clamp_max maximum minimum atan2 arctan2 bitwise_and bitwise_or
         bitwise_xor bitwise_left_shift bitwise_right_shift eq ne lt le gt ge not_equal less
         less_equal greater greater_equal
@@ -110,7 +110,7 @@ FUNCTIONS: dict[ModuleType, str] = {
     """,
     special: """
         hypot logaddexp logaddexp2 asinh acosh atanh arcsinh arccosh arctanh logit sinc xlogy
-        deg2rad rad2deg erfinv
+        deg2rad rad2deg erfinv float_power ldexp
     """,
     reduction: """
         sum nansum mean nanmean prod amax amin aminmax max min argmax argmin any all count_nonzero

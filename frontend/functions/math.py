@@ -7,11 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ...ir.dtypes import DType, bool_, c128, f64
+from ...ir.dtypes import bool_
 from ...ir.ops import OPS
 from ..apply import elementwise
 from ..autocast import POLICIES, autocasts
-from ..construct import as_tensor
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, here
@@ -112,20 +111,38 @@ arcsin, arccos, arctan = asin, acos, atan
 # Arithmetic
 
 
-def _times(factor: Any, value: Any) -> Any:
-    return value if isinstance(factor, int) and factor == 1 else mul(value, factor)
+def _scaled(input: Any, other: Any, alpha: Any, name: str) -> tuple[Any, Any]:
+    """input and alpha * other; alpha is of the dtype of both and takes no part in promotion."""
+    if isinstance(alpha, int) and alpha == 1:
+        return operand(input), operand(other)
+    x, y = promoted(input, other)
+    dtype = here(y).spec.dtype
+    if isinstance(alpha, float) and not dtype.is_inexact:
+        raise DTypeError(
+            f"{name}: alpha={alpha} is no integer, and the operands are {dtype.public}",
+            hint=f"multiply first: {name}(input, alpha * other)",
+        )
+    return x, cast(mul(y, alpha), dtype)
 
 
 @takes_out
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """input + alpha * other, with broadcasting and type promotion."""
-    return elementwise("add", operand(input), _times(alpha, operand(other)))
+    """input + alpha * other, with broadcasting and type promotion.
+
+    Raises:
+        DTypeError: alpha is a float, and neither operand.
+    """
+    return elementwise("add", *_scaled(input, other, alpha, "add"))
 
 
 @takes_out
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """input - alpha * other, with broadcasting and type promotion."""
-    return elementwise("sub", operand(input), _times(alpha, operand(other)))
+    """input - alpha * other, with broadcasting and type promotion.
+
+    Raises:
+        DTypeError: alpha is a float, and neither operand.
+    """
+    return elementwise("sub", *_scaled(input, other, alpha, "sub"))
 
 
 subtract = sub
@@ -152,7 +169,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         raise ArgumentError(f"div: rounding_mode={rounding_mode!r} is not None, 'floor' or 'trunc'")
     rest = fmod(input, other)
     if here(rest).spec.dtype.is_inexact:
-        return trunc(true_divide(input, other))
+        x, y = promoted(input, other)
+        # Rounded it is flat, also where the quotient is not finite.
+        return trunc(true_divide(x.detach(), y.detach()))
     return floor_divide(sub(input, rest), other)
 
 
@@ -190,25 +209,6 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if isinstance(base, Tensor) and not here(base).spec.dtype.is_inexact:
             raise DTypeError("integers to a negative integer power", hint="use a float exponent")
     return elementwise("pow", base, power)
-
-
-@takes_out
-def float_power(input: Any, exponent: Any) -> Tensor:
-    """input ** exponent in float64, or complex128 where one is complex."""
-    x, _ = promoted(input, exponent)
-    wide = c128 if here(x).spec.dtype.is_complex else f64
-    return pow(_widened(input, wide), _widened(exponent, wide))
-
-
-def _widened(value: Any, dtype: DType) -> Tensor:
-    return cast(value, dtype) if isinstance(value, Tensor) else as_tensor(value, dtype)
-
-
-@takes_out
-def ldexp(input: Any, other: Any) -> Tensor:
-    """input * 2 ** other."""
-    (x,) = promoted(input, promote="float")
-    return mul(x, pow(2.0, promoted(x, other)[1]))
 
 
 @takes_out
@@ -297,13 +297,13 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
 @takes_out
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
-    return add(input, _times(value, mul(tensor1, tensor2)))
+    return add(input, mul(tensor1, tensor2), alpha=value)
 
 
 @takes_out
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
-    return add(input, _times(value, true_divide(tensor1, tensor2)))
+    return add(input, true_divide(tensor1, tensor2), alpha=value)
 
 
 @takes_out
@@ -363,8 +363,8 @@ def where_self(input: Any, condition: Any, other: Any) -> Tensor:
 
 @takes_out
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
-    """input, but at least `min` and at most `max` (numbers or tensors). The gradient passes where
-    input lies within, both ends included.
+    """input, but at least `min` and at most `max` (numbers or tensors), NaN where one of them is.
+    The gradient passes where input lies within, both ends included.
 
     Raises:
         ArgumentError: neither bound is given.
@@ -374,11 +374,19 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     result = operand(input)
     if min is not None:
         low = operand(min)
-        result = where(lt(result, low), low, result)
+        result = where(_or_nan(lt(result, low), low), low, result)
     if max is not None:
         high = operand(max)
-        result = where(gt(result, high), high, result)
+        result = where(_or_nan(gt(result, high), high), high, result)
     return result
+
+
+def _or_nan(holds: Tensor, bound: Any) -> Tensor:
+    """`holds`, and everywhere where the bound is NaN."""
+    if isinstance(bound, Tensor):
+        floating = here(bound).spec.dtype.is_inexact
+        return elementwise("bit_or", holds, ne(bound, bound)) if floating else holds
+    return elementwise("eq", holds, holds) if bound != bound else holds
 
 
 clip = clamp

@@ -8,6 +8,7 @@ from typing import Any
 from ..apply import apply, broadcast_shapes, elementwise, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..promotion import result_type
 from ..tensor import Tensor, here, normal_axis
 from ..unwatched import unwatched
 from ..viewing import expand_view, permute_view
@@ -250,7 +251,8 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with the given ones along its diagonal, zeros elsewhere."""
-    blocks = [atleast_2d(t) for t in tensors]
+    dtype = result_type(*tensors)
+    blocks = [atleast_2d(cast(t, dtype)) for t in tensors]
     widths: list[Any] = [spelled(shape_of(b)[1]) for b in blocks]
     total: Any = sum(widths)
     rows, left = [], 0

@@ -34,6 +34,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     axis = normal_axis(dim, input.ndim)
     flat = reshaped(_checked(index, "index_select"), (-1,))
+    if input.ndim == 0:
+        return reshaped(apply("gather", [reshaped(input, (1,)), flat], axis=0), ())
     return apply("gather", [input, flat], axis=axis)
 
 
@@ -109,6 +111,11 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 def scatter_write(input: Tensor, dim: int, index: Tensor, src: Any, combine: str) -> Tensor:
     """`src` (a tensor or number) written to places along `dim`, as the op does."""
+    if input.ndim == 0:
+        normal_axis(dim, 0)
+        given = reshaped(src, (-1,)) if isinstance(src, Tensor) else src
+        written = scatter_write(reshaped(input, (1,)), 0, reshaped(index, (-1,)), given, combine)
+        return reshaped(written, ())
     axis, places = normal_axis(dim, input.ndim), _checked(index, f"scatter ({combine})")
     _check_range(places, shape_of(input)[axis], "scatter")
     own = shape_of(places)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...ir.dtypes import DType, c128, f64
 from ..apply import elementwise
 from ..autocast import autocasts
+from ..construct import as_tensor
 from ..tensor import Tensor, here
 from .arguments import cast, operand, promoted, takes_out
 from .complex import complex_acosh, complex_asinh
@@ -28,6 +30,7 @@ from .math import (
     maximum,
     mul,
     neg,
+    pow,
     sin,
     sqrt,
     sub,
@@ -144,6 +147,25 @@ def xlogy(input: Any, other: Any) -> Tensor:
     x, y = promoted(input, other, promote="float")
     zero = logical_and(eq(x, 0), logical_or(le(y, 0), isinf(y)))
     return where(zero, 0.0, mul(x, log(where(zero, 1.0, y))))
+
+
+@takes_out
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent in float64, or complex128 where one is complex."""
+    x, _ = promoted(input, exponent)
+    wide = c128 if here(x).spec.dtype.is_complex else f64
+    return pow(_widened(input, wide), _widened(exponent, wide))
+
+
+def _widened(value: Any, dtype: DType) -> Tensor:
+    return cast(value, dtype) if isinstance(value, Tensor) else as_tensor(value, dtype)
+
+
+@takes_out
+def ldexp(input: Any, other: Any) -> Tensor:
+    """input * 2 ** other."""
+    x, y = promoted(input, other, promote="float")
+    return mul(x, pow(2.0, y))
 
 
 @takes_out

@@ -145,7 +145,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         return sum(A.abs(), (-2, -1))
     if p in (None, 2, -2):
         values = svdvals(A)
-        largest, smallest = values[..., 0], values[..., -1]
+        largest, smallest = values[..., 0], values[..., -1].abs()  # of -0.0, too
         return smallest / largest if p == -2 else largest / smallest
     square("cond", A)
     singular = slogdet(A).sign == 0

@@ -55,7 +55,10 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """x within [min_val, max_val], else the nearer of both, with the gradient 0 there."""
+    """x within [min_val, max_val], else the nearer of both, with the gradient 0 there; of integers
+    with the bounds' integer parts."""
+    if not here(input).spec.dtype.is_inexact:
+        min_val, max_val = int(min_val), int(max_val)
     low = where(le(input, min_val), min_val, input)
     result = where(elementwise("ge", low, max_val), max_val, low)
     return update(input, result, "hardtanh_") if inplace else result
@@ -70,7 +73,9 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 @autocasts
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x above 0, weight * x below; one weight, or one for each channel (axis 1)."""
-    if weight.numel() != 1 and input.ndim > 1:
+    if input.ndim == 0:
+        weight = weight.reshape([])
+    elif weight.numel() != 1 and input.ndim > 1:
         weight = weight.reshape([-1] + [1] * (input.ndim - 2))
     return where(gt(input, 0), input, mul(input, weight))
 
@@ -165,8 +170,8 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x above the threshold, else `value`."""
-    result = where(gt(input, threshold), input, value)
+    """x above the threshold, else `value`; NaN stays."""
+    result = where(le(input, threshold), value, input)
     return update(input, result, "threshold_") if inplace else result
 
 

@@ -15,6 +15,7 @@ from ...functions.math import add, clamp, eq, lt, minimum, mul, neg, sub, true_d
 from ...functions.reduction import any, cumsum, mean, sum
 from ...functions.special import log_sigmoid
 from ...tensor import Tensor, here
+from .activation import relu
 from .arguments import legacy_reduction, reduced
 from .classification import _counted
 from .normalization import pairwise_distance
@@ -86,7 +87,7 @@ def multilabel_margin_loss(
     hit = logical_and(eq(numbers, with_ones(y, (2,))), with_ones(valid, (2,)))  # label, class
     own = sum(where(hit, with_ones(x, (1,)), 0), 2, True)
     other = elementwise("bit_not", any(hit, 1, True))
-    gap = clamp(add(sub(1, own), with_ones(x, (1,))), min=0)
+    gap = relu(add(sub(1, own), with_ones(x, (1,))))
     kept = where(logical_and(other, with_ones(valid, (2,))), gap, 0)
     loss = true_divide(sum(kept, (1, 2)), classes)
     return reduced(loss if batched else loss[0], reduction, "multilabel_margin_loss")

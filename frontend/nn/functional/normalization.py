@@ -15,7 +15,7 @@ from ...functions.info import finfo
 from ...functions.math import add, clamp, mul, rsqrt, sub, true_divide, where
 from ...functions.random import keep_mask
 from ...functions.reduction import mean_over, sum, wide
-from ...functions.shape import constant_pad, unfold
+from ...functions.shape import broadcast_tensors, constant_pad, unfold
 from ...functions.statistics import norm
 from ...inplace import update
 from ...tensor import Tensor, here
@@ -229,9 +229,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
 @autocasts
 @array_names
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between vectors along `dim`; lengths count as at least eps."""
-    lengths = [clamp(norm(x, 2, dim, keepdim=True), min=eps) for x in (x1, x2)]
-    return sum(mul(true_divide(x1, lengths[0]), true_divide(x2, lengths[1])), dim)
+    """The cosine of the angle between vectors along `dim` of both, broadcast; lengths count as at
+    least eps."""
+    vectors = broadcast_tensors(x1, x2)
+    lengths = [clamp(norm(x, 2, dim, keepdim=True), min=eps) for x in vectors]
+    return sum(mul(true_divide(vectors[0], lengths[0]), true_divide(vectors[1], lengths[1])), dim)
 
 
 def pairwise_distance(
