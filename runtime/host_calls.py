@@ -106,18 +106,7 @@ class HostCalls:
             for slot, buffer in zip(self._slots[number], bound.buffers, strict=True)
         ]
         operands, results = arrays[: len(node.operands)], arrays[len(node.operands) :]
-        for operand in operands:
-            operand.flags.writeable = False
-        if node.op.fill is not None:
-            node.op.fill(operands, results, bound.attrs)
-            return
-        with np.errstate(all="ignore"):
-            found = node.op.evaluate(operands, bound.attrs)
-        for value, target, array in zip(node.results, results, found, strict=True):
-            if array.shape != target.shape or array.dtype != target.dtype:
-                check_array(value, array, bound.sizes, node)  # tells what is wrong
-        for target, array in zip(results, found, strict=True):
-            target[...] = array
+        compute(node, operands, results, bound.attrs, bound.sizes)
 
     def _bind(self, node: Node, number: int, sizes: tuple[int, ...]) -> _Bound:
         known = self._bindings.get((number, sizes))
@@ -137,6 +126,33 @@ class HostCalls:
             self._bindings = {}
         self._bindings[number, sizes] = bound
         return bound
+
+
+def compute(
+    node: Node,
+    operands: Sequence[np.ndarray],
+    results: Sequence[np.ndarray],
+    attrs: Mapping[str, Any],
+    sizes: Mapping[str, int],
+) -> None:
+    """Writes what `node` computes of `operands`, which are not written to, into `results`.
+
+    Args:
+        attrs: the node's, with numbers for sizes.
+        sizes: the values of the symbols.
+    """
+    for operand in operands:
+        operand.flags.writeable = False
+    if node.op.fill is not None:
+        node.op.fill(operands, results, attrs)
+        return
+    with np.errstate(all="ignore"):
+        found = node.op.evaluate(operands, attrs)
+    for value, target, array in zip(node.results, results, found, strict=True):
+        if array.shape != target.shape or array.dtype != target.dtype:
+            check_array(value, array, sizes, node)  # tells what is wrong
+    for target, array in zip(results, found, strict=True):
+        target[...] = array
 
 
 def _array(address: int, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray:

@@ -66,9 +66,10 @@ class BlockPool:
                 self.idle_bytes += size
 
 
-def size_class(nbytes: int) -> int:
-    """`nbytes` rounded up by at most an eighth, so that results of similar sizes share blocks."""
-    step = max(PAGE, 1 << max(0, nbytes.bit_length() - 4))
+def size_class(nbytes: int, grain: int = PAGE) -> int:
+    """`nbytes` rounded up to a multiple of `grain` or by at most an eighth, so that results of
+    similar sizes share blocks."""
+    step = max(grain, 1 << max(0, nbytes.bit_length() - 4))
     return -(-nbytes // step) * step
 
 

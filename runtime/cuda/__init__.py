@@ -1,0 +1,1 @@
+"""Programs on NVIDIA GPUs: the driver, memory, and executables of planned kernels."""

@@ -1,0 +1,228 @@
+"""The GPU that programs run on: its driver, memory and loaded kernels."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections import deque
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from .bindings import count_devices, load_api, open_driver
+from .driver import Command, Driver, Function
+from .errors import DriverError, KernelFault, NoDeviceError
+from .memory import Block, DevicePool, Purpose
+from .staging import Staging
+
+WARP = 32  # threads
+_REMEMBERED = 16  # programs that a fault may be of
+
+
+class Compiled(Protocol):
+    """A kernel as machine code.
+
+    Attributes:
+        cubin: the code.
+        symbol: the name of its function.
+        num_warps: of a program.
+        shared_bytes: memory that the threads of one program share.
+    """
+
+    @property
+    def cubin(self) -> bytes: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def num_warps(self) -> int: ...
+    @property
+    def shared_bytes(self) -> int: ...
+
+
+class Named(Protocol):
+    """What runs kernels, as far as a fault asks for it."""
+
+    def kernel_lines(self) -> list[str]:
+        """The names of its kernels, with the user's lines."""
+
+
+class Device:
+    """A GPU in use.
+
+    Attributes:
+        lock: held by whoever issues commands that belong together.
+        blocking: whether each command is waited for, so that a fault is known to be its own.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.info = driver.info
+        self.target = driver.info.target
+        self.pool = DevicePool(driver)
+        self.lock = threading.RLock()
+        self.blocking = False
+        self._workspace: Block | None = None
+        self._functions: dict[tuple[bytes, str], Function] = {}
+        self._running: deque[Named] = deque(maxlen=_REMEMBERED)
+
+    @functools.cached_property
+    def _staging(self) -> Staging:
+        return Staging(self.driver)
+
+    # Kernels.
+
+    def function(self, compiled: Compiled) -> Function:
+        """A kernel, loaded once."""
+        key = (hashlib.sha256(compiled.cubin).digest(), compiled.symbol)
+        with self.lock:
+            found = self._functions.get(key)
+            if found is None:
+                self.driver.attach()
+                shared = compiled.shared_bytes
+                handle = self.driver.load(compiled.cubin, compiled.symbol, shared)
+                found = Function(compiled.symbol, handle, WARP * compiled.num_warps, shared)
+                self._functions[key] = found
+            return found
+
+    def begin(self, program: Named) -> None:
+        """Notes that kernels of `program` are about to run."""
+        if not self._running or self._running[-1] is not program:
+            self._running.append(program)
+
+    def issue(self, command: Command, name: str = "") -> None:
+        """Issues a command; where `blocking`, a fault of it names it."""
+        self.driver.issue(command)
+        if self.blocking:
+            try:
+                self.driver.synchronize()
+            except DriverError as error:
+                raise KernelFault(error.name, [name], exact=True) from error
+
+    def fail(self, error: DriverError) -> NoReturn:
+        """Raises what an error means that the driver has told of.
+
+        Raises:
+            KernelFault: kernels that were not waited for may have done it.
+            DriverError: there are none.
+        """
+        lines = dict.fromkeys(line for program in self._running for line in program.kernel_lines())
+        if not lines:
+            raise error
+        raise KernelFault(error.name, list(lines), exact=False) from error
+
+    # Memory.
+
+    def workspace(self, nbytes: int, purpose: Purpose) -> Block:
+        """Memory for what a program needs while it runs: the next one writes over it. It moves
+        only when it has to grow, so addresses in it stay."""
+        held = self._workspace
+        if held is None or held.nbytes < nbytes:
+            # Given up first, so that there is room; what still runs in it runs before the next.
+            self._workspace = held = None
+            self._workspace = held = self.pool.take(nbytes, purpose)
+        return held
+
+    def empty(self, nbytes: int, purpose: Purpose | None = None) -> Block:
+        """A block of unknown contents."""
+        self.driver.attach()
+        return self.pool.take(nbytes, purpose)
+
+    def put(self, array: np.ndarray) -> Block:
+        """A block with the elements of `array` in row-major order."""
+        block = self.empty(array.nbytes)
+        self.write(block.address, array)
+        return block
+
+    def write(self, address: int, array: np.ndarray) -> None:
+        """Copies the elements of `array`, in row-major order."""
+        dense = np.ascontiguousarray(array)
+        with self.lock:
+            self.driver.attach()
+            self._staging.upload(address, dense.ctypes.data, dense.nbytes)
+
+    def read(self, address: int, array: np.ndarray) -> np.ndarray:
+        """Fills the dense `array` from the GPU's memory, once all that was issued is done."""
+        with self.lock:
+            self.driver.attach()
+            try:
+                self._staging.download(array.ctypes.data, address, array.nbytes)
+            except DriverError as error:
+                self.fail(error)
+            self._running.clear()
+        return array
+
+    def get(self, address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A new array of what lies at `address`."""
+        return self.read(address, np.empty(shape, dtype))
+
+    def synchronize(self) -> None:
+        """Waits until all that was issued is done.
+
+        Raises:
+            KernelFault: a kernel has failed.
+        """
+        with self.lock:
+            self.driver.attach()
+            try:
+                self.driver.synchronize()
+            except DriverError as error:
+                self.fail(error)
+            self._running.clear()
+
+    def trim(self) -> None:
+        """Gives up memory that nobody uses."""
+        with self.lock:
+            self.driver.attach()
+            self._workspace = None
+            self.pool.trim()
+
+
+# ------------------------------------------------------------------------------ the one in use
+
+_lock = threading.Lock()
+_opened: dict[int, tuple[Device, int]] = {}  # by number, with the process that opened it
+
+
+@functools.cache
+def device_count() -> int:
+    """The number of GPUs; 0 where there is no driver."""
+    try:
+        return count_devices(load_api())
+    except NoDeviceError:
+        return 0
+
+
+def why_none() -> str | None:
+    """Why no GPU can be used; None where one can."""
+    try:
+        load_api()
+    except NoDeviceError as error:
+        return str(error)
+    return None
+
+
+def device(number: int = 0) -> Device:
+    """GPU number `number`, opened at the first call.
+
+    Raises:
+        NoDeviceError: there is none, or a parent process has it.
+    """
+    with _lock:
+        if number not in _opened:
+            _opened[number] = (Device(open_driver(number)), os.getpid())
+        found, process = _opened[number]
+        if process != os.getpid():
+            raise NoDeviceError("a GPU cannot be used after a fork: start the process by spawn")
+        return found
+
+
+def is_open(number: int = 0) -> bool:
+    """Whether GPU number `number` is in use."""
+    return number in _opened
+
+
+def opened(number: int = 0) -> Any:
+    """The `Device` if it is in use, else None: asking for figures opens none."""
+    return _opened[number][0] if number in _opened else None
