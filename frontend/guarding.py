@@ -24,6 +24,7 @@ from .errors import (
     ArgumentError,
     DTypeError,
     IndexingError,
+    LinAlgError,
     SleyError,
     caller_is_user,
     is_user_code,
@@ -155,6 +156,8 @@ def explained(
 ) -> SleyError:
     """The error about the arguments of a call that has failed with `error`."""
     name, function, args = _told_name(function, args)
+    if isinstance(error, np.linalg.LinAlgError):
+        return LinAlgError(f"{name}: {error}")
     signature = inspect.signature(function)
     hint = f"it is called as {name}{_spelled(signature, args)}"
     try:

@@ -213,5 +213,6 @@ def erfinv(input: Any) -> Tensor:
         for _ in range(2):
             slope = mul(exp(neg(mul(result, result))), 2 / math.sqrt(math.pi))
             result = sub(result, true_divide(sub(erf(result), inside), slope))
-    at_edge = where(eq(x, 1), _INF, where(eq(x, -1), -_INF, math.nan))
+    # A factor, so that the slope is inf and NaN there, too.
+    at_edge = mul(x, where(edge, where(eq(abs(x), 1), _INF, math.nan), 1.0))
     return cast(where(edge, at_edge, result), here(given).spec.dtype)

@@ -158,19 +158,21 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 @autocasts
 def matrix_rank(
     A: Tensor,
+    tol: float | None = None,
+    hermitian: bool = False,
     *,
     atol: float | None = None,
     rtol: float | None = None,
-    hermitian: bool = False,
 ) -> Tensor:
     """The number (int64) of singular values above max(atol, rtol * the largest); rtol is
-    max(m, n) * eps where neither is given. With `hermitian` they are the absolute eigenvalues, of
-    which the lower triangle decides.
+    max(m, n) * eps where neither is given; `tol` is numpy's name of `atol`. With `hermitian` they
+    are the absolute eigenvalues, of which the lower triangle decides.
 
     Raises:
         ShapeError: `hermitian`, and A is not square.
     """
     matrices("matrix_rank", A)
+    atol = tol if atol is None else atol
     values = eigvalsh(A).abs() if hermitian else svdvals(A)
     if rtol is None:
         sizes = [n for n in shape_of(A)[-2:] if isinstance(n, int)]

@@ -7,6 +7,7 @@ Linear Algebra Functions" (2010). X^H is the conjugate transpose, of a real matr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...ir.dims import Dim
@@ -137,7 +138,8 @@ def _linalg_cofactor(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
 
 
 def _linalg_slogdet(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
-    """The sign of a real determinant is flat; that of a complex one turns."""
+    """The sign of a real determinant is flat; that of a complex one turns. The logarithm has no
+    slope (NaN) where the matrix is singular."""
     (a,), (sign, _) = node.operands, node.results
     of_sign, of_log = cotangents
     factor = None if of_log is None else _as(of_log, a)
@@ -148,7 +150,10 @@ def _linalg_slogdet(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:
         factor = imaginary if factor is None else factor + imaginary
     if factor is None:
         return (None,)
-    return (_number(factor, a.type.shape) * adjoint(_inverse(a)),)
+    singular = _number(EQ(sign, zeros(sign.type)), a.type.shape)
+    inverse = _inverse(WHERE(singular, _identity_less(zeros(a.type)), a))
+    slope = WHERE(singular, full(a.type, math.nan), adjoint(inverse))
+    return (_number(factor, a.type.shape) * slope,)
 
 
 def _linalg_cholesky(node: Node, cotangents: Cotangents) -> Sequence[Cotangent]:

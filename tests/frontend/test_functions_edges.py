@@ -96,3 +96,26 @@ def test_label_margins_are_flat_where_they_are_reached() -> None:
 def test_the_condition_number_of_a_singular_matrix_is_inf() -> None:
     for matrix in ([[2.0, 3.0], [0.0, 0.0]], np.outer([1, 2, 3.0], [1, 1, 0.0])):
         assert sley.linalg.cond(sley.tensor(matrix)).item() > 1e6
+
+
+def test_the_slope_of_erfinv_is_infinite_at_the_ends_and_nan_beyond() -> None:
+    x = sley.tensor([-1.0, 0.0, 1.0, 1.5], requires_grad=True)
+    made = sley.erfinv(x)
+    np.testing.assert_array_equal(made.detach(), [-np.inf, 0.0, np.inf, np.nan])
+    made.sum().backward()
+    np.testing.assert_allclose(x.grad, [np.inf, np.sqrt(np.pi) / 2, np.inf, np.nan], rtol=1e-6)
+
+
+def test_a_singular_matrix_has_no_slope_of_the_logarithm_of_its_determinant() -> None:
+    x = sley.tensor([[[2.0, 0.0], [0.0, 4.0]], [[1.0, 1.0], [1.0, 1.0]]], requires_grad=True)
+    sley.linalg.slogdet(x).logabsdet.sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad[0], [[0.5, 0.0], [0.0, 0.25]], rtol=1e-6)
+    assert np.isnan(x.grad[1].numpy()).all()
+
+
+def test_matrix_rank_takes_the_bound_by_its_old_name() -> None:
+    x = sley.diag(sley.tensor([3.0, 0.5]))
+    assert sley.linalg.matrix_rank(x).item() == 2
+    assert sley.linalg.matrix_rank(x, 1.0).item() == 1
+    assert sley.linalg.matrix_rank(x, tol=1.0, hermitian=True).item() == 1
