@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from ..backends.triton.compile import Compiler
-from .cache import ObjectCache
-from .config import config
+from ...backends.triton.compile import Compiler
+from ..cache import ObjectCache
+from ..config import config
 
 
 def cubin_compiler() -> Compiler:
