@@ -7,13 +7,14 @@ import hashlib
 import os
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from .bindings import count_devices, load_api, open_driver
-from .driver import Command, Driver, Function
-from .errors import DriverError, KernelFault, NoDeviceError
+from .driver import Command, CommandGraph, Driver, Function
+from .errors import FAULTS, DriverError, KernelFault, LaunchError, NoDeviceError
 from .memory import Block, DevicePool, Purpose
 from .staging import Staging
 
@@ -22,13 +23,14 @@ _REMEMBERED = 16  # programs that a fault may be of
 
 
 class Compiled(Protocol):
-    """A kernel as machine code.
+    """A kernel as machine code, such as `backends.triton.compile.CompiledText`.
 
     Attributes:
         cubin: the code.
         symbol: the name of its function.
-        num_warps: of a program.
+        warps: of a program.
         shared_bytes: memory that the threads of one program share.
+        global_scratch: (bytes, alignment) of memory that each program needs for itself.
     """
 
     @property
@@ -36,9 +38,11 @@ class Compiled(Protocol):
     @property
     def symbol(self) -> str: ...
     @property
-    def num_warps(self) -> int: ...
+    def warps(self) -> int: ...
     @property
     def shared_bytes(self) -> int: ...
+    @property
+    def global_scratch(self) -> tuple[int, int]: ...
 
 
 class Named(Protocol):
@@ -82,7 +86,7 @@ class Device:
                 self.driver.attach()
                 shared = compiled.shared_bytes
                 handle = self.driver.load(compiled.cubin, compiled.symbol, shared)
-                found = Function(compiled.symbol, handle, WARP * compiled.num_warps, shared)
+                found = Function(compiled.symbol, handle, WARP * compiled.warps, shared)
                 self._functions[key] = found
             return found
 
@@ -92,23 +96,45 @@ class Device:
             self._running.append(program)
 
     def issue(self, command: Command, name: str = "") -> None:
-        """Issues a command; where `blocking`, a fault of it names it."""
-        self.driver.issue(command)
-        if self.blocking:
-            try:
+        """Issues a command; where `blocking`, waits for it, so that a fault names it.
+
+        Raises:
+            LaunchError: the driver does not take it.
+            KernelFault: a kernel has failed.
+        """
+        try:
+            self.driver.issue(command)
+            if self.blocking:
                 self.driver.synchronize()
-            except DriverError as error:
+        except DriverError as error:
+            if error.name not in FAULTS:
+                raise LaunchError(f"{name} cannot be launched: {error}") from error
+            if self.blocking:
                 raise KernelFault(error.name, [name], exact=True) from error
+            self.fail(error)
+
+    def launch(self, graph: CommandGraph, stale: Iterable[int]) -> None:
+        """Issues the commands of a graph, of which those numbered `stale` have other addresses.
+
+        Raises:
+            KernelFault: a kernel has failed.
+        """
+        try:
+            for number in stale:
+                graph.update(number)
+            graph.launch()
+        except DriverError as error:
+            self.fail(error)
 
     def fail(self, error: DriverError) -> NoReturn:
         """Raises what an error means that the driver has told of.
 
         Raises:
             KernelFault: kernels that were not waited for may have done it.
-            DriverError: there are none.
+            DriverError: it is no fault of a kernel.
         """
         lines = dict.fromkeys(line for program in self._running for line in program.kernel_lines())
-        if not lines:
+        if not lines or error.name not in FAULTS:
             raise error
         raise KernelFault(error.name, list(lines), exact=False) from error
 

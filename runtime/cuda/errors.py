@@ -24,6 +24,21 @@ class DriverError(RuntimeError):
         self.call = call
 
 
+# What ends a process's use of the GPU: from then on every call returns it.
+FAULTS = frozenset(
+    f"CUDA_ERROR_{name}"
+    for name in (
+        "ILLEGAL_ADDRESS", "LAUNCH_TIMEOUT", "HARDWARE_STACK_ERROR", "ILLEGAL_INSTRUCTION",
+        "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "LAUNCH_FAILED", "ASSERT",
+        "ECC_UNCORRECTABLE", "UNKNOWN",
+    )
+)  # fmt: skip
+
+
+class LaunchError(RuntimeError):
+    """A command that the driver does not take; the GPU is as it was."""
+
+
 class DeviceFull(DriverError):
     """The driver has no memory of the size asked for."""
 

@@ -1,0 +1,100 @@
+"""What the passes made becomes an executable on a GPU: each distinct kernel as text, then code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...backends.triton.kernel import TritonKernel
+from ...ir import plan
+from ...ir.dims import Dim, mod
+from ...ir.gpu_target import GpuTarget
+from ...ir.graph import Graph, Node
+from ...ir.isomorphic import graph_hash
+from ...ir.kernel_symbols import kernel_symbols
+from ...ir.plan import Place, Plan
+from ...passes.pipeline import Lowered
+from ..build import CompileError
+from .device import Compiled, Device
+from .executable import CudaExecutable
+from .recorder import LoadedKernel, joined_results
+
+_ALIGNMENT = 16
+
+# (kernel, its schedule, GPU) -> its text
+Emit = Callable[[Graph, Any, GpuTarget], TritonKernel]
+# The code of each text, in order; raises CompileError
+CompileAll = Callable[[Sequence[TritonKernel], GpuTarget], Sequence[Compiled]]
+
+
+def build(lowered: Lowered, device: Device, emit: Emit, compile_all: CompileAll) -> CudaExecutable:
+    """Compiles what the passes made, and loads it.
+
+    Raises:
+        CompileError: a kernel cannot be compiled.
+    """
+    unaligned = unaligned_arguments(lowered.plan)
+    texts: dict[tuple[str, tuple[int, ...]], TritonKernel] = {}
+    keys: dict[Node, tuple[str, tuple[int, ...]]] = {}
+    hashes: dict[Graph, str] = {}
+    for node, positions in unaligned.items():
+        kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
+        if kernel not in hashes:
+            hashes[kernel] = graph_hash(kernel)
+        key = keys[node] = (f"{hashes[kernel]} {schedule}", positions)
+        if key not in texts:
+            texts[key] = _text(node, emit, device.target, positions)
+    codes = dict(zip(texts, compile_all(list(texts.values()), device.target), strict=True))
+    loaded = {
+        node: _load(node.attrs["kernel"], texts[key], codes[key], device)
+        for node, key in keys.items()
+    }
+    return CudaExecutable(lowered, device, loaded)
+
+
+def _text(node: Node, emit: Emit, target: GpuTarget, unaligned: tuple[int, ...]) -> TritonKernel:
+    kernel = node.attrs["kernel"]
+    try:
+        text = emit(kernel, node.attrs["schedule"], target)
+    except (ValueError, NotImplementedError) as error:
+        line = f" ({node.line})" if node.line else ""
+        raise CompileError(f"kernel @{kernel.name}{line}: {error}") from error
+    divisible = tuple(position for position in text.divisible if position not in unaligned)
+    return replace(text, divisible=divisible)
+
+
+def _load(kernel: Graph, text: TritonKernel, code: Compiled, device: Device) -> LoadedKernel:
+    return LoadedKernel(
+        kernel.name,
+        device.function(code),
+        kernel_symbols(kernel),
+        text.grid,
+        code.global_scratch[0],
+        joined_results(kernel),
+    )
+
+
+def unaligned_arguments(program: Plan) -> dict[Node, tuple[int, ...]]:
+    """For each launch the positions of its buffers that may begin anywhere: what loops walk over
+    in steps that are no multiples of 16 bytes."""
+    loose: set[Place] = set()
+    found = {}
+    for step in program.walk():  # outer loops before inner ones
+        if isinstance(step, plan.Launch):
+            found[step.node] = tuple(k for k, place in enumerate(step.args) if place in loose)
+        if not isinstance(step, (plan.Loop, plan.WhileLoop)):
+            continue
+        for carry in step.carries:
+            if carry.current is not None and carry.next is not None:
+                if {carry.start, carry.home, carry.spare} & loose:
+                    loose |= {carry.current, carry.next}
+        if isinstance(step, plan.Loop):
+            for pointer, whole, nbytes in step.slices:
+                if whole in loose or not _multiple(nbytes):
+                    loose.add(pointer)
+    return found
+
+
+def _multiple(nbytes: Dim) -> bool:
+    return mod(nbytes, _ALIGNMENT) == 0
