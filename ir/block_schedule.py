@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .graph import Graph, Node
 from .schedule_text import Written
 
 
@@ -18,7 +19,7 @@ class ContractBlocks(Written):
         m, n, k: elements of a block along the axes m, n and k, each collapsed to one; powers of 2.
         group: so many blocks of rows are computed side by side, so that the columns that they read
             are still in the cache.
-        splits: the sum over k is cut into so many, each added up by a program of its own.
+        swap: n runs over the rows of what tensor cores multiply, m over the columns.
         precision: what tensor cores make of float32: "ieee" multiplies them as they are.
     """
 
@@ -26,7 +27,7 @@ class ContractBlocks(Written):
     n: int
     k: int
     group: int = 8
-    splits: int = 1
+    swap: bool = False
     precision: str = "ieee"
 
 
@@ -68,3 +69,15 @@ class BlockSchedule(Written):
     warps: int = 4
     stages: int = 1
     wide: bool = False
+
+
+SPREAD = ("parallel", "many", "contract", "attend", "attend_gradient")
+
+
+def grid_node(kernel: Graph) -> Node | None:
+    """The node over whose points programs are spread: the last of the kernel, if no other has a
+    region. None where the kernel is one program."""
+    with_regions = [n for n in kernel.nodes if n.regions]
+    if len(with_regions) != 1 or with_regions[0].op.name not in SPREAD:
+        return None
+    return with_regions[0] if with_regions[0] is kernel.nodes[-1] else None

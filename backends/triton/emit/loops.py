@@ -12,8 +12,7 @@ from ....ir.dims import Dim, Var, of_atom, product
 from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
 from ....ir.sugar import combine_ops
-from . import scalars
-from .scope import Axis, Emitter, Inline, Kept, Late, Scope
+from .scope import Axis, Emitter, Here, Inline, Kept, Late, Scope
 from .text import Block, Writer
 
 
@@ -48,9 +47,7 @@ def open_axis(
 
 
 @contextmanager
-def opened(
-    e: Emitter, scope: Scope, node: Node, backwards: bool = False
-) -> Iterator[Scope]:
+def opened(e: Emitter, scope: Scope, node: Node, backwards: bool = False) -> Iterator[Scope]:
     """The scope of the body of an inner node, inside a loop where its nest says so; from the last
     block to the first if `backwards`."""
     nest = e.nests[node]
@@ -83,7 +80,8 @@ def _entered(e: Emitter, scope: Scope, node: Node, start: str | None) -> Scope:
         axis, index = open_axis(e, scope, extent, size, start, params[0].name or "j")
         inner, variable = scope.inner(axis), axis.variable
         inner.values[variable] = index
-    inner.exprs.update(axis_exprs(node, nest, (of_atom(Var(variable, extent)),)))
+    inner.point = of_atom(Var(variable, extent))
+    inner.exprs.update(axis_exprs(node, nest, (inner.point,)))
     return inner
 
 
@@ -92,24 +90,35 @@ def _entered(e: Emitter, scope: Scope, node: Node, start: str | None) -> Scope:
 
 def emit_parallel(e: Emitter, scope: Scope, node: Node) -> None:
     """A `parallel` inside of a program."""
-    late = [
-        row for row in dict.fromkeys(_rows_read(node.regions[0], scope)) if isinstance(row, Late)
-    ]
-    carried = [_start_of_prefixes(e, scope, row.node) for row in late]
-    backwards = any(row.node.attrs["reverse"] for row in late)
-    assert not backwards or all(row.node.attrs["reverse"] for row in late), "loops both ways"
-    with opened(e, scope, node, backwards) as inner:
-        for row, totals in zip(late, carried, strict=True):
-            _prefixes_of_block(e, inner, row.node, totals)
+    with walked(e, scope, node) as inner:
         e.run_nodes(node.regions[0].nodes, inner)
 
 
-def _rows_read(region: Region, scope: Scope) -> Iterator[object]:
+@contextmanager
+def walked(e: Emitter, scope: Scope, node: Node) -> Iterator[Scope]:
+    """As `opened`, with the prefixes that the body reads and that come along with the loop."""
+    late = _late(node.regions[0], scope)
+    backwards = any(n.attrs["reverse"] for n in late)
+    if backwards and not all(n.attrs["reverse"] for n in late):
+        raise NotImplementedError("a loop that reads prefixes and suffixes of very long rows")
+    before = [_start_of_prefixes(e, scope, n) for n in late]
+    with opened(e, scope, node, backwards) as inner:
+        for prefixes, totals in zip(late, before, strict=True):
+            _prefixes_of_block(e, inner, prefixes, totals)
+        yield inner
+
+
+def _late(region: Region, scope: Scope) -> list[Node]:
+    """The nodes whose prefixes a region reads and that come along with it, also by way of rows and
+    of other prefixes; those that others read first."""
+    found: dict[Node, None] = {}
     for node in region.walk():
-        if node.op.name == "load":
-            found = scope.find("rows", node.operands[0])
-            if found is not None:
-                yield found
+        row = scope.find("rows", node.operands[0]) if node.op.name == "load" else None
+        if isinstance(row, Inline | Late):
+            found.update(dict.fromkeys(_late(row.node.regions[0], scope)))
+        if isinstance(row, Late):
+            found[row.node] = None
+    return list(found)
 
 
 def emit_row(e: Emitter, scope: Scope, node: Node) -> None:
@@ -122,9 +131,7 @@ def emit_row(e: Emitter, scope: Scope, node: Node) -> None:
     with opened(e, scope, node) as inner:
         blocks = e.run(node.regions[0], inner)
         axis = inner.open[-1]
-        for value, block, result in zip(
-            node.regions[0].yields, blocks, node.results, strict=True
-        ):
+        for value, block, result in zip(node.regions[0].yields, blocks, node.results, strict=True):
             full = e.masked(block, value, Block("0", literal=True), _unmasked(axis), inner)
             scope.rows[result] = Kept(full, node, axis)
 
@@ -163,7 +170,7 @@ def emit_reduce(e: Emitter, scope: Scope, node: Node) -> None:
         Block(e.w.let(v.name or "total", _filled(n, v, shape, scope)), shape)
         for n, v in zip(neutral, node.results, strict=True)
     ]
-    with opened(e, scope, node) as inner:
+    with walked(e, scope, node) as inner:
         found = [e.typed(b, v) for b, v in zip(e.run(body, inner), body.yields, strict=True)]
         if size > 1:
             axis = inner.open[-1]
@@ -289,10 +296,17 @@ def _start_of_prefixes(e: Emitter, scope: Scope, node: Node) -> list[Block]:
 
 def _prefixes_of_block(e: Emitter, inner: Scope, node: Node, before: Sequence[Block]) -> None:
     """The prefixes of the block that is open, which is one of the loop that reads them."""
-    axis, body = inner.open[-1], node.regions[0]
-    here = inner.inner()
-    flat = of_atom(Var(axis.variable, product(axes(node)[1])))
-    here.exprs.update(axis_exprs(node, e.nests[node], (flat,)))
+    body, here = node.regions[0], inner.inner()
+    if e.nests[node].groups:
+        here.exprs.update(axis_exprs(node, e.nests[node], (inner.point,)))
+    if e.nests[node].block == (1,):
+        found = [e.typed(b, v) for b, v in zip(e.run(body, here), body.yields, strict=True)]
+        joined = _all_named(e, combined(e, node, before, found, inner))
+        for result, total, new in zip(node.results, before, joined, strict=True):
+            e.w.line(f"{total.text} = {new.lifted(inner.depth)}")
+            inner.rows[result] = Here(total)
+        return
+    axis = inner.open[-1]
     neutral = [e.value(v, inner) for v in node.operands]
     blocks = [
         e.masked(b, v, n, axis, inner)

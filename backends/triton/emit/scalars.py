@@ -54,7 +54,8 @@ Rule = Callable[..., str]
 
 
 def _infix(sign: str, boolean: str = "") -> Rule:
-    return lambda at, x, y: f"({x} {(boolean if at.dtype.kind == 'bool' else sign)} {y})"
+    boolean = boolean or sign
+    return lambda at, x, y: f"({x} {boolean if at.dtype.kind == 'bool' else sign} {y})"
 
 
 def _comparison(sign: str) -> Rule:

@@ -71,18 +71,25 @@ class Inline:
 
 
 @dataclass(frozen=True, slots=True)
+class Here:
+    """A row value of which one element is at hand, that at the point of the scope."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
 class Late:
     """Prefixes that are computed block by block along with the loop that reads them."""
 
     node: Node
 
 
-Row = Kept | Inline | Late
+Row = Kept | Inline | Here | Late
 
 
 class Scope:
     """What the values of a kernel are inside one body: blocks, or for an i64 expressions over
-    `Var`s of values that are."""
+    `Var`s of values that are. In a loop that is masked, `running` says where it goes on."""
 
     def __init__(self, parent: Scope | None, open: tuple[Axis, ...]) -> None:
         self.parent = parent
@@ -92,6 +99,7 @@ class Scope:
         self.rows: dict[Value, Row] = {}
         self.buffers: dict[Value, str] = {}
         self.running: Block | None = None if parent is None else parent.running
+        self.point: Dim = 0  # the flat index of the node whose body this is
 
     @property
     def depth(self) -> int:
@@ -178,8 +186,7 @@ class Emitter:
         texts = [b.lifted(depth) for b in operands]
         if name in ("cast", "bitcast", "random_bits", "where"):
             texts = [
-                self.typed(b, v).lifted(depth)
-                for b, v in zip(operands, node.operands, strict=True)
+                self.typed(b, v).lifted(depth) for b, v in zip(operands, node.operands, strict=True)
             ]
         if name == "cast":
             return Block(scalars.cast(dtype, node.attrs["dtype"], texts[0]), shape)
@@ -209,8 +216,12 @@ class Emitter:
             expr = scope.find("exprs", value)
             assert expr is not None, f"{value} is not computed yet"
             number = self.number(expr, scope)
-            text = self.w.let(value.name, f"tl.cast({number.lifted(scope.depth)}, tl.int64)")
-            found = scope.values[value] = Block(text, number.shape_at(scope.depth))
+            if number.literal:
+                found = Block(f"tl.full([], {number.text}, tl.int64)")
+            else:
+                text = self.w.let(value.name, f"tl.cast({number.lifted(scope.depth)}, tl.int64)")
+                found = Block(text, number.shape_at(scope.depth))
+            scope.values[value] = found
         return found
 
     def typed(self, block: Block, value: Value) -> Block:
@@ -265,7 +276,7 @@ class Emitter:
             parts.append((shape, factor < 0, " * ".join(texts)))
         parts.sort(key=lambda part: (len(part[0]), math.prod(part[0]), part[1]))
         text = "".join(f" {'-' if negative else '+'} {part}" for _, negative, part in parts)
-        text = text.removeprefix(" + ") if text.startswith(" + ") else f"0{text}"
+        text = text[3:] if text[1] == "+" else f"-{text[3:]}"
         return text, joined_shape([shape for shape, _, _ in parts])
 
     def _atom(self, atom: Atom, scope: Scope) -> Block:
@@ -281,9 +292,7 @@ class Emitter:
             return Block(f"tl.{atom.function}imum({pair})", shape)
         low = lower(atom.left)
         if low is not None and nonnegative(low):
-            return Block(
-                f"({left.lifted(scope.depth)} // {right.lifted(scope.depth)})", shape
-            )
+            return Block(f"({left.lifted(scope.depth)} // {right.lifted(scope.depth)})", shape)
         divide = scalars.At(self.w, i64).call("_floor_div", *pair.split(", ", 1))
         return Block(divide, shape)
 
@@ -354,14 +363,14 @@ class Emitter:
         """The element of a row value at `index`."""
         if isinstance(row, Kept):
             block = self._read_kept(row, index, scope)
+        elif isinstance(row, Here):
+            block = row.block
         elif isinstance(row, Inline):
             inner = scope.inner()
             inner.exprs.update(zip(axes(row.node)[0], index, strict=True))
             body = row.node.regions[0]
             self.run_nodes(body.nodes, inner)
-            block = self.typed(
-                self.value(body.yields[row.result], inner), body.yields[row.result]
-            )
+            block = self.typed(self.value(body.yields[row.result], inner), body.yields[row.result])
         else:
             raise NotImplementedError("prefixes are read by the loop along which they come")
         if guard is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Names that the text must not hide.
-_TAKEN = ("tl", "triton", "libdevice", "range", "float", "int", "pid", "if", "for", "in", "is",
-    "not", "and", "or", "as", "def", "del", "else", "from", "lambda", "or", "pass", "with")  # fmt: skip
+# Names that a value of the text must not take.
+_TAKEN = ("tl", "triton", "libdevice", "range", "float", *keyword.kwlist)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,17 @@ class Writer:
         self.lines: list[str] = []
         self.helpers: dict[str, str] = {} if helpers is None else helpers
         self._indent = 1
-        self._used: dict[str, int] = dict.fromkeys(_TAKEN, 1)
+        self._used: dict[str, int] = dict.fromkeys(_TAKEN, 0)  # and the last number behind each
 
     def fresh(self, hint: str | None) -> str:
-        """A name that nothing has yet."""
-        word = re.sub(r"\W", "_", hint or "v").lstrip("_0123456789") or "v"
-        count = self._used.get(word, 0)
-        self._used[word] = count + 1
-        if not count and hint:
-            return word
-        return self.fresh(f"{word}_{count}") if f"{word}_{count}" in self._used else self._numbered(
-            f"{word}_{count}"
-        )
-
-    def _numbered(self, name: str) -> str:
-        self._used[name] = 1
+        """A name that nothing has yet: the hint itself, or with a number behind it."""
+        word = re.sub(r"\W", "_", hint or "").lstrip("_0123456789")
+        name, count = word or "v0", self._used.get(word, 0)
+        while name in self._used or not name:
+            count += 1
+            name = f"{word}_{count}" if word else f"v{count}"
+        self._used[word] = count
+        self._used.setdefault(name, 0)
         return name
 
     def line(self, text: str) -> None:
@@ -77,7 +73,7 @@ class Writer:
     def let(self, hint: str | None, text: str) -> str:
         """A new name for the value of `text`."""
         name = self.fresh(hint)
-        self.line(f"{name} = {text}")
+        self.line(f"{name} = {_bare(text)}")
         return name
 
     @contextmanager
@@ -94,3 +90,15 @@ class Writer:
         """Defines a function once, before this one; gives its name."""
         self.helpers.setdefault(name, text)
         return name
+
+
+def _bare(text: str) -> str:
+    """The text without a pair of parentheses around all of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    level = 0
+    for position, ch in enumerate(text):
+        level += (ch == "(") - (ch == ")")
+        if not level and position < len(text) - 1:
+            return text
+    return text[1:-1]

@@ -1,0 +1,224 @@
+"""`contract`: a block of the result for each program, summed over blocks of k.
+
+The operands' regions are computed on blocks, [rows, k] and [k, columns], like any others, so casts,
+windows and what else feeds a product are part of its loop; the region `out` is computed on the
+block of sums. Elements behind the end of k count as 0 in both operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ....ir.access import unflatten
+from ....ir.block_schedule import BlockSchedule
+from ....ir.dims import Dim, Var, of_atom, product
+from ....ir.graph import Node, Region, Value
+from ....ir.ops.kernel import INDEX
+from . import scalars
+from .loops import open_axis
+from .scope import Axis, Emitter, Scope
+from .text import Block
+
+Places = dict[Value, Dim]
+
+
+def spread_contract(
+    e: Emitter, scope: Scope, node: Node, schedule: BlockSchedule
+) -> tuple[Dim, Dim, Dim]:
+    """A block of the results of a `contract` for each program; gives the grid."""
+    return _Product(e, scope, node, schedule.wide).write(), 1, 1
+
+
+class _Side:
+    """The axes m or n, and the block of them that a program has.
+
+    Attributes:
+        extents: of the axes.
+        size: elements of a block.
+        flat: stands for their flat index.
+    """
+
+    def __init__(self, extents: Sequence[Dim], size: int) -> None:
+        self.extents = tuple(extents)
+        self.size = size
+        self.count = product(extents)
+        self.blocks = -(-self.count // size)
+        self.flat = Value(INDEX)
+
+    def places(self, params: Sequence[Value]) -> Places:
+        """What each axis is at the flat index."""
+        group = tuple(axis for axis, n in enumerate(self.extents) if n != 1)
+        found: Places = dict.fromkeys(params, 0)
+        if group:
+            flat = of_atom(Var(self.flat, self.count))
+            for axis, expr in unflatten(group, self.extents, flat).items():
+                found[params[axis]] = expr
+        return found
+
+
+class _Product:
+    def __init__(self, e: Emitter, scope: Scope, node: Node, wide: bool) -> None:
+        blocks = e.nests[node].contract
+        assert blocks is not None, "a contract without blocks"
+        self.e = e
+        self.scope = scope
+        self.node = node
+        self.wide = wide
+        self.blocks = blocks
+        attrs = node.attrs
+        self.batch, self.k = _Side(attrs["batch"], 1), _Side(attrs["k"], blocks.k)
+        self.m, self.n = _Side(attrs["m"], blocks.m), _Side(attrs["n"], blocks.n)
+        self.rows, self.columns = (self.n, self.m) if blocks.swap else (self.m, self.n)
+
+    def write(self) -> Dim:
+        number, row, column = self._program()
+        outer = self.scope.inner()
+        outer.values[self.batch.flat] = Block(number)
+        down, row_index = self._opened(outer, self.rows, row)
+        across, column_index = self._opened(outer.inner(down), self.columns, column)
+        inner = outer.inner(down, across)
+        inner.values.update({self.rows.flat: row_index, self.columns.flat: column_index})
+        shape = (self.rows.size, self.columns.size)
+        dtype = self.node.attrs["acc"]
+        sums = self.e.w.let("acc", f"tl.zeros({list(shape)}, {scalars.type_of(dtype)})")
+        if self.node.attrs["dtype"].is_float:
+            self._by_blocks(outer, inner, sums)
+        else:
+            self._one_by_one(inner, sums)
+        self._results(inner, Block(sums, shape))
+        return product((self.batch.count, self.m.blocks, self.n.blocks))
+
+    def _opened(self, scope: Scope, side: _Side, number: str) -> tuple[Axis, Block]:
+        hint = "i" if side is self.m else "j"
+        start = self.e.w.let(f"{hint}0", f"{number} * {side.size}")
+        return open_axis(self.e, scope, side.count, side.size, start, hint)
+
+    # ------------------------------------------------------------------ programs
+
+    def _program(self) -> tuple[str, str, str]:
+        """The point of the batch, the block of rows and the block of columns of this program.
+
+        Programs that run beside each other have the same few blocks of both operands: a group of
+        row blocks and one block of columns, then the next block of columns."""
+        w, down, across = self.e.w, self.rows.blocks, self.columns.blocks
+        tile = w.let("program", f"tl.program_id(0){'.to(tl.int64)' if self.wide else ''}")
+        number = "0"
+        if self.batch.count != 1:
+            tiles = self._text(down * across)
+            number = w.let("b", f"{tile} // {tiles}")
+            tile = w.let("tile", f"{tile} % {tiles}")
+        if down == 1:
+            return number, "0", tile
+        if across == 1:
+            return number, tile, "0"
+        group = self.blocks.group
+        if isinstance(down, int) and down <= group:
+            return number, f"({tile} % {down})", f"({tile} // {down})"
+        width = self._text(across * group)
+        first = w.let("first", f"{tile} // {width} * {group}")
+        rows = str(group)
+        if not (isinstance(down, int) and down % group == 0):
+            rows = w.let("beside", f"tl.minimum({self._text(down)} - {first}, {group})")
+        within = w.let("within", f"{tile} % {width}")
+        return number, f"({first} + {within} % {rows})", f"({within} // {rows})"
+
+    def _text(self, dim: Dim) -> str:
+        return self.e.number(dim, self.scope).text
+
+    # ------------------------------------------------------------------ sums
+
+    def _by_blocks(self, outer: Scope, inner: Scope, sums: str) -> None:
+        """acc += [rows, k] @ [k, columns]"""
+        down, across = inner.open
+        left, right = (1, 0) if self.blocks.swap else (0, 1)
+        with self._turns(self.k.size) as start:
+            k_left, index = self._k_axis(outer.inner(down), start)
+            a = self._operand(left, outer, inner, (down, k_left), index, 1)
+            k_right, index = self._k_axis(outer, start)
+            b = self._operand(right, outer, inner, (k_right, across), index, 0)
+            self.e.w.line(f"{sums} = tl.dot({a}, {b}, {sums}{self._how()})")
+
+    @contextmanager
+    def _turns(self, size: int) -> Iterator[str | None]:
+        """A loop over blocks of k; none where one has them all."""
+        count = self.k.count
+        if isinstance(count, int) and 0 < count <= size:
+            yield None if size > 1 else "0"
+            return
+        start = self.e.w.fresh("k0" if size > 1 else "k")
+        with self.e.w.indented(f"for {start} in range(0, {self._text(count)}, {size})"):
+            yield f"{start}.to(tl.int64)" if self.wide else start
+
+    def _k_axis(self, scope: Scope, start: str | None) -> tuple[Axis, Block]:
+        return open_axis(self.e, scope, self.k.count, self.k.size, start, "k")
+
+    def _how(self) -> str:
+        dtype = self.node.attrs["dtype"]
+        if dtype.is_low_precision:
+            return ""
+        return f', input_precision="{self.blocks.precision}", out_dtype={scalars.type_of(dtype)}'
+
+    def _operand(
+        self,
+        which: int,
+        outer: Scope,
+        inner: Scope,
+        opened: tuple[Axis, Axis],
+        k_index: Block,
+        k_position: int,
+    ) -> str:
+        """A block of an operand, all of it."""
+        scope = outer.inner(*opened)
+        scope.values.update(inner.values)
+        scope.values[self.k.flat] = k_index
+        block = self._element(which, scope)
+        (value,) = self.node.regions[which].yields
+        mask, text = opened[k_position].mask, block.lifted(2)
+        loaded = value.node is not None and value.node.op.name == "load"
+        ends = loaded and block.shape_at(2)[k_position:][:1] == (self.k.size,)
+        if block.shape_at(2) != scope.shape:
+            text = f"tl.broadcast_to({text}, {list(scope.shape)})"
+        if mask is not None and not ends:
+            text = f"tl.where({mask.lifted(2)}, {text}, 0.0)"
+        return self.e.w.let("b" if k_position == 0 else "a", text)
+
+    def _one_by_one(self, inner: Scope, sums: str) -> None:
+        """acc += [rows, 1] * [1, columns], one k after the other."""
+        dtype = self.node.attrs["acc"]
+        with self._turns(1) as start:
+            assert start is not None
+            inner.values[self.k.flat] = Block(start)
+            factors = []
+            for which in (0, 1):
+                block = self._element(which, inner.inner())
+                text = scalars.cast(self.node.attrs["dtype"], dtype, block.lifted(2))
+                factors.append(text)
+            self.e.w.line(f"{sums} += {' * '.join(factors)}")
+
+    def _element(self, which: int, scope: Scope) -> Block:
+        """The region of an operand, computed in `scope`."""
+        region = self.node.regions[which]
+        sides = (self.m, self.k) if which == 0 else (self.k, self.n)
+        scope.exprs.update(self._places(region, sides))
+        (block,) = self.e.run(region, scope)
+        return self.e.typed(block, region.yields[0])
+
+    def _places(self, region: Region, sides: Sequence[_Side]) -> Places:
+        found: Places = {}
+        first = 0
+        for side in (self.batch, *sides):
+            last = first + len(side.extents)
+            found.update(side.places(region.params[first:last]))
+            first = last
+        return found
+
+    # ------------------------------------------------------------------ results
+
+    def _results(self, inner: Scope, sums: Block) -> None:
+        """The region `out` on the block of sums."""
+        out = self.node.regions[2]
+        scope = inner.inner()
+        scope.exprs.update(self._places(out, (self.m, self.n)))
+        scope.values[out.params[-1]] = sums
+        self.e.run_nodes(out.nodes, scope)
