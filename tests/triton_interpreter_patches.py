@@ -101,6 +101,14 @@ def _held(numbers: Any, dtype: Any) -> Any:
     return Handle(rounded.view(I._get_np_dtype(dtype)), dtype.scalar)
 
 
+def _one_bit(handle: Any) -> Any:
+    """Conditions as what they are: the interpreter gives a comparison the type of its operands, and
+    so integers where it is spread over a block."""
+    if handle.data.dtype != bool or handle.dtype.scalar == tl.int1:
+        return handle
+    return Handle(handle.data, tl.int1)
+
+
 def _patch_types() -> None:
     builder = I.InterpreterBuilder
     binary, unary, cast, dot = (
@@ -110,13 +118,13 @@ def _patch_types() -> None:
 
     def binary_op(self: Any, lhs: Any, rhs: Any, op: Callable) -> Any:
         if lhs.dtype.scalar not in BITS:
-            return binary(self, lhs, rhs, op)
+            return _one_bit(binary(self, lhs, rhs, op))
         result = op(_plain(lhs), _plain(rhs))
         return Handle(result, tl.int1) if result.dtype == bool else _held(result, lhs.dtype)
 
     def unary_op(self: Any, arg: Any, op: Callable) -> Any:
         if arg.dtype.scalar not in BITS:
-            return unary(self, arg, op)
+            return _one_bit(unary(self, arg, op))
         return _held(op(_plain(arg)), arg.dtype)
 
     def cast_impl(self: Any, src: Any, dst_type: Any) -> Any:
