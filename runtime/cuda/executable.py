@@ -53,6 +53,7 @@ class CudaExecutable:
         inputs: the parameters of the program.
         symbols: names of the size symbols, in the order in which `run` takes their values.
         donated: result number -> number of the input whose buffer takes it.
+        constants: arrays that follow the caller's as inputs of the planned program.
         kernels: what each launch runs.
     """
 
@@ -71,6 +72,7 @@ class CudaExecutable:
         self.donated = dict(self.plan.donated)
         self._result_types = [value.type for value in given.yields]
         # Kept alive, and at fixed addresses, as long as the program.
+        self.constants = lowered.constants
         self._constants = [device.put(literal.array) for literal in lowered.constants]
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._hosts = [step.node for step in self.plan.walk() if isinstance(step, HostCall)]
