@@ -15,6 +15,8 @@ _KEEP_ALL = (1 << 64) - 1
 _NAME_BYTES = 256
 _STATIC_SHARED = 48 << 10  # what a kernel may use without being allowed to
 
+_current = threading.local()  # whose context each thread has
+
 
 def load_api() -> Any:
     """`cuda.bindings.driver`, with the driver initialised.
@@ -84,7 +86,6 @@ class CudaDriver:
 
     def __init__(self, api: Any, ordinal: int) -> None:
         self.api = api
-        self._thread = threading.local()
         self._device = self._do("cuDeviceGet", ordinal)
         self._context = self._do("cuDevicePrimaryCtxRetain", self._device)
         self.attach()
@@ -126,10 +127,10 @@ class CudaDriver:
         return pool
 
     def attach(self) -> None:
-        if getattr(self._thread, "attached", False):
+        if getattr(_current, "driver", None) is self:
             return
         self._do("cuCtxSetCurrent", self._context)
-        self._thread.attached = True
+        _current.driver = self
 
     # Memory.
 

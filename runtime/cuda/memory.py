@@ -69,8 +69,10 @@ class Statistics:
         """Adds to what is in use and to what is held."""
         self.allocated += allocated
         self.reserved += reserved
-        self.max_allocated = max(self.max_allocated, self.allocated)
-        self.max_reserved = max(self.max_reserved, self.reserved)
+        if self.allocated > self.max_allocated:
+            self.max_allocated = self.allocated
+        if self.reserved > self.max_reserved:
+            self.max_reserved = self.reserved
 
     def reset_peaks(self) -> None:
         """Counts the most from now on."""
@@ -105,9 +107,7 @@ class DevicePool:
         """
         size = size_class(max(nbytes, 1), GRAIN)
         with self._lock:
-            piece = self._find(size)
-            if piece is None:
-                piece = self._make(size, nbytes, purpose)
+            piece = self._find(size) or self._make(size, nbytes, purpose)
             if piece.segment:
                 self._segments[piece.segment] += piece.size
             self.statistics.change(allocated=piece.size)
@@ -125,22 +125,22 @@ class DevicePool:
     def _find(self, size: int) -> _Piece | None:
         """An idle piece for `size` bytes."""
         idle = self._idle.get(size)
+        if size <= SMALL:
+            return idle.pop() if idle else None
         if idle:
             return self._pop(size)
-        if size <= SMALL:
-            return None
         position = bisect_left(self._sizes, size)
         if position < len(self._sizes) and self._sizes[position] <= size * LOOSE:
             return self._pop(self._sizes[position])
         return None
 
     def _pop(self, size: int) -> _Piece:
+        """A large idle piece of this size."""
         idle = self._idle[size]
         piece = idle.pop()
         if not idle:
             del self._idle[size]
-            if size > SMALL:
-                self._sizes.remove(size)
+            self._sizes.remove(size)
         return piece
 
     def _make(self, size: int, asked: int, purpose: Purpose | None) -> _Piece:
@@ -175,9 +175,11 @@ class DevicePool:
             self.statistics.change(allocated=-piece.size)
             if piece.segment:
                 self._segments[piece.segment] -= piece.size
-            idle = self._idle.setdefault(piece.size, [])
-            if not idle and piece.size > SMALL:
-                insort(self._sizes, piece.size)
+            idle = self._idle.get(piece.size)
+            if idle is None:
+                idle = self._idle[piece.size] = []
+                if piece.size > SMALL:
+                    insort(self._sizes, piece.size)
             idle.append(piece)
 
     def _trim(self) -> None:
