@@ -14,13 +14,14 @@ def kernel_symbols(graph: Graph) -> tuple[str, ...]:
     their first appearance."""
     dims = [dim for value in graph.params for dim in value.type.shape]
     for node in graph.walk():
-        dims += _dims_in(tuple(node.attrs[name] for name in sorted(node.attrs)))
+        dims += dims_in(tuple(node.attrs[name] for name in sorted(node.attrs)))
     return tuple(symbols(dims))
 
 
-def _dims_in(item: Any) -> Iterator[Dim]:
+def dims_in(item: Any) -> Iterator[Dim]:
+    """The symbolic dimensions in an attribute, a tuple of attributes, ..."""
     if isinstance(item, Expr):
         yield item
     elif isinstance(item, tuple):
         for part in item:
-            yield from _dims_in(part)
+            yield from dims_in(part)

@@ -76,7 +76,7 @@ def checks_of(trace: Trace) -> IndexChecks | None:
     yields: list[Value] = []
     for check in trace.builder.checks:
         nodes = _leading_to(check.indices)
-        if any(node.op.kind in _DEAR for node in nodes) or _is_counted(nodes):
+        if any(node.op.kind in _DEAR for node in nodes):
             continue
         _copy(nodes, check.indices, builder, new)
         with builder:
@@ -89,14 +89,6 @@ def checks_of(trace: Trace) -> IndexChecks | None:
         new[param] = builder.param(param.type, param.name)
     slots = [params[old] for old in new if old.node is None]
     return IndexChecks(kept, slots, builder.finish("checks", yields))
-
-
-def _is_counted(nodes: Sequence[Node]) -> bool:
-    """Whether all begins with counting up to a symbolic size: there is no data to check."""
-    sources = [node for node in nodes if not node.operands]
-    return any(
-        node.op.element is not None and dims.symbols(node.results[0].type.shape) for node in sources
-    ) and not any(operand.node is None for node in nodes for operand in node.operands)
 
 
 def _bounds(indices: Value, ignored: int | None) -> tuple[Value, Value]:

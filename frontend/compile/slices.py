@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...ir import dims
 from ...ir.builder import Recording
 from ...ir.dims import Dim
-from ...ir.graph import Value
+from ...ir.graph import Node, Value
+from ...ir.kernel_symbols import dims_in
 
 
 def telling_sizes(
@@ -15,8 +16,7 @@ def telling_sizes(
 ) -> list[Value]:
     """Those of `params` whose shapes tell sizes that the program of `builder` (or `sizes`) needs
     and its own parameters do not: as parameters that nothing reads, they make it run."""
-    shapes = [v.type.shape for node in builder.nodes for v in node.results]
-    needed = {name for shape in (*shapes, tuple(sizes)) for name in dims.symbols(shape)}
+    needed = set(dims.symbols((*sizes, *_sizes_in(builder.nodes))))
     known = {name for p in builder.params for name in dims.symbols(p.type.shape)}
     telling: list[Value] = []
     for param in params:
@@ -25,3 +25,13 @@ def telling_sizes(
             telling.append(param)
             known |= told
     return telling
+
+
+def _sizes_in(nodes: Iterable[Node]) -> Iterator[Dim]:
+    """The sizes of the results and in the attributes of `nodes` and of what their regions hold."""
+    for node in nodes:
+        for value in node.results:
+            yield from value.type.shape
+        yield from dims_in(tuple(node.attrs.values()))
+        for region in node.regions:
+            yield from _sizes_in(region.nodes)

@@ -93,3 +93,35 @@ def test_sizes_that_no_index_tells() -> None:
         assert np.array_equal(function(x, i).numpy(), want)
         with pytest.raises(sley.IndexingError):
             function(x, integers(rows))
+
+
+def test_indices_counted_up_to_a_size_are_looked_at() -> None:
+    """Positions beyond a table of them, the length being a symbol."""
+    table = sley.nn.Embedding(8, 4)
+
+    @sley.compile(dynamic=True)
+    def embedded(x: sley.Tensor) -> sley.Tensor:
+        return x + table(sley.arange(x.size(1)))
+
+    for length in (3, 8):
+        assert embedded(sley.ones(2, length, 4)).shape == (2, length, 4)
+    with pytest.raises(IndexError, match=r"index 8 is not in 0 \.\. 7"):
+        embedded(sley.ones(2, 9, 4))
+
+
+def test_an_index_may_be_a_size_alone() -> None:
+    """One position, behind a cache that grows."""
+    table = sley.nn.Embedding(8, 4)
+
+    @sley.compile
+    def grown(token: sley.Tensor, cache: sley.Tensor) -> sley.Tensor:
+        past = cache.size(1)
+        here = token + table(sley.arange(past, past + token.size(1)))
+        return sley.cat([cache, here], 1)
+
+    cache = sley.zeros(2, 1, 4)
+    for past in range(1, 8):
+        cache = grown(sley.zeros(2, 1, 4), cache)
+        np.testing.assert_array_equal(cache[0, -1].detach(), table.weight[past].detach())
+    with pytest.raises(IndexError, match=r"index 8 is not in 0 \.\. 7"):
+        grown(sley.zeros(2, 1, 4), cache)
