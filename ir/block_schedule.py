@@ -32,6 +32,17 @@ class ContractBlocks(Written):
 
 
 @dataclass(frozen=True, slots=True)
+class AttendBlocks(Written):
+    """Blocks of an `attend` or `attend_gradient`: elements along the queries, the keys, the
+    features and the width of values; powers of 2, of which those of the last two hold all."""
+
+    queries: int
+    keys: int
+    features: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlockNest(Written):
     """The blocks of one node.
 
@@ -45,6 +56,7 @@ class BlockNest(Written):
         keep: of a row: its elements stay in registers, instead of being computed again where they
             are used.
         contract: blocks, for a `contract`.
+        attend: blocks, for an `attend` or `attend_gradient`.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -52,6 +64,7 @@ class BlockNest(Written):
     walk: bool = False
     keep: bool = False
     contract: ContractBlocks | None = None
+    attend: AttendBlocks | None = None
 
 
 @dataclass(frozen=True, slots=True)

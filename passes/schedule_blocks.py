@@ -23,7 +23,10 @@ from ..ir.dims import Dim, product
 from ..ir.gpu_target import GpuTarget
 from ..ir.graph import Graph, Node
 from ..ir.kernel_symbols import kernel_symbols
+from ..ir.ops.attend import AXES
 from ..ir.schedule import scheduled_nodes
+from .schedule_blocks_attend import schedule_attend_blocks
+from .schedule_blocks_contract import schedule_contract_blocks
 
 LOOP = 1024  # elements of a block of a loop: 8 of a thread, which fill two accesses of 16 bytes
 LONGEST_ROW = 16384  # elements of a row that is kept in registers
@@ -46,6 +49,8 @@ class _Scheduler:
         self.expressions = Expressions(axis_extents(kernel))
         self.nests: dict[Node, BlockNest] = {}
         self.elements = LOOP  # of a block, in the largest nest
+        self.warps: int | None = None  # where a nest asks for a number
+        self.stages = 1
 
     def run(self) -> BlockSchedule:
         outer = grid_node(self.kernel)
@@ -55,8 +60,8 @@ class _Scheduler:
             elif node.regions:
                 self._inside(node, WALKED, whole=False)
         nests = tuple(self.nests[node] for node in scheduled_nodes(self.kernel))
-        warps = min(32, max(4, self.elements // 512))
-        return BlockSchedule(nests, warps=warps, wide=self._wide())
+        warps = self.warps or min(32, max(4, self.elements // 512))
+        return BlockSchedule(nests, warps, self.stages, self._wide())
 
     def _wide(self) -> bool:
         if kernel_symbols(self.kernel):
@@ -71,11 +76,22 @@ class _Scheduler:
         if node.op.name == "many":
             self.nests[node] = BlockNest(((0,),), (LOOP,))
             return
+        if node.op.name == "contract":
+            blocks, self.warps, self.stages = schedule_contract_blocks(node, self.target)
+            self.nests[node] = BlockNest(contract=blocks)
+            for region in node.regions:
+                for inner in region.nodes:
+                    self._one_by_one(inner)
+            return
+        if node.op.name in AXES:
+            blocks, self.warps = schedule_attend_blocks(node)
+            self.nests[node] = BlockNest(attend=blocks)
+            return
         if node.op.name != "parallel":
             raise NotImplementedError(f"the GPU backend has no kernels with the op {node.op.name}")
         inside = list(scheduled_nodes(node.regions[0]))
         longest = max((_size(n) for n in inside), default=0)
-        if longest <= SHORT:
+        if longest <= SHORT and all(n.op.name != "cumulate" for n in inside):
             self._loop(node)
             for inner in node.regions[0].nodes:
                 self._one_by_one(inner)

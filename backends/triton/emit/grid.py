@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ....ir.access import axes
 from ....ir.block_schedule import BlockSchedule
@@ -70,9 +70,6 @@ def spread_many(e: Emitter, scope: Scope, node: Node, schedule: BlockSchedule) -
     inner.buffers.update(zip(body.params[1:], names, strict=True))
     e.run_nodes(body.nodes, inner)
     return start, 1, 1
-
-
-SPREAD: Mapping[str, Spread] = {"parallel": spread_parallel, "many": spread_many}
 
 
 def block_axis(

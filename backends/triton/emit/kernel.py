@@ -10,7 +10,9 @@ from ....ir.kernel_symbols import kernel_symbols
 from ....ir.schedule import scheduled_nodes
 from ..kernel import TritonKernel
 from . import scalars
-from .grid import SPREAD, Programs
+from .attend import spread_attend, spread_attend_gradient
+from .contract import spread_contract
+from .grid import Programs, Spread, spread_many, spread_parallel
 from .loops import emit_cumulate, emit_parallel, emit_reduce, emit_row
 from .scope import Emitter, Handler, Scope
 from .sequential import emit_for
@@ -23,7 +25,13 @@ HANDLERS: Mapping[str, Handler] = {
     "cumulate": emit_cumulate,
     "for": emit_for,
 }
-ALIGNED = 16  # bytes, of every buffer
+SPREAD: Mapping[str, Spread] = {
+    "parallel": spread_parallel,
+    "many": spread_many,
+    "contract": spread_contract,
+    "attend": spread_attend,
+    "attend_gradient": spread_attend_gradient,
+}
 
 
 def kernel_text(kernel: Graph, schedule: BlockSchedule, name: str) -> TritonKernel:

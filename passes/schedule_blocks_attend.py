@@ -1,0 +1,43 @@
+"""Blocks of attention kernels on a GPU."""
+
+from __future__ import annotations
+
+from ..ir.block_schedule import AttendBlocks
+from ..ir.dims import Dim, product
+from ..ir.graph import Node
+
+SMALLEST = 16  # of a side that tensor cores multiply
+WIDEST = 256  # features of a block, which is never walked over
+
+
+def schedule_attend_blocks(node: Node) -> tuple[AttendBlocks, int]:
+    """The blocks of an `attend` or `attend_gradient`, and warps.
+
+    Raises:
+        NotImplementedError: features that do not fit in a block, or elements of 64 bits.
+    """
+    attrs = node.attrs
+    features, width = _block(product(attrs["features"])), _block(product(attrs["width"]))
+    if features is None or width is None or attrs["dtype"].bits == 64:
+        raise NotImplementedError("attention with many or symbolic features, or in float64")
+    half, back = attrs["dtype"].is_low_precision, node.op.name == "attend_gradient"
+    large = max(features, width) > 128
+    queries = (128 if half and not back and not large else 64) if half else 32
+    keys = 64 if half and not large else 32
+    queries = _at_most(queries, product(attrs["queries"]))
+    keys = _at_most(keys, product(attrs["keys"]))
+    return AttendBlocks(queries, keys, features, width), 8 if queries >= 64 else 4
+
+
+def _block(extent: Dim) -> int | None:
+    """A block that holds all of an axis; None where there is none."""
+    if not isinstance(extent, int) or extent > WIDEST:
+        return None
+    return max(SMALLEST, 1 << max(0, extent - 1).bit_length())
+
+
+def _at_most(size: int, extent: Dim) -> int:
+    """A shorter block where the axis is short."""
+    if isinstance(extent, int):
+        size = min(size, max(SMALLEST, 1 << max(0, extent - 1).bit_length()))
+    return size
