@@ -24,9 +24,8 @@ from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.view import TRANSPOSE
 from ..ir.target import Target
 from .narrow import narrow
-from .panels import laid_in_panels, product_of_panels, rows_of, takes_panels
+from .panels import laid_in_panels, packs, product_of_panels, takes_panels
 from .regions import emit, inserted, with_consts
-from .schedule_contract import DOT_ROWS
 
 _STAYS = (Kind.HOST, Kind.CONTROL)
 _FREE = (Kind.VIEW, Kind.SOURCE)
@@ -55,23 +54,8 @@ def _weights(loop: Node, target: Target) -> set[Node]:
     return {
         node
         for node in body.nodes
-        if node.op is DOT_GENERAL and node.operands[1] in consts and _packs(node, target)
+        if node.op is DOT_GENERAL and node.operands[1] in consts and packs(node, target)
     }
-
-
-def _packs(node: Node, target: Target) -> bool:
-    """Whether a product copies its right side, and can read it in another layout in place (see
-    `schedule_contract`): few rows are summed along k, or read rows of the weight, in place."""
-    rows, along = rows_of(node), tuple(node.attrs["rhs_contract"]) == (1,)
-    tile = (target.registers - 4) // 2
-    few = isinstance(rows, int) and rows <= (DOT_ROWS if along else tile)
-    if few:
-        return False
-    if takes_panels(node, target):
-        return True
-    weight = node.operands[1].type
-    plain = weight.ndim == 2 and along and not node.attrs["rhs_batch"]
-    return plain and isinstance(rows, int) and rows <= tile
 
 
 def _invariant(loop: Node, laid: Collection[Value]) -> tuple[set[Value], list[Value]]:

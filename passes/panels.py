@@ -16,6 +16,7 @@ from ..ir.graph import Node, Value
 from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.view import RESHAPE, TRANSPOSE
 from ..ir.target import Target
+from .schedule_contract import DOT_ROWS
 
 
 def panel_width(dtype: DType, target: Target) -> int:
@@ -44,6 +45,21 @@ def rows_of(node: Node) -> Dim:
     """The points of a product's left side that are not summed."""
     contracted = node.attrs["lhs_contract"]
     return product(n for a, n in enumerate(node.operands[0].type.shape) if a not in contracted)
+
+
+def packs(node: Node, target: Target) -> bool:
+    """Whether a product copies its right side, and can read it in another layout in place (see
+    `schedule_contract`): few rows are summed along k, or read rows of the weight, in place."""
+    rows, along = rows_of(node), tuple(node.attrs["rhs_contract"]) == (1,)
+    tile = (target.registers - 4) // 2
+    few = isinstance(rows, int) and rows <= (DOT_ROWS if along else tile)
+    if few:
+        return False
+    if takes_panels(node, target):
+        return True
+    weight = node.operands[1].type
+    plain = weight.ndim == 2 and along and not node.attrs["rhs_batch"]
+    return plain and isinstance(rows, int) and rows <= tile
 
 
 def laid_in_panels(builder: Recording, weight: Value, contracted: int, target: Target) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from .lift_constants import lift_constants
 from .lower_sort import lower_sort
 from .phases import separate_phases
 from .plan_memory import plan_memory
+from .prepare import prepare
 from .rewrite import rewrite
 from .schedule import schedule
 from .simplify import simplify
@@ -38,12 +39,16 @@ class Lowered:
     Attributes:
         stages: (name of a pass, program after it), from the program as it was given on.
         plan: the last of them.
-        constants: arrays for the parameters of `plan.graph` that the given program does not have.
+        constants: arrays for the last parameters of `plan.graph`, which the given program has not.
+        preparation: the program that makes what the parameters before these hold, and `slots` the
+            numbers of the given program's parameters that it takes; None where there are none.
     """
 
     stages: tuple[tuple[str, Program], ...]
     plan: Plan
     constants: tuple[Literal, ...]
+    preparation: Lowered | None = None
+    slots: tuple[int, ...] = ()
 
 
 def run_passes(
@@ -51,6 +56,7 @@ def run_passes(
     target: Target,
     *,
     donated: Mapping[int, int] | None = None,
+    fixed: Collection[int] = (),
     dump: Hook | None = None,
     verify: Callable[[Graph], None] | None = None,
 ) -> Lowered:
@@ -58,6 +64,7 @@ def run_passes(
 
     Args:
         donated: result number -> input number whose buffer takes the result.
+        fixed: numbers of inputs that stay the same over many calls.
         dump: called with the name of each pass and the program after it.
         verify: called with each program; raises where it breaks a rule.
     """
@@ -81,6 +88,12 @@ def run_passes(
         graph = stage("trim", trimmed)
     if (hoisted := hoist(graph, target)) is not graph:
         graph = stage("hoist", hoisted)
+    preparation: Lowered | None = None
+    slots: tuple[int, ...] = ()
+    if (prepared := prepare(graph, fixed, target)) is not None:
+        stage("preparation", prepared.preparation)
+        graph, slots = stage("prepare", prepared.graph), prepared.slots
+        preparation = run_passes(prepared.preparation, target, verify=verify)
     if (separated := separate_phases(graph)) is not graph:
         graph = stage("separate phases", separated)
     if (lowered := lower_sort(graph)) is not graph:
@@ -99,7 +112,7 @@ def run_passes(
     graph = stage("schedule", schedule_kernels(graph, target))
     plan = plan_memory(graph, donated)
     _keep(stages, dump, "plan memory", plan)
-    return Lowered(tuple(stages), plan, constants)
+    return Lowered(tuple(stages), plan, constants, preparation, slots)
 
 
 def lower_launches(

@@ -23,7 +23,7 @@ from ..ir.work import work
 from ..passes.pipeline import Lowered
 from .config import config
 from .executable import Details, Executable, KernelCode
-from .image import HostStep, Image
+from .image import HostStep, Image, PreparationImage
 from .objects import ObjectCode, object_code
 
 # (kernel, schedule, target, symbol) -> (LLVM text, bytes of scratch of a thread, tasks)
@@ -75,6 +75,7 @@ def assemble(
     except native.LLVMError as error:
         raise CompileError(f"the entry of @{plan.graph.name}: {error}") from error
     codes = list(kernels.values())
+    preparation, made = _preparation(lowered, target, emit)
     image = Image(
         frame,
         plan.blocks,
@@ -83,8 +84,22 @@ def assemble(
         tuple(code.hash for code in codes),
         (*(ObjectCode(code.object_key, code.code) for code in codes), entry),
         tuple(literal.array for literal in lowered.constants),
+        preparation,
     )
-    return image, Details(plan, tuple(codes), text, lowered.stages)
+    return image, Details(plan, tuple(codes), text, lowered.stages, made)
+
+
+def _preparation(
+    lowered: Lowered, target: Target, emit: Emit
+) -> tuple[PreparationImage | None, Details | None]:
+    """What makes the prepared inputs, and what tools show of it; None where there are none."""
+    if lowered.preparation is None:
+        return None, None
+    image, details = assemble(lowered.preparation, target, emit)
+    given = lowered.preparation.stages[0][1]
+    assert isinstance(given, Graph)
+    inputs, results = (tuple(v.type for v in values) for values in (given.params, given.yields))
+    return PreparationImage(lowered.slots, inputs, results, image), details
 
 
 def _host_steps(plan: Plan, frame: Frame) -> Iterator[HostStep]:

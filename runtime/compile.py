@@ -29,12 +29,15 @@ class Options:
     Attributes:
         cpu: the processor, see `backends.llvm.native.host`; None: what `SLEY_CPU` says.
         donated: result number -> input number whose buffer takes the result at each call.
+        fixed: numbers of inputs that stay the same over many calls: what follows from them alone
+            is computed when they have changed (see `Executable.preparation`).
         dump: called with the name of each pass and the program after it.
         verify: whether programs are verified between passes; None: what `SLEY_VERIFY` says.
     """
 
     cpu: str | None = None
     donated: Mapping[int, int] = field(default_factory=dict)
+    fixed: frozenset[int] = frozenset()
     dump: Hook | None = None
     verify: bool | None = None
 
@@ -57,7 +60,7 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     options = options or Options()
     if options.dump is not None or options.verified:
         return _make(graph, options)
-    entry = entry_of(graph, options.target(), options.donated)
+    entry = entry_of(graph, options.target(), options.donated, options.fixed)
     if entry is None:
         return _make(graph, options)
     image = entry.load()
@@ -105,6 +108,7 @@ def _lower(graph: Graph, options: Options) -> Lowered:
         graph,
         options.target(),
         donated=options.donated,
+        fixed=options.fixed,
         dump=options.dump,
         verify=verify if options.verified else None,
     )

@@ -18,14 +18,15 @@ from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, SYMBOL
 from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Value
 from ..ir.plan import Plan, assign_offsets, intervals, peak_live_bytes
 from ..ir.target import Target
 from .config import config
 from .guarded import run_guarded
 from .host_calls import HostCalls
-from .image import Image
+from .image import Image, PreparationImage
 from .memory import aligned, result_allocator
+from .preparation import Preparation
 from .threads import ThreadPool, default_pool
 
 _MAX_BINDINGS = 256  # bindings of the symbols that are remembered
@@ -67,12 +68,14 @@ class Details:
         kernels: the distinct kernels.
         entry_text: the LLVM text of the entry.
         stages: (name of a pass, program after it), in order.
+        preparation: the same of what makes its prepared inputs, if it has any.
     """
 
     plan: Plan
     kernels: tuple[KernelCode, ...]
     entry_text: str
     stages: tuple[tuple[str, Any], ...]
+    preparation: Details | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +125,9 @@ class Executable:
         inputs: the parameters of the program.
         symbols: names of the size symbols, in the order in which `run` takes their values.
         donated: result number -> number of the input whose buffer takes it.
-        constants: arrays that follow the caller's arrays as inputs of the planned program.
+        constants: arrays that follow the caller's arrays, and what is prepared of them, as inputs
+            of the planned program.
+        preparation: what computes the prepared ones; None where there are none.
         target: the processor; where this machine cannot run its code, `run` raises RuntimeError.
     """
 
@@ -143,6 +148,7 @@ class Executable:
         self.symbols = image.frame.symbols
         self.constants = tuple(np.asarray(a, order="C") for a in image.constants)
         self._make_details = details
+        self.preparation = self._preparation(image.preparation)
         hosts = image.hosts
         self._hosts = HostCalls(hosts, self.frame, HOST_STATUS, FIRST_SYMBOL) if hosts else None
         self._entry = self._link([item.code for item in image.objects])
@@ -165,6 +171,19 @@ class Executable:
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._library.address(SYMBOL))
         return entry if self._hosts is None else partial(self._hosts.enter, entry)
 
+    def _preparation(self, made: PreparationImage | None) -> Preparation | None:
+        if made is None:
+            return None
+        params, results = (tuple(map(Value, types)) for types in (made.inputs, made.results))
+        graph = Graph(f"{self.graph.name}_prepared", params, (), results)
+        inner = Executable(graph, made.image, self.target, {}, self._details_of_preparation)
+        return Preparation(made.slots, inner)
+
+    def _details_of_preparation(self) -> Details:
+        found = self.details.preparation
+        assert found is not None, "a program with prepared inputs has what prepares them"
+        return found
+
     @property
     def may_fail(self) -> bool:
         """Whether a step runs on the host, which may raise an error."""
@@ -183,13 +202,18 @@ class Executable:
         return self.run_placed(pointers, sizes)[0]
 
     def run_placed(
-        self, pointers: Sequence[int], sizes: tuple[int, ...] = ()
+        self,
+        pointers: Sequence[int],
+        sizes: tuple[int, ...] = (),
+        prepared: Sequence[int] | None = None,
     ) -> tuple[list[np.ndarray], list[int]]:
         """As `run`, with where the results lie.
 
         Args:
             pointers: one for each input; a donated input's memory is overwritten.
             sizes: the values of `symbols`.
+            prepared: where the results of `preparation` lie that were made of these inputs; None:
+                they are made now.
 
         Returns:
             New arrays, for the results that are not donated, in order, and their addresses.
@@ -200,8 +224,13 @@ class Executable:
         """
         if len(pointers) != self._count:
             raise ValueError(f"@{self.graph.name} takes {self._count} inputs, got {len(pointers)}")
+        held: Sequence[np.ndarray] = ()  # as long as the call
+        if prepared is None:
+            prepared = ()
+            if self.preparation is not None:
+                held, prepared = self.preparation.run(pointers)
         if self._guard is not None:
-            guarded = run_guarded(self, self._entry, pointers, sizes, self._guard)
+            guarded = run_guarded(self, self._entry, [*pointers, *prepared], sizes, self._guard)
             return guarded, [a.ctypes.data for a in guarded]
         binding = self._bindings.get(sizes)
         if binding is None:
@@ -220,9 +249,17 @@ class Executable:
             block = allocate()
             addresses.append(addressof(block))
             results.append(ndarray(shape, dtype, block))
-        self._pack(lease.frame, self._buffers_at, *pointers, *self._constant_pointers, *addresses)
+        self._pack(
+            lease.frame,
+            self._buffers_at,
+            *pointers,
+            *prepared,
+            *self._constant_pointers,
+            *addresses,
+        )
         self._entry(lease.address)
         self._idle.append(lease)
+        del held
         return results, addresses
 
     def __call__(

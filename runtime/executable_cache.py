@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..ir.graph import Graph
@@ -66,7 +66,7 @@ class Entry:
         except ImageError as error:
             self._log(f"not kept on disk: {error}")
             return
-        for key, code in image.objects:
+        for key, code in image.all_objects():
             if key not in self._objects:
                 self._objects.put(key, code)
         self._images.put(self.key, content)
@@ -79,7 +79,9 @@ class Entry:
         _log(self.name, what)
 
 
-def entry_of(graph: Graph, target: Target, donated: Mapping[int, int]) -> Entry | None:
+def entry_of(
+    graph: Graph, target: Target, donated: Mapping[int, int], fixed: Collection[int] = ()
+) -> Entry | None:
     """Where `graph`, compiled so, lies on disk; None where nothing is kept there."""
     folder, source = config().cache_dir, source_key()
     if folder is None or source is None:
@@ -89,7 +91,7 @@ def entry_of(graph: Graph, target: Target, donated: Mapping[int, int]) -> Entry 
     except NoKey as error:
         _log(graph.name, f"not kept on disk: {error}")
         return None
-    parts = (trace, repr(target), sorted(donated.items()), source)
+    parts = (trace, repr(target), sorted(donated.items()), sorted(fixed), source)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
     return Entry(folder, graph.name, key, literals)
 

@@ -89,14 +89,18 @@ def run_guarded(
     edge: str,
 ) -> list[np.ndarray]:
     """What `Executable.run` does, with inputs, results, scratch and every block of the arena in
-    memory of their own. `enter` is the native entry; `edge`: "start" or "end".
+    memory of their own. `enter` is the native entry; `edge`: "start" or "end"; `pointers`: of the
+    inputs, those that are prepared included.
 
     Raises:
         GuardError: a kernel wrote beside a buffer.
     """
     image, frame = executable.image, executable.frame
     known = dict(zip(executable.symbols, sizes, strict=True))
-    given = [evaluate(v.type.nbytes, known) for v in executable.inputs]
+    entering = [v.type for v in executable.inputs]
+    if executable.preparation is not None:
+        entering += executable.preparation.types
+    given = [evaluate(type.nbytes, known) for type in entering]
     given += [a.nbytes for a in executable.constants]
     sources = [*pointers, *(a.ctypes.data for a in executable.constants)]
     types = [executable.graph.yields[number].type for number in frame.fresh]

@@ -23,6 +23,7 @@ from ..ir.literal import Literal
 from ..ir.plan import Block
 from ..ir.printer import print_program
 from ..ir.terms import TermReader
+from ..ir.types import TensorType, tensor_type
 from .objects import ObjectCode
 
 _FORMAT = 1
@@ -41,6 +42,22 @@ class HostStep(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PreparationImage:
+    """The program that computes what follows from some of a program's inputs alone.
+
+    Attributes:
+        slots: the numbers of these inputs.
+        inputs, results: the types of them, and of what it gives.
+        image: that program.
+    """
+
+    slots: tuple[int, ...]
+    inputs: tuple[TensorType, ...]
+    results: tuple[TensorType, ...]
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Image:
     """A program that is ready to be linked.
 
@@ -51,7 +68,8 @@ class Image:
         hosts: the steps on the host, in order.
         kernels: the hashes of the distinct kernels.
         objects: their object code, then the entry's.
-        constants: arrays that follow the caller's as inputs.
+        constants: arrays that follow the caller's, and what is prepared of them, as inputs.
+        preparation: what gives these prepared ones.
     """
 
     frame: Frame
@@ -61,6 +79,12 @@ class Image:
     kernels: tuple[str, ...]
     objects: tuple[ObjectCode, ...]
     constants: tuple[np.ndarray, ...]
+    preparation: PreparationImage | None = None
+
+    def all_objects(self) -> tuple[ObjectCode, ...]:
+        """The object code of the program and of its preparation."""
+        more = () if self.preparation is None else self.preparation.image.all_objects()
+        return (*self.objects, *more)
 
 
 def to_bytes(image: Image, known: Mapping[Literal, int]) -> bytes:
@@ -72,9 +96,14 @@ def to_bytes(image: Image, known: Mapping[Literal, int]) -> bytes:
     Raises:
         ImageError: a host step has no text, or the constants are too large.
     """
-    frame, arrays = image.frame, _Arrays(known)
-    head = {
-        "format": _FORMAT,
+    arrays = _Arrays(known)
+    head = {"format": _FORMAT, **_head(image, arrays)}
+    return json.dumps(head).encode() + b"\n" + arrays.content()
+
+
+def _head(image: Image, arrays: _Arrays) -> dict[str, Any]:
+    frame, made = image.frame, image.preparation
+    return {
         "symbols": frame.symbols,
         "inputs": frame.inputs,
         "fresh": frame.fresh,
@@ -87,8 +116,13 @@ def to_bytes(image: Image, known: Mapping[Literal, int]) -> bytes:
         "hosts": _hosts_text(image.hosts),
         "slots": [step.slots for step in image.hosts],
         "lines": [step.node.line for step in image.hosts],
-    }
-    return json.dumps(head).encode() + b"\n" + arrays.content()
+        "preparation": None if made is None else {
+            "slots": made.slots,
+            "inputs": [_type_text(type) for type in made.inputs],
+            "results": [_type_text(type) for type in made.results],
+            "image": _head(made.image, arrays),
+        },
+    }  # fmt: skip
 
 
 def from_bytes(
@@ -118,6 +152,22 @@ def _read(
 ) -> Image | None:
     if head["format"] != _FORMAT:
         raise ImageError(f"format {head['format']}")
+    return _image(head, rest, known, fetch)
+
+
+def _image(
+    head: dict[str, Any],
+    rest: bytes,
+    known: Sequence[Literal],
+    fetch: Callable[[str], bytes | None],
+) -> Image | None:
+    made, preparation = head["preparation"], None
+    if made is not None:
+        inner = _image(made["image"], rest, known, fetch)
+        if inner is None:
+            return None
+        inputs, results = (tuple(map(_type, made[name])) for name in ("inputs", "results"))
+        preparation = PreparationImage(tuple(made["slots"]), inputs, results, inner)
     dims: dict[int | str, Dim] = {}
     blocks = tuple(Block(_dim(size, dims), first, last) for size, first, last in head["blocks"])
     symbols, fresh = tuple(head["symbols"]), tuple(head["fresh"])
@@ -135,6 +185,7 @@ def _read(
         tuple(head["kernels"]),
         tuple(objects),
         tuple(_array(item, rest, known) for item in head["constants"]),
+        preparation,
     )
 
 
@@ -153,6 +204,15 @@ def _dim(text: int | str, met: dict[int | str, Dim]) -> Dim:
         met[text] = TermReader(tokens, {}).dim()
         tokens.take("end")
     return met[text]
+
+
+def _type_text(type: TensorType) -> list[Any]:
+    return [type.dtype.name, *(_dim_text(dim) for dim in type.shape)]
+
+
+def _type(item: Sequence[Any]) -> TensorType:
+    name, *shape = item
+    return tensor_type(by_name(name), tuple(_dim(size, {}) for size in shape))
 
 
 # -------------------------------------------------------------------------------------- constants

@@ -298,7 +298,7 @@ class CompiledFunction:
                 outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)
-            executable = _compile_graph(graph, outcome.donated)
+            executable = _compile_graph(graph, outcome.donated, outcome.fixed())
         except BaseException as error:
             trace.undo_attribute_writes()
             if isinstance(error, FirstCallError):
@@ -358,11 +358,11 @@ class CompiledFunction:
         return shadows, shapes, positions
 
 
-def _compile_graph(graph: Graph, donated: Mapping[int, int]) -> Executable:
+def _compile_graph(graph: Graph, donated: Mapping[int, int], fixed: frozenset[int]) -> Executable:
     # Loaded at the first compilation: passes and backends are half the time of `import sley`.
     from ...runtime.compile import Options, compile_graph
 
-    return compile_graph(graph, Options(donated=donated))
+    return compile_graph(graph, Options(donated=donated, fixed=fixed))
 
 
 def _tensor_of(storage: Storage) -> Tensor:

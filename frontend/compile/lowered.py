@@ -103,9 +103,11 @@ class Lowered:
         return written
 
     def _save_inputs(self, program: Graph, path: Path) -> None:
-        """Writes the arrays of inputs that the recorded program has not, by their position."""
-        first = len(self.graph.inputs)
-        arrays = self.executable.constants[: len(program.inputs) - first]
+        """Writes the arrays of inputs that the recorded program has not, by their position; those
+        that are prepared depend on the call."""
+        preparation = self.executable.preparation
+        first = len(self.graph.inputs) + (0 if preparation is None else len(preparation.types))
+        arrays = self.executable.constants[: max(0, len(program.inputs) - first)]
         if arrays:
             named = {str(first + number): _plain(array) for number, array in enumerate(arrays)}
             np.savez(f"{path}.inputs.npz", **named)  # type: ignore[arg-type]

@@ -132,6 +132,28 @@ class Outcome:
         if self.gradient is not None:
             self.yields += self.gradient.saved
 
+    def fixed(self) -> frozenset[int]:
+        """The numbers of the parameters that hold captured memory which is likely the same over
+        many calls: nothing here writes it, or puts other memory in its place, nobody outside may
+        write it unseen, and no gradient, which ends in an optimizer's step, goes through it."""
+        trace = self.trace
+        if self.gradient is not None:
+            return frozenset()
+        moved = {r.value.storage for r in trace.reads if r.kind == "grad" and r.value is not None}
+        written = {(id(w.owner), w.name) for w in trace.attribute_writes}
+        moved |= {
+            r.value.storage
+            for r in trace.reads
+            if is_followed(r) and (id(r.owner), r.name) in written
+        }
+        moved |= {tensor.storage for tensor in trace.data_writes().values()}
+        numbers = {param: number for number, param in enumerate(trace.builder.params)}
+        return frozenset(
+            numbers[capture.param]
+            for storage, capture in trace.captures.items()
+            if not (capture.is_written or storage.handed_out or storage in moved)
+        )
+
     def _donate(self, value: Value | None, param: int) -> None:
         assert value is not None
         self.donated[len(self.yields)] = param

@@ -22,6 +22,7 @@ from ..trace import MISSING
 from .captures import Captures
 from .gradient import Gradient, Memory
 from .outcome import AttributeOf, Fresh, GradOf, Leaf, Outcome, Same, Size, Spec, ViewOf
+from .prepared import Prepared
 from .reads import Guards
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Program:
         )
         self._pointers = [0] * len(slots)
         self._types: dict[tuple[int, ...], list[TensorType]] = {}
+        preparation = executable.preparation
+        self._prepared = None if preparation is None else Prepared(preparation)
         self._find_captures()
 
     @property
@@ -112,6 +115,9 @@ class Program:
             if not _array(storage).flags.c_contiguous:
                 self._odd.append(number)
         self._tail = self._pointers[len(self._leaf_slots) :]
+        if self._prepared is not None:
+            numbers = {slot: number for number, slot in enumerate(self._capture_slots)}
+            self._prepared_of = [self._placed[numbers[slot]] for slot in self._prepared.slots]
 
     # Whether it may serve a call ---------------------------------------------------------------
 
@@ -224,7 +230,11 @@ class Program:
         if self._replaces_grads:
             self._drop_grads(leaves)
         try:
-            arrays, addresses = self.executable.run_placed(pointers, sizes)
+            if self._prepared is None:
+                arrays, addresses = self.executable.run_placed(pointers, sizes)
+            else:
+                state = self._prepared.at(pointers, self._prepared_of)
+                arrays, addresses = self.executable.run_placed(pointers, sizes, state.addresses)
         except HostError as error:
             raise computation_error(error.op, error.cause, error.line) from None
         for leaf, array in put_back:

@@ -100,6 +100,28 @@ def test_a_training_step_is_found_and_equal_in_every_bit(cache):
         assert np.array_equal(first, second)
 
 
+def test_what_prepares_inputs_comes_back(cache):
+    graph = parse("""
+graph @f(%x: f32[N, 96], %w: f32[64, 96], %s: f32[64]) -> (f32[N, 64]) {
+  %p = dot_general(%x, %w) {lhs_contract=[1], rhs_contract=[1], lhs_batch=[], rhs_batch=[]}
+  yield mul(%p, broadcast(exp(%s)) {shape=[N, 64], dims=[1]})
+}
+""")
+    options = Options(fixed=frozenset({1, 2}), verify=False)
+    assert cache.ran(graph, options) and not cache.ran(graph, options)
+    assert cache.ran(graph, PLAIN)  # what stays the same is part of the key
+    rng = np.random.default_rng(0)
+    x, w, s = (rng.standard_normal(n).astype(np.float32) for n in ((9, 96), (64, 96), 64))
+    found = compile_graph(graph, options)
+    assert {str(type) for type in found.preparation.types} == {"f32[64]", "f32[2, 96, 32]"}
+    want = (x @ w.T) * np.exp(s)
+    np.testing.assert_allclose(found([x, w, s])[0], want, rtol=1e-4, atol=1e-4)
+    assert found.details.preparation.kernels
+    for path in cache.files("objects"):
+        path.unlink()
+    assert cache.ran(graph, options)
+
+
 def test_host_steps_constants_and_sizes_come_back(cache):
     for graph in (parse(HOSTS), scaled()):
         rng = np.random.default_rng(0)
