@@ -195,17 +195,15 @@ class _Local(threading.local):
 _local = _Local()
 
 
-def _evaluated(
-    op: Op, arrays: list[np.ndarray], attrs: Mapping[str, Any], regions: tuple[Region, ...]
-) -> Sequence[np.ndarray]:
-    """What `op` computes. Ops that may call user's code do so in the context of the user."""
+def quietly(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function`, which calls no code of the user's, gives; numpy reports nothing."""
     quiet = _local.quiet
-    if quiet.busy or regions or op.kind is _HOST:
+    if quiet.busy:
         with np.errstate(all="ignore"):
-            return op.evaluate(arrays, with_regions(attrs, regions, {}))
+            return function(*arguments)
     quiet.busy = True  # a context is not entered twice, as by a signal handler that uses tensors
     try:
-        return quiet.run(op.evaluate, arrays, attrs)
+        return quiet.run(function, *arguments)
     finally:
         quiet.busy = False
 
@@ -249,7 +247,11 @@ class Tape(Evaluating):
             found = op.infer(types, attrs)
         else:
             found = _result_types(op, types, attrs, regions)
-        outs = _evaluated(op, arrays, attrs, regions)
+        if regions or op.kind is _HOST:  # they may call the user's code: in the user's context
+            with np.errstate(all="ignore"):
+                outs = op.evaluate(arrays, with_regions(attrs, regions, {}))
+        else:
+            outs = quietly(op.evaluate, arrays, attrs)
         if len(outs) == 1:  # nearly all ops: no list is made
             array = outs[0]
             result = EagerValue(array if type(array) is np.ndarray else np.asarray(array), found[0])

@@ -58,7 +58,7 @@ def backward(
     wanted = None if inputs is None else [value_of(t) for t in _sequence(inputs)]
     pairs = _seeds(outputs, _sequence(grad_tensors) if grad_tensors is not None else None)
     with Unwatched():
-        reached = reach([v for v, _ in pairs])
+        reached = reach([v for v, _ in pairs], singly=_looks_closer(create_graph))
     targets = reached.owned
     if wanted is not None:
         targets = [v for v in targets if v in set(wanted)]
@@ -70,6 +70,11 @@ def backward(
             if owner is not None and gradient is not None and (owner._requires or owner._retains):
                 _accumulate(owner, gradient, create_graph)
     _release(reached, create_graph if retain_graph is None else retain_graph)
+
+
+def _looks_closer(create_graph: bool) -> bool:
+    """Whether a walk needs the nodes of single ops."""
+    return create_graph or observer() is not None
 
 
 def _check_ends(targets: Sequence[Value]) -> None:
@@ -131,11 +136,11 @@ def grad(
     given = None if grad_outputs is None else _sequence(grad_outputs)
     targets = [value_of(s) for s in sources]
     if is_grads_batched:
-        reached = reach([value_of(t) for t in results])
+        reached = reach([value_of(t) for t in results], singly=True)
         found = _many(results, sources, given, reached, create_graph)
     else:
         pairs = _seeds(results, given)
-        reached = reach([v for v, _ in pairs])
+        reached = reach([v for v, _ in pairs], singly=_looks_closer(create_graph))
         cotangents = _differentiate(pairs, targets, reached, create_graph)
         found = [
             None if value not in cotangents else own_tensor(cotangents[value], create_graph)

@@ -300,7 +300,7 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
         values.append(value)
     ctx, types = call.ctx, [t.spec if isinstance(t, Tensor) else None for t in outputs]
 
-    def pull(node: Node, cotangents: Sequence[Value | None]) -> list[Value | None]:
+    def pull(node: Node, cotangents: Sequence[Value | None], wanted: Any) -> list[Value | None]:
         places = dict(zip(moving, cotangents, strict=True))
         grads = [
             _gradient(places.get(number), type, ctx._materialize)

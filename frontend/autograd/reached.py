@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ...ir.graph import Node, Value
 from ...ir.ops import OPS
 from ..apply import is_tracked
+from ..composite import CompositeNode
 from ..context import ambient
 from ..errors import AutogradError
 from ..tape import TapeNode
@@ -38,8 +39,9 @@ def _is_freed(node: Node) -> bool:
     return trace is not None and node in trace.released and any(map(is_tracked, node.operands))
 
 
-def reach(outputs: Sequence[Value]) -> Reached:
-    """Every tracked value that has an owner, and every node that leads on to one."""
+def reach(outputs: Sequence[Value], *, singly: bool = False) -> Reached:
+    """Every tracked value that has an owner, and every node that leads on to one; `singly`: nodes
+    of single ops, in the place of those that stand for several."""
     order: list[Value] = []
     nodes: dict[Node, None] = {}
     entered: set[Value | Node] = set()
@@ -63,6 +65,10 @@ def reach(outputs: Sequence[Value]) -> Reached:
             order.append(value)
             continue
         if node not in entered:
+            if singly and isinstance(node, CompositeNode) and not node.freed:
+                node.take_apart()
+                node = value.node
+                assert node is not None
             entered.add(node)
             if _is_freed(node):
                 raise AutogradError(

@@ -109,7 +109,9 @@ class Gradient:
             values.append(value)
         versions = [0 if storage is None else storage.version for _, storage in memory]
 
-        def pull(node: Node, cotangents: Sequence[Value | None]) -> list[Value]:
+        def pull(
+            node: Node, cotangents: Sequence[Value | None], wanted: Sequence[bool]
+        ) -> list[Value]:
             for (_, storage), version in zip(memory, versions, strict=True):
                 if storage is not None and storage.version != version:
                     raise AutogradError(

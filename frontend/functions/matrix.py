@@ -7,6 +7,7 @@ from typing import Any
 
 from ..apply import apply, broadcast_shapes, elementwise, equal_dims
 from ..autocast import autocasts
+from ..composite import composite
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..promotion import result_type
 from ..tensor import Tensor, here, normal_axis
@@ -385,6 +386,7 @@ def _product(left: _Term, right: _Term, keep: set[str]) -> _Term:
     return _Term(result, batch + free)
 
 
+@composite
 @unwatched
 @autocasts
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

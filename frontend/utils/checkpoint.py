@@ -172,7 +172,9 @@ class _Eager:
             made._value, made._version, made._tracked = value, value.version, True
             results.append(value)
 
-        def pull(node: Node, cotangents: Sequence[Value | None]) -> list[Value | None]:
+        def pull(
+            node: Node, cotangents: Sequence[Value | None], wanted: Sequence[bool]
+        ) -> list[Value | None]:
             return self._pull(places, outside, cotangents)
 
         attrs = {"pull": pull, "name": "Checkpoint"}

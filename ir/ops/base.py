@@ -146,6 +146,8 @@ class Op:
     indexed_map: Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], IndexedMap] | None = None
     element: Callable[[Attrs, tuple[Dim, ...]], Dim] | None = None  # of a counting source
     region_names: tuple[str, ...] = field(default=())
+    # Of an elementwise op: what `evaluate` calls with the arrays, unless these are f16 or bf16.
+    function: Callable[..., Any] | None = None
     # Of an op that runs on the host: as `evaluate`, into results that are there.
     fill: Callable[[Sequence[np.ndarray], Sequence[np.ndarray], Attrs], None] | None = None
 

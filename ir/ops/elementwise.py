@@ -65,7 +65,9 @@ def _comparison(name: str, kinds: tuple[str, ...]) -> Callable:
 
 def _unary(name: str, kinds: tuple[str, ...], function: Function, doc: str, cost: int = 1) -> Op:
     infer, evaluate = _same_types(name, kinds), _widened(function)
-    return define(name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=1, cost=cost)
+    return define(
+        name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=1, cost=cost, function=function
+    )
 
 
 def _binary(
@@ -74,8 +76,9 @@ def _binary(
 ) -> Op:  # fmt: skip
     infer, evaluate = _same_types(name, kinds), _widened(function)
     return define(
-        name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=2, cost=cost, commutative=commutative
-    )
+        name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=2, cost=cost, commutative=commutative,
+        function=function,
+    )  # fmt: skip
 
 
 def _compare(
@@ -83,7 +86,7 @@ def _compare(
 ) -> Op:
     return define(
         name, Kind.ELEMENTWISE, _comparison(name, kinds), _widened(function), doc, arity=2,
-        commutative=commutative,
+        commutative=commutative, function=function,
     )  # fmt: skip
 
 

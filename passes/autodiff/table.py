@@ -37,7 +37,7 @@ GRADIENTS: dict[str, Rule | RegionRule | NotDifferentiable] = {
     "size": _SOURCE,
     "rng_bits": NotDifferentiable("random bits are integers"),
     "random_bits": NotDifferentiable("random bits are integers"),
-    "opaque": lambda node, cotangents: node.attrs["pull"](node, cotangents),
+    "opaque": RegionRule(lambda node, *given: node.attrs["pull"](node, *given)),
     "launch": NotDifferentiable("a kernel is made after gradients are taken"),
     "order": NotDifferentiable("sorts are lowered after gradients are taken"),
     "paired": NotDifferentiable("complex values are split after gradients are taken"),

@@ -9,6 +9,7 @@ from typing import Any
 from ....ir.dtypes import DType
 from ...apply import apply, elementwise
 from ...autocast import autocasts
+from ...composite import composite
 from ...errors import ArgumentError, warn_user
 from ...functions.arguments import array_names, cast, shape_of, spelled, with_ones
 from ...functions.creation import iota
@@ -43,8 +44,13 @@ logsigmoid = log_sigmoid
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with the gradient 0 at 0; NaN stays."""
-    result = elementwise("where", elementwise("le", input, 0), 0, input, conditions=1)
+    result = _rectified(input)
     return update(input, result, "relu_") if inplace else result
+
+
+@composite
+def _rectified(input: Tensor) -> Tensor:
+    return elementwise("where", elementwise("le", input, 0), 0, input, conditions=1)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -59,15 +65,25 @@ def hardtanh(
     with the bounds' integer parts."""
     if not here(input).spec.dtype.is_inexact:
         min_val, max_val = int(min_val), int(max_val)
-    low = where(le(input, min_val), min_val, input)
-    result = where(elementwise("ge", low, max_val), max_val, low)
+    result = _bounded(input, min_val, max_val)
     return update(input, result, "hardtanh_") if inplace else result
+
+
+@composite
+def _bounded(input: Tensor, min_val: float, max_val: float) -> Tensor:
+    low = where(le(input, min_val), min_val, input)
+    return where(elementwise("ge", low, max_val), max_val, low)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x above 0, negative_slope * x below."""
-    result = where(gt(input, 0), input, mul(input, negative_slope))
+    result = _bent(input, negative_slope)
     return update(input, result, "leaky_relu_") if inplace else result
+
+
+@composite
+def _bent(input: Tensor, slope: float) -> Tensor:
+    return where(gt(input, 0), input, mul(input, slope))
 
 
 @autocasts
@@ -82,9 +98,14 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x above 0, alpha * (e ** x - 1) below."""
-    low = mul(expm1(where(gt(input, 0), 0, input)), alpha)
-    result = where(gt(input, 0), input, low)
+    result = _exponential(input, alpha)
     return update(input, result, "elu_") if inplace else result
+
+
+@composite
+def _exponential(input: Tensor, alpha: float) -> Tensor:
+    low = mul(expm1(where(gt(input, 0), 0, input)), alpha)
+    return where(gt(input, 0), input, low)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -101,6 +122,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return update(input, result, "celu_") if inplace else result
 
 
+@composite
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x * Phi(x), Phi being the normal distribution's; "tanh" approximates it.
 
@@ -118,8 +140,13 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    result = mul(input, sigmoid(input))
+    result = _swish(input)
     return update(input, result, "silu_") if inplace else result
+
+
+@composite
+def _swish(input: Tensor) -> Tensor:
+    return mul(input, sigmoid(input))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -128,6 +155,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return update(input, result, "mish_") if inplace else result
 
 
+@composite
 @autocasts
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...apply import apply, value_of
 from ...autocast import autocasts
+from ...composite import composite
 from ...context import ambient
 from ...errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ...functions.arguments import cast, count_of, reshaped, shape_of, spelled, with_ones
@@ -66,16 +67,11 @@ def cross_entropy(
     if input.ndim == 0:
         raise ShapeError("cross_entropy of a 0-d tensor")
     axis = _class_axis(input)
-    dtype = here(input).spec.dtype
     if here(target).spec.dtype.is_float:
         _need_shape(target, shape_of(input), "cross_entropy")
-        logp = _log_probabilities(*_centred(wide(input), axis), axis)
-        loss = _soft_loss(logp, target, weight, reduction, label_smoothing, axis)
-    else:
-        counted = _counted(input, target, ignore_index, axis, "cross_entropy")
-        scores, total = _centred(wide(input), axis)
-        loss = _hard_loss(scores, total, target, weight, counted, reduction, label_smoothing, axis)
-    return cast(loss, dtype)
+        return _soft_loss(input, target, weight, reduction, label_smoothing, axis)
+    ignored = _ignored(input, target, ignore_index, axis, "cross_entropy")
+    return _hard_loss(input, target, weight, ignored, reduction, label_smoothing, axis, True)
 
 
 @unwatched
@@ -98,9 +94,8 @@ def nll_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     axis = _class_axis(input)
-    counted = _counted(input, target, ignore_index, axis, "nll_loss")
-    loss = _hard_loss(wide(input), None, target, weight, counted, reduction, 0.0, axis)
-    return cast(loss, here(input).spec.dtype)
+    ignored = _ignored(input, target, ignore_index, axis, "nll_loss")
+    return _hard_loss(input, target, weight, ignored, reduction, 0.0, axis, False)
 
 
 def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
@@ -112,8 +107,8 @@ def _need_shape(target: Tensor, wanted: tuple, name: str) -> None:
         )
 
 
-def _counted(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> Tensor | None:
-    """Which targets are not to be ignored; None where the class numbers are known and all count.
+def _ignored(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -> int | None:
+    """The target that does not count; None where the class numbers are known and all count.
 
     Raises:
         DTypeError, ShapeError: the targets are no integers, or do not fit the input.
@@ -126,22 +121,35 @@ def _counted(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -
     if ambient.trace is not None:
         size = here(input).spec.shape[axis]
         ambient.trace.builder.check(value_of(target), size, name, ignore)
-        return ne(target, ignore)
+        return ignore
     classes, size = target.array, input.array.shape[axis]
     if not classes.size or (classes.min() >= 0 and classes.max() < size):
-        return ne(target, ignore) if 0 <= ignore < size else None
+        return ignore if 0 <= ignore < size else None
     wrong = ((classes < 0) | (classes >= size)) & (classes != ignore)
     if wrong.any():
         found = classes[wrong].flat[0]
         raise IndexingError(f"{name}: class {found} is not in 0 .. {size - 1}")
-    return ne(target, ignore)
+    return ignore
 
 
+@composite
 def _hard_loss(
-    scores: Tensor, total: Tensor | None, target: Tensor, weight: Tensor | None,
-    counted: Tensor | None, reduction: str, smoothing: float, axis: int,
+    input: Tensor, target: Tensor, weight: Tensor | None, ignored: int | None, reduction: str,
+    smoothing: float, axis: int, are_logits: bool,
 ) -> Tensor:  # fmt: skip
-    """The loss of class numbers, of the log probabilities `scores - total`."""
+    """The loss of class numbers, of logits or log probabilities."""
+    counted = None if ignored is None else ne(target, ignored)
+    scores, total = _centred(wide(input), axis) if are_logits else (wide(input), None)
+    loss, share = _losses(scores, total, target, weight, counted, smoothing, axis)
+    return cast(_reduced(loss, share, counted, reduction), here(input).spec.dtype)
+
+
+def _losses(
+    scores: Tensor, total: Tensor | None, target: Tensor, weight: Tensor | None,
+    counted: Tensor | None, smoothing: float, axis: int,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """The loss of each class number, of the log probabilities `scores - total`, and the weight of
+    each."""
     sizes = [spelled(n) for n in shape_of(scores)]
     place = with_ones(target, (axis,))
     hits = eq(iota(sizes, axis, here(target).spec.dtype), place)
@@ -158,6 +166,10 @@ def _hard_loss(
         spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
         uniform = neg(reduce("reduce_sum", spread, (axis,), False))
         loss = _smoothed(loss, _where_counted(counted, uniform), smoothing, sizes[axis])
+    return loss, share
+
+
+def _reduced(loss: Tensor, share: Tensor | None, counted: Tensor | None, reduction: str) -> Tensor:
     if reduction != "mean":
         return reduced(loss, reduction, "cross_entropy")
     if share is not None:
@@ -184,18 +196,21 @@ def _per_class(weight: Tensor, logp: Tensor, axis: int) -> Tensor:
     return reshaped(cast(weight, here(logp).spec.dtype), shape)
 
 
+@composite
 def _soft_loss(
-    logp: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, axis: int
-) -> Tensor:
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
+    axis: int,
+) -> Tensor:  # fmt: skip
+    """The loss of probabilities, of logits."""
+    logp = _log_probabilities(*_centred(wide(input), axis), axis)
     spread = logp if weight is None else mul(logp, _per_class(weight, logp, axis))
     shares = cast(target, here(logp).spec.dtype)
     loss = neg(reduce("reduce_sum", mul(spread, shares), (axis,), False))
     if smoothing:
         uniform = neg(reduce("reduce_sum", spread, (axis,), False))
         loss = _smoothed(loss, uniform, smoothing, spelled(shape_of(logp)[axis]))
-    if reduction == "mean":
-        return true_divide(loss.sum(), count_of(loss, range(loss.ndim)))
-    return reduced(loss, reduction, "cross_entropy")
+    found = _reduced(loss, None, None, reduction)
+    return cast(found, here(input).spec.dtype)
 
 
 # Two classes
@@ -211,9 +226,18 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-(t log(x) + (1 - t) log(1 - x)) of probabilities x; logarithms count as at least -100."""
+    """-(t log(x) + (1 - t) log(1 - x)) of probabilities x; logarithms count as at least -100.
+
+    Raises:
+        ArgumentError: x is not within [0, 1] (eager).
+    """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _need_shape(target, shape_of(input), "binary_cross_entropy")
+    if ambient.trace is None and not ((input.array >= 0) & (input.array <= 1)).all():
+        raise ArgumentError(
+            "binary_cross_entropy: the input has elements outside of [0, 1]",
+            hint="of scores, and not probabilities, take binary_cross_entropy_with_logits",
+        )
     one, other = clamp(log(input), min=-100), clamp(log1p(neg(input)), min=-100)
     loss = neg(add(mul(target, one), mul(sub(1, target), other)))
     loss = loss if weight is None else mul(loss, weight)

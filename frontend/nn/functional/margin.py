@@ -17,7 +17,7 @@ from ...functions.special import log_sigmoid
 from ...tensor import Tensor, here
 from .activation import relu
 from .arguments import legacy_reduction, reduced
-from .classification import _counted
+from .classification import _ignored
 from .normalization import pairwise_distance
 
 
@@ -51,7 +51,7 @@ def multi_margin_loss(
         raise ArgumentError(f"multi_margin_loss: p={p} is neither 1 nor 2")
     reduction = legacy_reduction(size_average, reduce, reduction)
     x, y, batched = _batch(input, target, "multi_margin_loss")
-    _counted(x, y, -1, 1, "multi_margin_loss")
+    _ignored(x, y, -1, 1, "multi_margin_loss")
     sizes = [spelled(n) for n in shape_of(x)]
     hit = eq(iota(sizes, 1, here(y).spec.dtype), with_ones(y, (1,)))
     own = sum(where(hit, x, 0), 1, True)

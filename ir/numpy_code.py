@@ -1,0 +1,130 @@
+"""A tensor program of known sizes as one Python function that calls numpy.
+
+It computes what `evaluate` does, bit for bit, without looking values up and checking arrays between
+the steps: for small arrays that takes longer than the arithmetic. So eager functions run that are
+made of many ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .dtypes import is_half
+from .graph import Node, Value
+
+MOST_CONSTANT = 1 << 16  # bytes of a constant that is computed once and kept
+
+Program = Callable[..., tuple[np.ndarray, ...]]
+
+
+def constant_arrays(
+    nodes: Iterable[Node], given: Mapping[Value, np.ndarray] | None = None
+) -> dict[Value, np.ndarray]:
+    """What each of `nodes` computes that reads nothing but constants (such as those of `given`),
+    if that is small."""
+    found: dict[Value, np.ndarray] = dict(given or {})
+    for node in nodes:
+        if node.regions or not all(v in found for v in node.operands):
+            continue
+        with np.errstate(all="ignore"):
+            arrays = node.op.evaluate([found[v] for v in node.operands], node.attrs)
+        if any(_memory(array) > MOST_CONSTANT for array in arrays):
+            continue
+        for value, array in zip(node.results, arrays, strict=True):
+            found[value] = np.asarray(array)[...]
+            found[value].flags.writeable = False
+    return found
+
+
+def _memory(array: Any) -> int:
+    """The bytes that an array keeps alive."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return int(array.nbytes)
+
+
+def numpy_function(
+    inputs: Mapping[Value, tuple[int, int]],
+    nodes: Sequence[Node],
+    results: Sequence[Value],
+    constants: Mapping[Value, np.ndarray],
+    *,
+    parameters: int = 1,
+    dense: Collection[Value] = (),
+    copied: Collection[Value] = (),
+) -> Program:
+    """A function of sequences of arrays that gives the arrays of `results`.
+
+    Args:
+        inputs: for each value that the nodes read besides each other's results and constants, the
+            number of the function's parameter and the place in that where its array is.
+        nodes: operands before users; all sizes are numbers, and no op has regions.
+        constants: values that need not be computed.
+        parameters: how many sequences the function takes.
+        dense: results of nodes whose arrays are to lie in row-major order without gaps.
+        copied: values whose arrays are to share memory with no others.
+    """
+    writer = _Writer(constants)
+    for value, (number, place) in inputs.items():
+        writer.line(f"{writer.name(value)} = i{number}[{place}]")
+    for node in nodes:
+        if not all(v in constants for v in node.results):
+            writer.node(node, dense)
+    for value in copied:
+        name = writer.name(value)
+        writer.line(f"{name} = array({name}, order='C')")
+    found = "".join(f"{writer.name(v)}, " for v in results)
+    return writer.finish(parameters, found)
+
+
+class _Writer:
+    """The text of a function, and what the names in it stand for."""
+
+    def __init__(self, constants: Mapping[Value, np.ndarray]) -> None:
+        self._constants = constants
+        self._names: dict[Value, str] = {}
+        self._lines: list[str] = []
+        self._namespace: dict[str, Any] = {"array": np.array, "asarray": np.asarray}
+
+    def name(self, value: Value) -> str:
+        """The variable of a value."""
+        found = self._names.get(value)
+        if found is None:
+            self._names[value] = found = f"v{len(self._names)}"
+            if value in self._constants:
+                self._namespace[found] = self._constants[value]
+        return found
+
+    def line(self, text: str) -> None:
+        self._lines.append(text)
+
+    def node(self, node: Node, dense: Collection[Value]) -> None:
+        """What computes the results of a node."""
+        op, given = node.op, ", ".join([self.name(v) for v in node.operands])
+        names = [self.name(v) for v in node.results]
+        if op.function is not None and not is_half(node.operands[0].type.dtype.numpy):
+            self.line(f"{names[0]} = {self._bound(op.function)}({given})")
+        else:
+            call = f"{self._bound(op.evaluate)}([{given}], {self._bound(node.attrs)})"
+            self.line(f"{', '.join(names)}, = {call}")
+        for value, name in zip(node.results, names, strict=True):
+            if not value.type.shape:  # numpy gives numbers for arrays without axes
+                self.line(f"{name} = asarray({name})")
+            elif value in dense:
+                self.line(f"if not {name}.flags.c_contiguous: {name} = array({name}, order='C')")
+
+    def _bound(self, thing: Any) -> str:
+        name = f"c{len(self._namespace)}"
+        self._namespace[name] = thing
+        return name
+
+    def finish(self, parameters: int, found: str) -> Program:
+        given = ", ".join(f"i{number}" for number in range(parameters))
+        body = "\n    ".join([*self._lines, f"return ({found})"])
+        text = f"def program({given}):\n    {body}\n"
+        exec(compile(text, "<numpy program>", "exec"), self._namespace)
+        program: Program = self._namespace["program"]
+        return program
