@@ -18,7 +18,7 @@ from ....ir.ops.kernel import INDEX
 from . import scalars
 from .loops import open_axis
 from .scope import Axis, Emitter, Scope
-from .text import Block
+from .text import Block, joined_shape
 
 Places = dict[Value, Dim]
 
@@ -174,14 +174,19 @@ class _Product:
         scope.values[self.k.flat] = k_index
         block = self._element(which, scope)
         (value,) = self.node.regions[which].yields
-        mask, text = opened[k_position].mask, block.lifted(2)
+        shape, text = block.shape_at(2) or (1, 1), block.lifted(2)
         loaded = value.node is not None and value.node.op.name == "load"
-        ends = loaded and block.shape_at(2)[k_position:][:1] == (self.k.size,)
-        if block.shape_at(2) != scope.shape:
+        for position, axis in enumerate(opened):
+            along = shape[position] == axis.size
+            # Of k, as the other operand may be infinite there; of the rest to make a whole block of
+            # it, since not all that is spread out can be multiplied.
+            needed = not (along and loaded) if position == k_position else not along
+            if axis.mask is not None and needed:
+                text = f"tl.where({axis.mask.lifted(2)}, {text}, 0.0)"
+                shape = joined_shape([shape, axis.mask.shape_at(2)])
+        if shape != scope.shape:
             text = f"tl.broadcast_to({text}, {list(scope.shape)})"
-        if mask is not None and not ends:
-            text = f"tl.where({mask.lifted(2)}, {text}, 0.0)"
-        return self.e.w.let("b" if k_position == 0 else "a", text)
+        return text if text.isidentifier() else self.e.w.let("ab"[k_position == 0], text)
 
     def _one_by_one(self, inner: Scope, sums: str) -> None:
         """acc += [rows, 1] * [1, columns], one k after the other."""

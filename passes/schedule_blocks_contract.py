@@ -1,0 +1,127 @@
+"""Blocks of a `contract` for a GPU: how much of the result a program computes, and in which steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..ir.access import Expressions, accesses, axis_extents
+from ..ir.block_schedule import ContractBlocks
+from ..ir.dims import Dim, product
+from ..ir.dtypes import DType
+from ..ir.gpu_target import GpuTarget
+from ..ir.graph import Node
+from .contract_operands import innermost, strided
+
+UNKNOWN = 4096  # elements of an axis whose extent is a symbol
+LEAST = 16  # elements of a block along any axis: what tensor cores multiply at once
+HOPPER = 90  # from this capability on, four warps multiply 64 rows at once
+EDGES = 128  # multiply-adds in the time in which one more element of both operands is read
+WARP_SUMS = 2048  # of a block, for each warp
+AHEAD = 1 << 15  # bytes under way to a multiprocessor, so that its share of memory is used
+
+
+def schedule_contract_blocks(node: Node, target: GpuTarget) -> tuple[ContractBlocks, int, int]:
+    """(blocks, warps, stages) of a `contract` node."""
+    return _Chooser(node, target).choose()
+
+
+class _Chooser:
+    def __init__(self, node: Node, target: GpuTarget) -> None:
+        self.node = node
+        self.target = target
+        self.dtype: DType = node.attrs["dtype"]
+        self.cores = self.dtype.is_low_precision  # tensor cores multiply these
+        names = ("batch", "m", "n", "k")
+        self.batch, self.m, self.n, self.k = (_points(node.attrs[name]) for name in names)
+
+    def choose(self) -> tuple[ContractBlocks, int, int]:
+        swap = self._swapped()
+        rows, columns = (self.n, self.m) if swap else (self.m, self.n)
+        r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(*tile, rows, columns))
+        k = self._depth(r * c)
+        blocks = ContractBlocks(*((c, r) if swap else (r, c)), k, swap=swap)
+        if not self._by_blocks():
+            return blocks, 4, 1
+        return blocks, max(4, min(8, r * c // WARP_SUMS)), self._stages(r + c, k)
+
+    def _by_blocks(self) -> bool:
+        """Whether blocks are multiplied as a whole, instead of one column by one row at a time."""
+        return self.dtype.is_float
+
+    def _swapped(self) -> bool:
+        """Whether n runs over the rows of blocks: few rows would leave instructions that multiply
+        64 at once empty; else what is contiguous in the result should be so in a block."""
+        if self.cores and self.target.capability >= HOPPER and self.m < 64 <= self.n:
+            return True
+        if self.cores and self.target.capability >= HOPPER and self.n < 64 <= self.m:
+            return False
+        attrs, out = self.node.attrs, self.node.regions[2]
+        b, first = len(attrs["batch"]), len(attrs["batch"]) + len(attrs["m"])
+        m_params, n_params = out.params[b:first], out.params[first:-1]
+        sizes = dict(zip((*m_params, *n_params), (*attrs["m"], *attrs["n"]), strict=True))
+        found = accesses(out, Expressions({**axis_extents(out), **sizes}))
+        stores = [a for a in found if a.writes]
+        if not stores:
+            return False
+        along_n = strided(stores[:1], innermost(n_params, attrs["n"])) == 0
+        along_m = strided(stores[:1], innermost(m_params, attrs["m"])) == 0
+        return along_m and not along_n
+
+    def _tiles(self, rows: int, columns: int) -> Iterator[tuple[int, int]]:
+        """Blocks that come into question: of those larger the sums would find no registers."""
+        most = self._most()
+        for r in _powers(LEAST, 128, rows):
+            for c in _powers(LEAST, 256, columns):
+                if r * c <= most:
+                    yield r, c
+
+    def _most(self) -> int:
+        """Sums of a block, at most."""
+        if not self._by_blocks():
+            return 32 * 32
+        if self.cores and self.target.capability >= HOPPER:
+            return 128 * 256
+        return 64 * 64 if self.dtype.itemsize == 8 else 128 * 128
+
+    def _cost(self, r: int, c: int, rows: int, columns: int) -> float:
+        """Of all blocks: what the multiprocessors do one after the other, multiplying and reading.
+        Among equal ones the larger blocks."""
+        blocks = self.batch * _ceil(rows, r) * _ceil(columns, c)
+        rounds = max(1, _ceil(blocks, self.target.multiprocessors))
+        return rounds * (r * c + EDGES * (r + c)) - r * c / 1e6
+
+    def _depth(self, sums: int) -> int:
+        most = {2: 64, 4: 16 if sums > 64 * 64 else 32}.get(self.dtype.itemsize, 16)
+        return max(LEAST, min(most, _power(self.k)))
+
+    def _stages(self, edges: int, k: int) -> int:
+        """Blocks that are loaded ahead: as much as keeps memory busy, where there are so many and
+        they fit."""
+        size = edges * k * self.dtype.itemsize
+        wanted = max(3, min(6, 1 + _ceil(AHEAD, size)))
+        room = self.target.shared_bytes * 7 // 8 // size
+        return max(1, min(wanted, _ceil(self.k, k), room))
+
+
+def _points(extents: tuple[Dim, ...]) -> int:
+    found = product(extents)
+    return found if isinstance(found, int) else UNKNOWN
+
+
+def _powers(least: int, most: int, extent: int) -> Iterator[int]:
+    """Powers of two from `least` to the first that `extent` fits into."""
+    size = least
+    while True:
+        yield size
+        if size >= most or size >= extent:
+            return
+        size *= 2
+
+
+def _power(count: int) -> int:
+    """The least power of two that is not below `count`."""
+    return 1 << max(0, count - 1).bit_length()
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
