@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 
@@ -197,6 +197,11 @@ class Device:
                 self.fail(error)
             self._running.clear()
 
+    def memory_info(self) -> tuple[int, int]:
+        """Bytes of the GPU that no process uses, and all."""
+        self.driver.attach()
+        return self.driver.memory_info()
+
     def trim(self) -> None:
         """Gives up memory that nobody uses."""
         with self.lock:
@@ -249,6 +254,6 @@ def is_open(number: int = 0) -> bool:
     return number in _opened
 
 
-def opened(number: int = 0) -> Any:
-    """The `Device` if it is in use, else None: asking for figures opens none."""
+def opened(number: int = 0) -> Device | None:
+    """GPU number `number` if it is in use: asking for figures opens none."""
     return _opened[number][0] if number in _opened else None

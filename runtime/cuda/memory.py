@@ -118,10 +118,6 @@ class DevicePool:
         with self._lock:
             self._trim()
 
-    def memory_info(self) -> tuple[int, int]:
-        """Bytes of the GPU that nobody uses, and all."""
-        return self._driver.memory_info()
-
     def _find(self, size: int) -> _Piece | None:
         """An idle piece for `size` bytes."""
         idle = self._idle.get(size)

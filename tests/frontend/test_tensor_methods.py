@@ -31,17 +31,6 @@ def test_devices() -> None:
             call()
 
 
-def test_there_is_no_gpu() -> None:
-    assert not sley.cuda.is_available() and sley.cuda.device_count() == 0
-    device = sley.device("cuda" if sley.cuda.is_available() else "cpu")
-    assert sley.zeros(1, device=device).device == device
-    sley.cuda.empty_cache()
-    sley.cuda.manual_seed_all(0)
-    for name in ("synchronize", "memory_allocated", "current_device", "get_device_name"):
-        with pytest.raises(sley.UnsupportedError, match=f"cuda.{name}"):
-            getattr(sley.cuda, name)()
-
-
 def test_dtypes_by_pythons_types_and_by_name() -> None:
     assert sley.zeros(1, dtype=float).dtype is sley.float64
     assert sley.tensor([1.5], dtype=int).tolist() == [1]

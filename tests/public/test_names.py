@@ -158,16 +158,6 @@ def test_changes_of_examples_have_one_base() -> None:
         assert issubclass(getattr(data.transforms, name), data.transforms.Transform)
 
 
-def test_what_needs_a_gpu_says_so() -> None:
-    assert not sley.cuda.is_initialized()
-    sley.cuda.manual_seed(3)
-    for call in ("memory_reserved", "max_memory_allocated", "reset_peak_memory_stats"):
-        with pytest.raises(sley.UnsupportedError, match=call):
-            getattr(sley.cuda, call)()
-    with pytest.raises(sley.UnsupportedError, match="set_device"):
-        sley.cuda.set_device(0)
-
-
 def test_what_a_tensor_says_of_itself() -> None:
     x = sley.ones(2, 3)
     assert x.nelement() == 6 and x.itemsize == 4 and x.is_floating_point() and not x.is_complex()

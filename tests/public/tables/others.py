@@ -137,10 +137,11 @@ _are(
     _everything("GradScaler autocast get_autocast_dtype is_autocast_available is_autocast_enabled"),
     "amp.",
 )
-_are("what is said without a GPU: test_tensor_methods.py", _everything(
-    "current_device device_count empty_cache get_device_name is_available is_initialized "
-    "manual_seed manual_seed_all max_memory_allocated memory_allocated memory_reserved "
-    "reset_peak_memory_stats set_device synchronize"), "cuda.")  # fmt: skip
+_are("GPUs: test_cuda_functions.py", _everything(
+    "current_device device_count empty_cache get_device_capability get_device_name is_available "
+    "is_initialized manual_seed manual_seed_all max_memory_allocated max_memory_reserved "
+    "mem_get_info memory_allocated memory_reserved reset_peak_memory_stats set_device synchronize"
+    ), "cuda.")  # fmt: skip
 _are(
     "trades memory for work: test_checkpoint.py",
     _everything("checkpoint checkpoint_sequential"),
@@ -192,9 +193,6 @@ _are("writes parameters: test_names.py", _everything(
 _are("parameters as one vector, gradients: test_names.py", _everything(
     "clip_grad_value_ parameters_to_vector vector_to_parameters"), "nn.utils.")  # fmt: skip
 _are("a base: test_names.py", _everything("Optimizer ParamGroup"), "optim.")
-_are("what is said without a GPU: test_names.py", _everything(
-    "is_initialized manual_seed max_memory_allocated memory_reserved reset_peak_memory_stats "
-    "set_device"), "cuda.")  # fmt: skip
 _are("about the tensor: test_names.py", _everything(
     "is_complex is_floating_point itemsize nelement"), "Tensor.")  # fmt: skip
 _are("draws: test_tensor_methods.py", _everything("cauchy_ geometric_ log_normal_"), "Tensor.")

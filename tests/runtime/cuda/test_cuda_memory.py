@@ -99,7 +99,7 @@ def test_trimming_gives_up_what_is_idle_and_nothing_else(pool, driver):
     pool.trim()
     assert len(driver.memory) < before
     assert pool.statistics.reserved == SEGMENT + 5 * MiB
-    free, total = pool.memory_info()
+    free, total = driver.memory_info()
     assert total - free == pool.statistics.reserved
     for block in (small, large, *(pool.take(size) for size in (100, 200 << 10, 6 * MiB))):
         driver.find(block.address, block.nbytes, "the test")
