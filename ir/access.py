@@ -170,8 +170,16 @@ def _collect_dependents(region: Region, found: set[Value]) -> None:
         if inside or any(y in found for inner in node.regions for y in inner.yields):
             found.update(node.results)
             for inner in node.regions:  # carried values and accumulators
-                found.update(inner.params[len(axes(node)[0]) :])
+                found.update(inner.params[_own_axes(node, found) :])
                 _collect_dependents(inner, found)
+
+
+def _own_axes(node: Node, found: set[Value]) -> int:
+    """How many of the region's parameters run over ranges that are the same whatever changes."""
+    if node.op.name != "for":
+        return len(axes(node)[0])
+    bounds = node.operands[node.attrs["carries"] :]
+    return 0 if any(v in found for v in bounds) else 1
 
 
 def _with_nested(node: Node) -> Iterator[Node]:

@@ -164,6 +164,8 @@ class Nest(Written):
         sweep: of the outermost loop, whose body folds what is strided along the vectors: so many
             rows are read for each vector of a task's columns, in every pass over the rows; 0: one
             vector of columns after the other runs over all rows.
+        shared: of the outermost loop, where it scatters (`ir/scattering.py`): (tasks, rows): so
+            many tasks share the rows, of which they take turns to own so many; or None.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -178,6 +180,7 @@ class Nest(Written):
     attend: AttendSchedule | None = None
     sweep: int = 0
     turn: int = 0
+    shared: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

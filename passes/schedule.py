@@ -22,11 +22,18 @@ from ..ir.access import (
 from ..ir.dims import Dim, Var, atoms, product
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.attend import AXES
+from ..ir.scattering import scattering
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
 from .kernel_facts import cost_of, rounds
 from .schedule_attend import schedule_attend
-from .schedule_columns import columns_of_a_task, repeated_rows, rows_of_a_turn
+from .schedule_columns import (
+    columns_of_a_task,
+    repeated_rows,
+    rows_of_a_turn,
+    shared_rows,
+    whole_rows,
+)
 from .schedule_contract import schedule_contract
 from .schedule_rows import Inlining
 from .schedule_windows import schedule_windows
@@ -89,7 +96,7 @@ class _Scheduler:
         return Nest(contract=schedule_contract(node, self.target))
 
     def _nest(self, node: Node, vectorised: bool) -> None:
-        if node is self.outermost and self._sweep(node):
+        if node is self.outermost and (self._sweep(node) or self._scatter(node)):
             return
         variables, extents = axes(node)
         body = node.regions[0]
@@ -146,6 +153,30 @@ class _Scheduler:
         sweep = rows_of_a_turn(spent, [n for loop in inside for n in axes(loop)[1]])
         tail = min(lanes, native) if self.target.masks else 1
         self.nests[node] = Nest(groups, vector, lanes, tail, sweep=sweep)
+        self._visit(body, vectorised=True)
+        return True
+
+    def _scatter(self, node: Node) -> bool:
+        """Schedules the outermost loop as rows that tasks share, if it scatters what lies beside
+        each other along its vectors."""
+        found = scattering(node)
+        if found is None:
+            return False
+        (variables, extents), body = axes(node), node.regions[0]
+        touched = accesses(body, self.expressions, self.inlined)
+        groups = collapse(variables, extents, [a.offset for a in touched])
+        vector = self._vector_group(node, groups, touched)
+        if vector is None or self._strides(body, variables[groups[vector][-1]], touched)[0]:
+            return False
+        native = self._native(body)
+        sizes = [product(extents[axis] for axis in group) for group in groups]
+        columns = sizes.pop(vector)
+        lanes = self._shortened(4 * native, native, columns)
+        tail = min(lanes, native) if self.target.masks else 1
+        itemsize = found.store.operands[0].type.dtype.itemsize
+        (rows,) = axes(found.copy)[1]
+        shared = shared_rows(self.target, rows, columns, product(sizes), itemsize)
+        self.nests[node] = Nest(groups, vector, lanes, tail, shared=shared)
         self._visit(body, vectorised=True)
         return True
 
@@ -344,6 +375,9 @@ class _Scheduler:
         nest, (variables, _) = self.nests[outer], axes(outer)
         if nest.sweep:
             return self._swept_columns(outer, nest)
+        if nest.shared is not None:
+            columns = product(axes(outer)[1][axis] for axis in nest.groups[nest.vector or 0])
+            return whole_rows(columns, nest.lanes)
         if not variables:
             width = sum(p.type.dtype.itemsize for p in outer.regions[0].params[1:])
             return nest.lanes * max(1, self.target.l1 // max(1, width * nest.lanes))

@@ -13,6 +13,8 @@ DEAR = 64  # scalar instructions of a row's element that are not worth repeating
 PAGE = 4096  # bytes of a row below which each pass over a strip waits for the pages of its rows
 NARROWEST = 1024  # bytes of a piece of a row that is worth a task
 UNKNOWN = 1024  # rows or columns of a symbolic number
+SHORTEST = 128  # bytes of a row above which an update takes longer than to see whose it is
+TOGETHER = 1 << 16  # bytes of neighbouring rows that one task owns
 
 
 def repeated_rows(body: Region, repeatable: Callable[[Node], int | None]) -> set[Node] | None:
@@ -69,3 +71,26 @@ def columns_of_a_task(
     share = -(-tasks // others) if isinstance(others, int) and others else 1
     width = min(width, -(-number // share))
     return -(-max(narrow, width) // lanes) * lanes
+
+
+def shared_rows(
+    target: Target, rows: Dim, columns: Dim, others: Dim, itemsize: int
+) -> tuple[int, int]:
+    """(tasks that share the rows of a scatter, rows that one owns together). Each goes through all
+    updates. Turns are short where there are few rows: some are met more often than others."""
+    width = itemsize * (columns if isinstance(columns, int) else UNKNOWN)
+    pieces = others if isinstance(others, int) else 1
+    tasks = -(-target.threads // max(1, pieces))
+    if isinstance(rows, int):
+        tasks = min(tasks, rows)
+    if tasks <= 1 or width < SHORTEST:
+        return 1, 1
+    together = max(1, TOGETHER // width)
+    if isinstance(rows, int):
+        together = max(1, min(together, rows // (8 * tasks)))
+    return tasks, together
+
+
+def whole_rows(columns: Dim, lanes: int) -> int:
+    """All columns in one task, where their number is known."""
+    return -(-(columns if isinstance(columns, int) else UNKNOWN) // lanes) * lanes

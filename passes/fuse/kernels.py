@@ -155,29 +155,33 @@ def _anchor(group: Group) -> Node:
 
 
 def _scatter(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
-    """Copies the base, then writes the updates one index after the other."""
+    """Copies the base, then writes the updates one index after the other: at each point of the axes
+    that are not indexed, where there are any, since these do not meet."""
     (node,) = (n for n in group.members if n.results[0] in group.place)
-    base, _, updates = node.operands
+    base, indices, updates = node.operands
     (out,) = outs
-    extents = base.type.shape or (1,)
-    with writer.scope(0, extents) as (scope, params, axes):
-        index = axes[: base.type.ndim]
-        writer.store(out, index, writer.at(base, index))
-        copy = Region(params, tuple(scope.nodes))
-    writer.emit("parallel", (), {"extents": extents}, (copy,))
-    assert node.op.indexed_map is not None
-    shape = updates.type.shape
-    types = [o.type for o in node.operands]
-    index_rank = node.operands[1].type.ndim
-    first = node.attrs["axis"]
-    outer = shape[first : first + index_rank]
-    inner = shape[:first] + shape[first + index_rank :]
-    with writer.sequential(outer) as outer_axes:
-        depth = len(writer.scopes) - 1
-        with writer.scope(depth, inner or (1,)) as (scope, params, axes):
-            axes = axes[: len(inner)]
-            index = (*axes[:first], *outer_axes, *axes[first:])
-            where = node.op.indexed_map(types, node.attrs, index)
+    indexed_map = node.op.indexed_map
+    assert indexed_map is not None
+    shape, first = updates.type.shape, node.attrs["axis"]
+    end = first + indices.type.ndim
+    apart = shape[:first] + shape[end:]
+
+    def body(writer: Writer, axes: Index) -> None:
+        with writer.scope(len(writer.scopes) - 1, base.type.shape[first : first + 1]) as opened:
+            scope, params, (row,) = opened
+            index = (*axes[:first], row, *axes[first:])
+            writer.store(out, index, writer.at(base, index))
+            copy = Region(params, tuple(scope.nodes))
+        writer.emit("parallel", (), {"extents": base.type.shape[first : first + 1]}, (copy,))
+        with writer.sequential(shape[first:end]) as numbers:
+            index = (*axes[:first], *numbers, *axes[first:])
+            where = indexed_map([o.type for o in node.operands], node.attrs, index)
             writer.scatter(out, node, where, writer.at(updates, index))
-            body = Region(params, tuple(scope.nodes))
-        writer.emit("parallel", (), {"extents": inner or (1,)}, (body,))
+
+    if not apart:
+        body(writer, ())
+        return
+    with writer.scope(0, apart) as (scope, params, axes):
+        body(writer, axes)
+        whole = Region(params, tuple(scope.nodes))
+    writer.emit("parallel", (), {"extents": apart}, (whole,))

@@ -1,4 +1,4 @@
-"""Reductions along columns: a task runs over pieces of rows, its accumulators in scratch.
+"""Kernels of columns: a task runs over pieces of rows, the accumulators of sums in scratch.
 
 Of every loop in the body of the outermost `parallel` the rows become the outer loop, the columns of
 the task the inner one: memory is read as it lies. Several rows are joined for each vector of
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from ....ir.dims import Dim, Var, minimum, of_atom, product
 from ....ir.graph import Node, Value
+from ....ir.scattering import scattering
 from ....ir.schedule import Nest
 from .loops import Carried, bind, bind_single, group_extents, vector_loop
 from .reductions import ascending_members
+from .scattering import Scatter
 from .scope import Expander, Scope
 
 # Called in vectors of columns: (scope, number of the column in the task, a scope for each row).
@@ -35,6 +37,17 @@ def run_columns(expander: Expander, scope: Scope, node: Node, lo: Dim, hi: Dim, 
     """The columns [lo, hi) of the body of `node`, `width` at most, where `scope` knows the other
     axes."""
     _Columns(expander, scope, node, lo, hi, width).run()
+
+
+def scatter_columns(
+    expander: Expander, scope: Scope, node: Node, lo: Dim, hi: Dim, number: Dim
+) -> None:
+    """The columns [lo, hi) of the body of `node`, which scatters, as far as their rows belong to
+    the task of this number."""
+    found, shared = scattering(node), expander.nests[node].shared
+    assert found is not None and shared is not None, "the schedule is of another kernel"
+    run = _Columns(expander, scope, node, lo, hi, 0).columns
+    Scatter(expander, node, found, (number, *shared), run).run(scope)
 
 
 def _passes(node: Node, nests: dict[Node, Nest]) -> list[_Pass]:

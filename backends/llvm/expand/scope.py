@@ -83,6 +83,7 @@ class Scope:
         self.exprs: dict[Value, Dim] = {}
         self.rows: dict[Value, Row] = {}
         self.buffers: dict[Value, tuple[Value, Dim]] = {}
+        self.holding: dict[Value, bool] = {}  # conditions that are known to hold here
 
     def inner(self, vector: Vector | None = None) -> Scope:
         """A scope inside this one; in vectors of `vector`, or of this scope's."""
@@ -194,12 +195,18 @@ class Expander(Emitter):
 
     def _load(self, node: Node, scope: Scope) -> Value:
         index = tuple(self.apply(d, node.operands, scope) for d in node.attrs["index"])
-        guard = self.value(node.operands[-1], scope) if node.attrs.get("guarded") else None
+        guard = self._guard(node, scope)
         row = scope.find("rows", node.operands[0])
         if row is not None:
             return self.read_row(row, index, scope, guard)
         buffer, offset = self.place(node.operands[0], index, scope)
         return self.read(buffer, offset, scope, guard)
+
+    def _guard(self, node: Node, scope: Scope) -> Value | None:
+        """The condition of an access, where it has one that may not hold."""
+        if not node.attrs.get("guarded") or scope.find("holding", node.operands[-1]):
+            return None
+        return self.value(node.operands[-1], scope)
 
     def place(self, buffer: Value, index: Sequence[Dim], scope: Scope) -> tuple[Value, Dim]:
         """The loop-level buffer and flat offset of an access to a buffer of the kernel."""
@@ -310,7 +317,7 @@ class Expander(Emitter):
 
     def _store(self, node: Node, scope: Scope) -> None:
         index = tuple(self.apply(d, node.operands, scope) for d in node.attrs["index"])
-        guard = self.value(node.operands[-1], scope) if node.attrs.get("guarded") else None
+        guard = self._guard(node, scope)
         buffer, offset = self.place(node.operands[0], index, scope)
         value = self.value(node.operands[1], scope)
         if node.op.name == "atomic":

@@ -11,7 +11,7 @@ from ....ir.sugar import neutral
 from ....ir.target import Target
 from .attend import expand_attend
 from .attend_gradient import expand_attend_gradient
-from .columns import run_columns
+from .columns import run_columns, scatter_columns
 from .contract import expand_contract
 from .emitter import without_dead
 from .loops import (
@@ -139,8 +139,11 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
         tiled, points = nest.tile
         counts[tiled] = (extents[tiled] + points - 1) // points
 
+    shares, _ = nest.shared or (1, 0)
+
     def task(inner: Scope, number: Dim) -> None:
         bind_single(inner, node)
+        share, number = number % shares, number // shares
         block = number % blocks
         where = _points(order, counts, number // blocks)
         for group in order:
@@ -151,6 +154,9 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
             return
         lo = block * schedule.task
         hi = length if blocks == 1 else minimum(lo + schedule.task, length)
+        if nest.shared is not None:
+            scatter_columns(expander, inner, node, lo, hi, share)
+            return
         if nest.sweep:
             run_columns(expander, inner, node, lo, hi, schedule.task)
             return
@@ -168,7 +174,7 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
 
         vector_loop(expander, inner, length, (nest.lanes, nest.tail), lo, hi, point)
 
-    _run_tasks(expander, scope, product([blocks, *counts.values()]), task)
+    _run_tasks(expander, scope, product([shares, blocks, *counts.values()]), task)
 
 
 def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
