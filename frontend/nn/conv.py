@@ -39,6 +39,8 @@ class _ConvBase(Module):
             )
         if padding_mode not in _PADDINGS:
             raise ArgumentError(f"padding_mode={padding_mode!r} is none of {list(_PADDINGS)}")
+        if isinstance(padding, str):
+            self._check_named(padding, per_axis(stride, self._axes, "stride"))
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = per_axis(kernel_size, self._axes, "kernel_size")
@@ -59,6 +61,17 @@ class _ConvBase(Module):
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
+
+    def _check_named(self, padding: str, stride: tuple[int, ...]) -> None:
+        if padding not in ("same", "valid"):
+            raise ArgumentError(
+                f"{type(self).__name__}: padding={padding!r} is neither 'same' nor 'valid'"
+            )
+        if padding == "same" and set(stride) != {1}:
+            raise ArgumentError(
+                f"{type(self).__name__}: padding='same' needs stride 1, not {stride}",
+                hint="give the number of zeros on each side",
+            )
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew, uniform within 1 / sqrt(fan in)."""

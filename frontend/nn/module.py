@@ -163,14 +163,31 @@ class Module(Attributes):
         setattr(owner, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
-        """The parameter with a dotted name."""
-        path, _, name = target.rpartition(".")
-        return self.get_submodule(path)._parameters[name]  # type: ignore[return-value]
+        """The parameter with a dotted name.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        return self._held("_parameters", target)  # type: ignore[return-value]
 
     def get_buffer(self, target: str) -> Tensor:
-        """The buffer with a dotted name."""
+        """The buffer with a dotted name.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        return self._held("_buffers", target)
+
+    def _held(self, kind: str, target: str) -> Tensor:
         path, _, name = target.rpartition(".")
-        return self.get_submodule(path)._buffers[name]  # type: ignore[return-value]
+        owner = self.get_submodule(path)
+        found = getattr(owner, kind).get(name)
+        if found is None:
+            raise AttributeError(
+                f"{type(owner).__name__} has no {kind[1:-1]} {name!r}, only "
+                f"{sorted(getattr(owner, kind))}"
+            )
+        return found
 
     # What is done to all
 

@@ -77,6 +77,11 @@ class Optimizer:
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add parameters with numbers of their own: {"params": [...], "lr": 0.1}."""
+        if "params" not in param_group:
+            raise ArgumentError(
+                f"a group of an optimizer has no 'params', only {sorted(param_group)}",
+                hint='a group is written {"params": [...], "lr": 0.1}',
+            )
         given = param_group["params"]
         params = [given] if isinstance(given, Tensor) else list(given)
         if params and isinstance(params[0], tuple):  # named_parameters()

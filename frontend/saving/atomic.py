@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = os.path.realpath(os.fspath(path))  # through a symbolic link: the link stays one
     folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no folder to write into", folder)
     temporary = os.path.join(folder, f".sley-{secrets.token_hex(8)}.tmp")
     file = open(temporary, "xb")  # noqa: SIM115 closed below, before the rename
     try:
