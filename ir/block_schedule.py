@@ -20,6 +20,8 @@ class ContractBlocks(Written):
         group: so many blocks of rows are computed side by side, so that the columns that they read
             are still in the cache.
         swap: n runs over the rows of what tensor cores multiply, m over the columns.
+        with_m, with_n: axes of the batch that run along m or n, in front of its axes, since the
+            other operand is the same all along them.
         precision: what tensor cores make of float32: "ieee" multiplies them as they are.
     """
 
@@ -28,6 +30,8 @@ class ContractBlocks(Written):
     k: int
     group: int = 8
     swap: bool = False
+    with_m: tuple[int, ...] = ()
+    with_n: tuple[int, ...] = ()
     precision: str = "ieee"
 
 

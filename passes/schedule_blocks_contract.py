@@ -1,15 +1,15 @@
-"""Blocks of a `contract` for a GPU: how much of the result a program computes, and in which steps."""
+"""Blocks of a `contract` for a GPU: what part of the result a program computes, in which steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..ir.access import Expressions, accesses, axis_extents
 from ..ir.block_schedule import ContractBlocks
 from ..ir.dims import Dim, product
 from ..ir.dtypes import DType
 from ..ir.gpu_target import GpuTarget
-from ..ir.graph import Node
+from ..ir.graph import Node, Region, Value
 from .contract_operands import innermost, strided
 
 UNKNOWN = 4096  # elements of an axis whose extent is a symbol
@@ -31,18 +31,34 @@ class _Chooser:
         self.target = target
         self.dtype: DType = node.attrs["dtype"]
         self.cores = self.dtype.is_low_precision  # tensor cores multiply these
-        names = ("batch", "m", "n", "k")
-        self.batch, self.m, self.n, self.k = (_points(node.attrs[name]) for name in names)
+        batch = node.attrs["batch"]
+        self.with_m, self.with_n = self._along()
+        alone = [n for axis, n in enumerate(batch) if axis not in (*self.with_m, *self.with_n)]
+        self.batch, self.k = _points(alone), _points(node.attrs["k"])
+        self.m = _points([*(batch[axis] for axis in self.with_m), *node.attrs["m"]])
+        self.n = _points([*(batch[axis] for axis in self.with_n), *node.attrs["n"]])
 
     def choose(self) -> tuple[ContractBlocks, int, int]:
         swap = self._swapped()
         rows, columns = (self.n, self.m) if swap else (self.m, self.n)
         r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(*tile, rows, columns))
         k = self._depth(r * c)
-        blocks = ContractBlocks(*((c, r) if swap else (r, c)), k, swap=swap)
+        blocks = ContractBlocks(
+            *((c, r) if swap else (r, c)), k, swap=swap, with_m=self.with_m, with_n=self.with_n
+        )
         if not self._by_blocks():
             return blocks, 4, 1
         return blocks, max(4, min(8, r * c // WARP_SUMS)), self._stages(r + c, k)
+
+    def _along(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Axes of the batch along which one operand is the same: they join the other's own."""
+        left, right = (_read(region) for region in self.node.regions[:2])
+        axes = range(len(self.node.attrs["batch"]))
+        with_n = tuple(a for a in axes if self.node.regions[0].params[a] not in left)
+        with_m = tuple(
+            a for a in axes if self.node.regions[1].params[a] not in right and a not in with_n
+        )
+        return with_m, with_n
 
     def _by_blocks(self) -> bool:
         """Whether blocks are multiplied as a whole, instead of one column by one row at a time."""
@@ -103,7 +119,12 @@ class _Chooser:
         return max(1, min(wanted, _ceil(self.k, k), room))
 
 
-def _points(extents: tuple[Dim, ...]) -> int:
+def _read(region: Region) -> set[Value]:
+    """The values that nodes of a region read."""
+    return {operand for node in region.walk() for operand in node.operands}
+
+
+def _points(extents: Sequence[Dim]) -> int:
     found = product(extents)
     return found if isinstance(found, int) else UNKNOWN
 

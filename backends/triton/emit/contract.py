@@ -31,19 +31,23 @@ def spread_contract(
 
 
 class _Side:
-    """The axes m or n, and the block of them that a program has.
+    """Axes that are one: those of m, n or k, or of the batch. A program has a block of them.
 
     Attributes:
-        extents: of the axes.
+        along: axes of the batch that stand in front of its own.
+        extents: of all of them.
         size: elements of a block.
         flat: stands for their flat index.
     """
 
-    def __init__(self, extents: Sequence[Dim], size: int) -> None:
-        self.extents = tuple(extents)
+    def __init__(
+        self, node: Node, own: Sequence[Dim], size: int, along: tuple[int, ...] = ()
+    ) -> None:
+        self.along = along
+        self.extents = (*(node.attrs["batch"][axis] for axis in along), *own)
         self.size = size
-        self.count = product(extents)
-        self.blocks = -(-self.count // size)
+        self.count = product(self.extents)
+        self.blocks = (self.count + size - 1) // size
         self.flat = Value(INDEX)
 
     def places(self, params: Sequence[Value]) -> Places:
@@ -66,9 +70,11 @@ class _Product:
         self.node = node
         self.wide = wide
         self.blocks = blocks
-        attrs = node.attrs
-        self.batch, self.k = _Side(attrs["batch"], 1), _Side(attrs["k"], blocks.k)
-        self.m, self.n = _Side(attrs["m"], blocks.m), _Side(attrs["n"], blocks.n)
+        attrs, taken = node.attrs, {*blocks.with_m, *blocks.with_n}
+        alone = tuple(axis for axis in range(len(attrs["batch"])) if axis not in taken)
+        self.batch, self.k = _Side(node, (), 1, alone), _Side(node, attrs["k"], blocks.k)
+        self.m = _Side(node, attrs["m"], blocks.m, blocks.with_m)
+        self.n = _Side(node, attrs["n"], blocks.n, blocks.with_n)
         self.rows, self.columns = (self.n, self.m) if blocks.swap else (self.m, self.n)
 
     def write(self) -> Dim:
@@ -210,11 +216,15 @@ class _Product:
         return self.e.typed(block, region.yields[0])
 
     def _places(self, region: Region, sides: Sequence[_Side]) -> Places:
-        found: Places = {}
-        first = 0
+        """What the parameters of a region are: those of the batch, then of each of the sides."""
+        first = len(self.node.attrs["batch"])
+        batch = region.params[:first]
+        # An axis that runs along the other operand's own is not read in this one.
+        found: Places = dict.fromkeys(batch, 0)
         for side in (self.batch, *sides):
-            last = first + len(side.extents)
-            found.update(side.places(region.params[first:last]))
+            last = first + len(side.extents) - len(side.along)
+            own = region.params[first:last]
+            found.update(side.places([*(batch[axis] for axis in side.along), *own]))
             first = last
         return found
 
