@@ -12,7 +12,14 @@ import numpy as np
 from ..construct import as_tensor
 from ..context import ambient, enable_grad, setting
 from ..epoch import epoch
-from ..errors import ArgumentError, DTypeError, LoadError, TraceError, UnsupportedError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    FirstCallError,
+    LoadError,
+    TraceError,
+    UnsupportedError,
+)
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, here, of_array
 from ..unwatched import Unwatched
@@ -240,13 +247,19 @@ class Optimizer:
 
     def _separate(self, group: ParamGroup, trained: set[Tensor]) -> None:
         """Give parameters that miss this step a count of their own, if they share one with others
-        that do not."""
+        that do not.
+
+        Raises:
+            FirstCallError: that has to be done while a function is recorded.
+        """
         moving = {self.state[p]["step"] for p in group.params if p in trained}
         copies: dict[Tensor, Tensor] = {}
         for position, parameter in enumerate(group.params):
             step = self.state[parameter]["step"]
             if parameter in trained or step not in moving:
                 continue
+            if ambient.trace is not None:
+                raise FirstCallError("a parameter without a gradient gets its own count of steps")
             if step not in copies:
                 copies[step] = of_array(_present(step).copy())
             self.state[parameter]["step"] = copies[step]

@@ -93,3 +93,31 @@ def test_a_number_that_each_step_replaces_is_refused():
         step(batch())
     assert layer.weight.tolist() == before
     assert [s["count"] for s in optimizer.state.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", [sley.optim.Adam, sley.optim.NAdam, sley.optim.Adamax])
+def test_a_parameter_without_a_gradient_counts_its_own_steps(kind) -> None:
+    """A layer that only some steps use, and one that none does."""
+    found = []
+    for compiled in (False, True):
+        sley.manual_seed(0)
+        net = sley.nn.ModuleList([sley.nn.Linear(2, 2).double() for _ in range(3)])
+        optimizer = kind(net.parameters(), lr=0.1)
+
+        def step(x: sley.Tensor, both: bool) -> sley.Tensor:
+            optimizer.zero_grad()  # noqa: B023
+            y = net[0](x)  # noqa: B023
+            y = y + net[1](x) if both else y  # noqa: B023
+            loss = (y * y).sum()
+            loss.backward()
+            optimizer.step()  # noqa: B023
+            return loss
+
+        call = sley.compile(step) if compiled else step
+        x = sley.tensor(np.arange(4.0).reshape(2, 2))
+        found.append([call(x, both).item() for both in (False, False, True, True, False, True)])
+        if compiled:
+            assert len(call.programs) == 2
+        counts = [optimizer.state[layer.weight]["step"].item() for layer in net]
+        assert counts == [6, 3, 0]
+    np.testing.assert_allclose(*found, rtol=1e-12)
