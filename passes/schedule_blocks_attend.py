@@ -20,13 +20,16 @@ def schedule_attend_blocks(node: Node) -> tuple[AttendBlocks, int]:
     features, width = _block(product(attrs["features"])), _block(product(attrs["width"]))
     if features is None or width is None or attrs["dtype"].bits == 64:
         raise NotImplementedError("attention with many or symbolic features, or in float64")
-    half, back = attrs["dtype"].is_low_precision, node.op.name == "attend_gradient"
     large = max(features, width) > 128
-    queries = (128 if half and not back and not large else 64) if half else 32
-    keys = 64 if half and not large else 32
+    if attrs["dtype"].is_low_precision:
+        queries, keys = (128, 64) if node.op.name == "attend" and not large else (64, 64)
+        keys = 32 if large else keys
+    else:  # multiplied by scalar instructions, from registers
+        queries, keys = (16, 16) if large else (32, 32)
     queries = _at_most(queries, product(attrs["queries"]))
     keys = _at_most(keys, product(attrs["keys"]))
-    return AttendBlocks(queries, keys, features, width), 8 if queries >= 64 else 4
+    warps = 8 if queries >= 64 or large else 4
+    return AttendBlocks(queries, keys, features, width), warps
 
 
 def _block(extent: Dim) -> int | None:

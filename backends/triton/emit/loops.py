@@ -263,6 +263,13 @@ def emit_cumulate(e: Emitter, scope: Scope, node: Node) -> None:
     if nest.walk:
         scope.rows.update((result, Late(node)) for result in node.results)
         return
+    if not nest.groups:
+        neutral = [e.typed(e.value(v, scope), v) for v in node.operands]
+        with opened(e, scope, node) as inner:
+            single = combined(e, node, neutral, e.run(body, inner), inner)
+        for result, block in zip(node.results, single, strict=True):
+            scope.rows[result] = Here(e.named(result, block))
+        return
     with opened(e, scope, node) as inner:
         axis = inner.open[-1]
         neutral = [e.value(v, inner) for v in node.operands]
