@@ -26,9 +26,11 @@ from sley.ir.evaluate import evaluate
 from sley.ir.evaluate_plan import evaluate_plan
 from sley.ir.ops import OPS
 from sley.ir.parser import parse
+from sley.ir.plan import Loop
 from sley.ir.sugar import neutral
 from sley.ir.types import tensor_type
 from sley.passes.pipeline import lower_launches, run_passes
+from sley.runtime.cuda import actions
 from sley.runtime.cuda.executable import HostStepWarning
 from sley.runtime.host_calls import HostError
 
@@ -90,6 +92,41 @@ def test_random_programs_with_loops_and_branches(seed):
     gpu, executable = on_gpu(graph, donations(graph, seed) if seed % 2 else None)
     for sizes in ({"N": 3, "T": 7}, {"N": 1, "T": 1}, {"N": 0, "T": 2}, {"N": 2, "T": 0}):
         check(gpu, executable, random_control.random_arrays(graph, sizes, seed), sizes, 2)
+
+
+@pytest.mark.parametrize("seed", range(16, 28))
+def test_random_programs_whose_loops_are_not_recorded(seed, monkeypatch):
+    """The turns are taken one by one, as where a step in them runs on the host."""
+    monkeypatch.setattr(actions, "MAX_UNROLLED", 1)
+    graph = random_control.random_control(seed)
+    gpu, executable = on_gpu(graph, donations(graph, seed))
+    for sizes in ({"N": 3, "T": 7}, {"N": 1, "T": 1}, {"N": 2, "T": 4}, {"N": 2, "T": 0}):
+        check(gpu, executable, random_control.random_arrays(graph, sizes, seed), sizes, 2)
+
+
+TURNING = """
+graph @turning(%x: f32[T, 3], %h: f32[3]) -> (f32[3], f32[T, 3]) {
+  %y, %z = scan(%h, %x) {length=T, consts=0, carries=1, reverse=true} (%a: f32[3], %b: f32[3]) {
+    %r = slice(%a) {starts=[2], sizes=[3], steps=[-1]}
+    yield %r, exp(add(%a, %b))
+  }
+  yield %y, %z
+}
+"""
+
+
+@pytest.mark.parametrize("unrolled", [1, 4096])
+@pytest.mark.parametrize("donated", [{}, {0: 1}])
+def test_carries_that_two_buffers_take_turns_to_hold(donated, unrolled, monkeypatch):
+    monkeypatch.setattr(actions, "MAX_UNROLLED", unrolled)
+    gpu, executable = on_gpu(parse(TURNING), donated)
+    (loop,) = (step for step in executable.plan.walk() if isinstance(step, Loop))
+    (carry,) = loop.carries
+    assert carry.spare is not None and (carry.start == carry.home) == bool(donated)
+    for turns in (4, 5, 1, 0, 2):
+        rng = np.random.default_rng(turns)
+        arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((turns, 3), (3,))]
+        check(gpu, executable, arrays, {"T": turns})
 
 
 def test_the_evaluation_of_the_program_is_the_same():
@@ -179,7 +216,7 @@ def test_traces_of_models():
     tokens = sley.tensor(np.random.default_rng(0).integers(0, 11, (6, 3)))
     graph, donated = traced(step, tokens)
     gpu, executable = on_gpu(graph, donated)
-    assert any(step.__class__.__name__ == "Loop" for step in executable.plan.walk())
+    assert any(isinstance(step, Loop) for step in executable.plan.walk())
     rng = np.random.default_rng(1)
     arrays = []
     for param in graph.params:
