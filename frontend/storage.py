@@ -73,6 +73,12 @@ class Storage:
             self._pointer = self.array.__array_interface__["data"][0]
         return self._pointer
 
+    def locate(self) -> int:
+        """`dense`, found now if it can be."""
+        if not self.dense and self.array is not None and self.array.flags.c_contiguous:
+            self.dense = self.pointer
+        return self.dense
+
     def __reduce__(self) -> tuple:
         # Tensors of one pickle that share this storage share it again: pickle knows it by identity.
         assert self.array is not None, "memory of a trace"

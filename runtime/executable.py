@@ -25,7 +25,8 @@ from .config import config
 from .guarded import run_guarded
 from .host_calls import HostCalls
 from .image import Image, PreparationImage
-from .memory import aligned, result_allocator
+from .lease import Binding, Lease, Memory, NewArray
+from .memory import SMALL, result_allocator
 from .preparation import Preparation
 from .threads import ThreadPool, default_pool
 
@@ -78,44 +79,6 @@ class Details:
     preparation: Details | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Binding:
-    """What is known once the symbols have values.
-
-    `results`: shape, dtype and allocator of each fresh result.
-    """
-
-    sizes: tuple[int, ...]
-    offsets: tuple[int, ...]
-    arena: int
-    stride: int
-    results: tuple[tuple[tuple[int, ...], np.dtype, Callable[[], Any]], ...]
-
-
-class _Memory:
-    """Uninitialised memory of a lease."""
-
-    __slots__ = ("_owner", "address", "nbytes")
-
-    def __init__(self, nbytes: int) -> None:
-        self._owner, self.address = aligned(nbytes)
-        self.nbytes = nbytes
-
-
-class _Lease:
-    """The memory of one call that is under way: frame, arena and scratch."""
-
-    __slots__ = ("address", "arena", "binding", "frame", "pool", "scratch")
-
-    def __init__(self, slots: int) -> None:
-        self.frame = (ctypes.c_int64 * slots)()
-        self.address = addressof(self.frame)
-        self.arena = _Memory(0)
-        self.scratch = _Memory(0)
-        self.binding: _Binding | None = None
-        self.pool: ThreadPool | None = None
-
-
 class Executable:
     """A program as machine code. Calls from several threads may overlap: each leases an arena.
 
@@ -126,8 +89,10 @@ class Executable:
         symbols: names of the size symbols, in the order in which `run` takes their values.
         donated: result number -> number of the input whose buffer takes it.
         constants: arrays that follow the caller's arrays, and what is prepared of them, as inputs
-            of the planned program.
+            of the planned program; `constant_pointers`: where they are.
         preparation: what computes the prepared ones; None where there are none.
+        buffers_at: bytes of a frame before its pointers.
+        idle: leases that no call uses.
         target: the processor; where this machine cannot run its code, `run` raises RuntimeError.
     """
 
@@ -151,21 +116,22 @@ class Executable:
         self.preparation = self._preparation(image.preparation)
         hosts = image.hosts
         self._hosts = HostCalls(hosts, self.frame, HOST_STATUS, FIRST_SYMBOL) if hosts else None
+        self._is_runnable = host(target.name).runnable
         self._entry = self._link([item.code for item in image.objects])
         # As the program was given: the planned one may see complex buffers as pairs of numbers.
         self.inputs = graph.params
         self._result_types = [value.type for value in graph.yields]
-        self._constant_pointers = tuple(a.ctypes.data for a in self.constants)
+        self.constant_pointers = tuple(a.ctypes.data for a in self.constants)
         self._count = len(self.inputs)
         buffers = self.frame.inputs + len(self.frame.fresh)
         self._pack = struct.Struct(f"{buffers}q").pack_into
-        self._buffers_at = 8 * self.frame.first_buffer
-        self._bindings: dict[tuple[int, ...], _Binding] = {}
-        self._idle: list[_Lease] = []
+        self.buffers_at = 8 * self.frame.first_buffer
+        self._bindings: dict[tuple[int, ...], Binding] = {}
+        self.idle: list[Lease] = []
         self._guard = config().guard
 
     def _link(self, objects: Sequence[bytes]) -> Callable[[int], None]:
-        if not host(self.target.name).runnable:
+        if not self._is_runnable:
             return self._refuse
         self._library = Library(objects)
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._library.address(SYMBOL))
@@ -183,6 +149,17 @@ class Executable:
         found = self.details.preparation
         assert found is not None, "a program with prepared inputs has what prepares them"
         return found
+
+    @property
+    def native_entry(self) -> int:
+        """The address of what runs a frame; 0 where a call is more than that."""
+        if self._hosts is not None or self._guard is not None or not self._is_runnable:
+            return 0
+        return self._library.address(SYMBOL)
+
+    def binding(self, sizes: tuple[int, ...]) -> Binding:
+        """What is known of calls with these values of `symbols`."""
+        return self._bindings.get(sizes) or self._bind(sizes)
 
     @property
     def may_fail(self) -> bool:
@@ -232,33 +209,31 @@ class Executable:
         if self._guard is not None:
             guarded = run_guarded(self, self._entry, [*pointers, *prepared], sizes, self._guard)
             return guarded, [a.ctypes.data for a in guarded]
-        binding = self._bindings.get(sizes)
-        if binding is None:
-            binding = self._bind(sizes)
+        binding = self.binding(sizes)
         try:
-            lease = self._idle.pop()
+            lease = self.idle.pop()
         except IndexError:
-            lease = _Lease(self.frame.slots)
+            lease = Lease(self.frame.slots)
         pool = default_pool()
         if lease.binding is not binding or lease.pool is not pool:
             self._prepare(lease, binding, pool)
         if not pool.running:
             pool.start()  # the threads of a forked child
         results, addresses = [], []
-        for shape, dtype, allocate in binding.results:
+        for shape, dtype, allocate, _ in binding.results:
             block = allocate()
             addresses.append(addressof(block))
             results.append(ndarray(shape, dtype, block))
         self._pack(
             lease.frame,
-            self._buffers_at,
+            self.buffers_at,
             *pointers,
             *prepared,
-            *self._constant_pointers,
+            *self.constant_pointers,
             *addresses,
         )
         self._entry(lease.address)
-        self._idle.append(lease)
+        self.idle.append(lease)
         del held
         return results, addresses
 
@@ -290,7 +265,7 @@ class Executable:
             raise ValueError(f"input {number} is overwritten: it must be dense and writeable")
         return np.ascontiguousarray(array)
 
-    def _bind(self, sizes: tuple[int, ...]) -> _Binding:
+    def _bind(self, sizes: tuple[int, ...]) -> Binding:
         known = dict(zip(self.symbols, sizes, strict=True))
         offsets, arena = assign_offsets(self.image, known)
         scratch = max((evaluate(dim, known) for dim in self.image.scratch), default=0)
@@ -299,22 +274,23 @@ class Executable:
             type = self._result_types[number]
             shape = tuple(evaluate(dim, known) for dim in type.shape)
             nbytes = evaluate(type.nbytes, known)
-            results.append((shape, type.dtype.numpy, result_allocator(nbytes)))
+            allocate = result_allocator(nbytes)
+            results.append(NewArray(shape, type.dtype.numpy, allocate, nbytes < SMALL))
         # Two cache lines between the scratch of two threads: processors fetch lines in pairs.
         stride = -(-scratch // 128) * 128
-        binding = _Binding(sizes, tuple(offsets), arena, stride, tuple(results))
+        binding = Binding(sizes, tuple(offsets), arena, stride, tuple(results))
         if len(self._bindings) >= _MAX_BINDINGS:
             self._bindings = {}
         self._bindings[sizes] = binding
         return binding
 
-    def _prepare(self, lease: _Lease, binding: _Binding, pool: ThreadPool) -> None:
+    def _prepare(self, lease: Lease, binding: Binding, pool: ThreadPool) -> None:
         """Writes what stays the same from call to call into the frame."""
         lease.binding = None
         if lease.arena.nbytes < binding.arena:
-            lease.arena = _Memory(binding.arena)
+            lease.arena = Memory(binding.arena)
         if lease.scratch.nbytes < binding.stride * pool.threads:
-            lease.scratch = _Memory(binding.stride * pool.threads)
+            lease.scratch = Memory(binding.stride * pool.threads)
         alone = pool.threads == 1
         frame = lease.frame
         frame[: self.frame.first_buffer] = [

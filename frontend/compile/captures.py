@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...ir.graph import Location
 from ..epoch import epoch
@@ -14,6 +14,22 @@ from .snapshot import told
 
 # Finds a tensor among the arguments of a call; a captured one is itself.
 Holder = Callable[[Sequence[Any]], Tensor]
+
+
+class CapturedTensor(NamedTuple):
+    """A tensor from outside that a program uses.
+
+    Attributes:
+        tensor: a tensor over its storage.
+        line: the user's line that met it first.
+    """
+
+    tensor: Tensor
+    line: Location | None
+
+    def __repr__(self) -> str:
+        where = "" if self.line is None else f" at {self.line}"
+        return f"<captured {self.tensor.spec}{where}>"
 
 
 class _Slot:
@@ -55,6 +71,7 @@ class Captures:
     Attributes:
         storages: where each captured piece of memory is now.
         lines: the user's line that captured each.
+        epoch: the count at which all was last found.
     """
 
     def __init__(self, trace: Trace, holder: Callable[[Tensor], Holder]) -> None:
@@ -81,7 +98,7 @@ class Captures:
         self._attributes: list[tuple[Read, Tensor]] = [
             (read, read.value) for read in trace.reads if is_followed(read)
         ]
-        self._epoch = epoch.count
+        self.epoch = epoch.count
 
     @property
     def follows_grads(self) -> bool:
@@ -90,7 +107,7 @@ class Captures:
 
     def are_current(self) -> bool:
         """Whether nothing but a `.grad` can be elsewhere than at the last `follow`."""
-        return epoch.count == self._epoch
+        return epoch.count == self.epoch
 
     def follow(self, leaves: Sequence[Any]) -> str | None:
         """Finds where everything is now; the reason, where this program cannot go along."""
@@ -98,11 +115,11 @@ class Captures:
             owner = slot.holder(leaves)
             if owner._grad is not slot.value and not self._follow_grad(slot, owner._grad):
                 return told(f".grad of a tensor {owner.spec}", slot.value, owner._grad)
-        if epoch.count == self._epoch:
+        if epoch.count == self.epoch:
             return None
         for number, (read, held) in enumerate(self._attributes):
             now = read_again(read)
-            if now is held:
+            if now is held and not now._requires:
                 continue
             if not self._follow_attribute(held, now):
                 return told(f"{type(read.owner).__name__}.{read.name}", held, now)
@@ -114,7 +131,7 @@ class Captures:
                 return f"a captured tensor is {changed[0].spec} now"
             if moved and not self._follow_memory(storage, moved[0].storage):
                 return f"a captured tensor {moved[0].spec} has got memory of another kind"
-        self._epoch = epoch.count
+        self.epoch = epoch.count
         return None
 
     def _follow_grad(self, slot: _Slot, now: Tensor | None) -> bool:

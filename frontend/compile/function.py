@@ -7,7 +7,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...ir.dims import Dim, symbol
 from ...ir.dtypes import f64, i64
@@ -20,6 +20,8 @@ from ..storage import Storage
 from ..tensor import Tensor, make
 from ..trace import Trace
 from ..trees import flatten_tree
+from .captures import CapturedTensor
+from .direct import NOT_KNOWN, DirectCalls
 from .family import Family, Place, Sizes, shape_of
 from .log import log_compilation
 from .lowered import Lowered, dump
@@ -31,7 +33,6 @@ from .signature import (
     Static,
     call_key,
     family_key,
-    is_direct,
     leaf_owners,
     recognise,
     unflatten,
@@ -45,22 +46,6 @@ _MAX_RETRACES = 64
 _MANY_PROGRAMS = 4  # variants of one family after which a warning is given
 
 
-class CapturedTensor(NamedTuple):
-    """A tensor from outside that a program uses.
-
-    Attributes:
-        tensor: a tensor over its storage.
-        line: the user's line that met it first.
-    """
-
-    tensor: Tensor
-    line: Location | None
-
-    def __repr__(self) -> str:
-        where = "" if self.line is None else f" at {self.line}"
-        return f"<captured {self.tensor.spec}{where}>"
-
-
 class CompiledFunction:
     """A function whose calls run as fused machine code. Made by `sley.compile`."""
 
@@ -71,19 +56,32 @@ class CompiledFunction:
         functools.update_wrapper(self, function)
         self._function = function
         self._dynamic = dynamic
-        # By key: programs, values of their size symbols, whether all leaves are read in place.
-        self._known: dict[Hashable, list[tuple[Program, tuple[int, ...], bool]]] = {}
+        # By key: programs, values of their size symbols.
+        self._known: dict[Hashable, list[tuple[Program, tuple[int, ...]]]] = {}
+        self._direct = DirectCalls()
         self._families: dict[Hashable, Family] = {}
         self._numbers: frozenset[int] = frozenset()
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        direct = self._direct
+        if direct.positional is not None and not kwargs:
+            result = direct.positional(*args)
+            if result is not NOT_KNOWN:
+                return result
         if ambient.trace is not None or ambient.differentiates:
             return self._function(*args, **kwargs)
+        if direct.trees:
+            result = direct.of_trees(args, kwargs)
+            if result is not NOT_KNOWN:
+                return result
         leaves, key = recognise(args, kwargs, self._numbers)
-        for program, sizes, direct in self._known.get(key, ()):
+        for program, sizes in self._known.get(key, ()):
             if program.failing(leaves) is None:
-                return program.run(leaves, sizes, direct)
+                direct.let_go(key, program)
+                result = program.run(leaves, sizes)
+                direct.served(args, kwargs, key, program, sizes)
+                return result
         try:
             program, sizes = self._find(key, leaves, key[0])
         except FirstCallError as error:
@@ -117,7 +115,7 @@ class CompiledFunction:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for these arguments after each pass; compiled if need be, not run."""
         leaves, key = recognise(args, kwargs, self._numbers)
-        for program, *_ in self._known.get(key, ()):
+        for program, _ in self._known.get(key, ()):
             if program.failing(leaves) is None:
                 return Lowered(program.executable)
         return Lowered(self._find(key, leaves, key[0])[0].executable)
@@ -151,7 +149,7 @@ class CompiledFunction:
             return program, sizes
 
     def _note(self, key: tuple, program: Program, sizes: tuple[int, ...]) -> None:
-        self._known.setdefault(key, []).insert(0, (program, sizes, is_direct(key)))
+        self._known.setdefault(key, []).insert(0, (program, sizes))
 
     def _new_arguments(self, family: Family, leaves: Sequence[Any], structure: Hashable) -> str:
         """How the arguments differ from those that there are programs for."""

@@ -14,6 +14,7 @@ from ...ir.dims import Dim, Expr
 from ...ir.graph import Graph, Location
 from ...ir.types import TensorType, tensor_type
 from ...runtime.host_calls import HostError
+from ...runtime.native_calls import CallState
 from ..epoch import epoch
 from ..errors import ArgumentError, computation_error
 from ..storage import Storage
@@ -41,6 +42,8 @@ class Program:
         executable: the machine code.
         guards: Python state under which it is valid.
         numbers: by position, the Python numbers that are part of its signature.
+        is_plain: the function returns one new tensor, as it is.
+        is_direct: a call compares guards, runs, and returns new tensors or what is always the same.
     """
 
     def __init__(
@@ -65,8 +68,7 @@ class Program:
         self._whole = whole
         self._structure = structure
         self._results = outcome.results
-        # The function returns one new tensor, as it is.
-        self._plain = structure.is_leaf() and type(outcome.results[0]) is Fresh
+        self.is_plain = structure.is_leaf() and type(outcome.results[0]) is Fresh
         self._grads = outcome.grads
         self._attributes = outcome.attributes
         self._data = outcome.data
@@ -81,9 +83,6 @@ class Program:
         # Slots of parameters: of each captured memory, and of each leaf.
         self._capture_slots = [slots[id(c.param)] for c in trace.captures.values()]
         self._leaf_slots = [(slots[p], position) for p, position in leaf_of.items()]
-        in_order = self._leaf_slots == [(i, i) for i in range(len(self._shapes))]
-        # The pointers are those of the leaves, then those of captured memory.
-        self._leaves_first = in_order and not self._written_leaves
         # Nothing but guards on Python state and the epoch can fail.
         self._only_reads = not (
             self._whole or self._written or self._written_leaves or self._captured.follows_grads
@@ -91,6 +90,14 @@ class Program:
         # No old gradient is read, and no step can fail after they are gone.
         self._replaces_grads = bool(self._grads) and not (
             self._captured.follows_grads or executable.may_fail
+        )
+        returns_known = all(type(spec) in (Fresh, Same) for spec in self._results)
+        self.is_direct = (
+            self._only_reads
+            and returns_known
+            and self._leaves_first()
+            and executable.native_entry != 0
+            and (self._gradient, self._checks, self._sets_state) == (None, None, False)
         )
         self._pointers = [0] * len(slots)
         self._types: dict[tuple[int, ...], list[TensorType]] = {}
@@ -103,21 +110,41 @@ class Program:
         """Storages that it reads or writes, with the line that captured each."""
         return list(zip(self._captured.storages, self._captured.lines, strict=True))
 
+    def _leaves_first(self) -> bool:
+        """Whether the pointers are those of all leaves that are data, then those of the others."""
+        data = [p for p, shape in enumerate(self._shapes) if shape is not None]
+        return self._leaf_slots == list(enumerate(data))
+
+    def call_state(self) -> CallState | None:
+        """What calls like the last one depend on beside its arguments; None where its memory must
+        be copied for a call, or what it has prepared is not kept."""
+        verified, placed, tail = self.guards.epoch, self._placed, self._tail
+        found = verified is self._captured.epoch and placed == self._captured.storages
+        if not found or self._odd:
+            return None
+        if self._prepared is None:
+            return CallState(verified, (), (), tail, placed)
+        state = self._prepared.state
+        if state is None or state.storages is not self._prepared_of:
+            return None
+        owners = [placed, state.arrays]
+        return CallState(verified, state.storages, state.versions, tail + state.addresses, owners)
+
     def _find_captures(self) -> None:
         """Looks up where captured memory is."""
-        self._placed = list(self._captured.storages)
-        self._storages = frozenset(self._placed)
+        placed = list(self._captured.storages)
+        self._storages = frozenset(placed)
         self._odd = []  # captured memory that is not dense
-        for number, (slot, storage) in enumerate(
-            zip(self._capture_slots, self._placed, strict=True)
-        ):
+        for number, (slot, storage) in enumerate(zip(self._capture_slots, placed, strict=True)):
             self._pointers[slot] = storage.pointer
             if not _array(storage).flags.c_contiguous:
                 self._odd.append(number)
-        self._tail = self._pointers[len(self._leaf_slots) :]
         if self._prepared is not None:
             numbers = {slot: number for number, slot in enumerate(self._capture_slots)}
-            self._prepared_of = [self._placed[numbers[slot]] for slot in self._prepared.slots]
+            self._prepared_of = [placed[numbers[slot]] for slot in self._prepared.slots]
+        self._tail = self._pointers[len(self._leaf_slots) :]
+        # Last: who finds them equal finds all of it.
+        self._placed = placed
 
     # Whether it may serve a call ---------------------------------------------------------------
 
@@ -181,14 +208,8 @@ class Program:
 
     # Running -----------------------------------------------------------------------------------
 
-    def run(self, leaves: Sequence[Any], sizes: tuple[int, ...], direct: bool = False) -> Any:
-        """One call: nothing can fail after the program has begun to write.
-
-        Args:
-            direct: all leaves lie at `storage.dense`.
-        """
-        if direct and self._leaves_first and not self._odd:
-            return self._finish([leaf.storage.dense for leaf in leaves] + self._tail, leaves, sizes)
+    def run(self, leaves: Sequence[Any], sizes: tuple[int, ...]) -> Any:
+        """One call: nothing can fail after the program has begun to write."""
         pointers = self._pointers.copy()
         held: list[Any] = []  # memory that lives as long as the call
         put_back: list[tuple[Tensor, np.ndarray]] = []
@@ -246,21 +267,24 @@ class Program:
             self._placed[number].touch(None)
         types = self._types.get(sizes)
         if types is None:
-            types = self._result_types(sizes)
+            types = self.result_types(sizes)
         fresh = list(map(of_memory, arrays, types, addresses))
         if self._gradient is not None:
             fresh = self._attach(self._gradient, fresh, leaves)
-        if self._plain:
-            if self._sets_state:
-                self._set_state(leaves, fresh, sizes)
-            return fresh[0]
-        # Results first: one may be a `.grad` that is set now.
-        results = [self._make(s, leaves, fresh, sizes) for s in self._results]
+        # The result first: it may be a `.grad` that is set now.
+        result = fresh[0] if self.is_plain else self.returned(leaves, fresh, sizes)
         if self._sets_state:
             self._set_state(leaves, fresh, sizes)
+        return result
+
+    def returned(
+        self, leaves: Sequence[Any], fresh: Sequence[Tensor], sizes: tuple[int, ...]
+    ) -> Any:
+        """What the function returns, of the executable's new tensors and the leaves of a call."""
+        results = [self._make(s, leaves, fresh, sizes) for s in self._results]
         return optree.tree_unflatten(self._structure, results)
 
-    def _result_types(self, sizes: tuple[int, ...]) -> list[TensorType]:
+    def result_types(self, sizes: tuple[int, ...]) -> list[TensorType]:
         """The types of the executable's new arrays; remembered for a few sizes."""
         known = self._named(sizes)
         donated = self.executable.donated
@@ -343,7 +367,7 @@ class Program:
                 epoch.count += 1
 
     def _make(
-        self, spec: Spec, leaves: Sequence[Any], fresh: list[Tensor], sizes: tuple[int, ...]
+        self, spec: Spec, leaves: Sequence[Any], fresh: Sequence[Tensor], sizes: tuple[int, ...]
     ) -> Any:
         if type(spec) is Fresh:
             return fresh[spec.number]

@@ -165,7 +165,14 @@ def _global_names(code: types.CodeType, *instructions: str) -> tuple[str, ...]:
 
 
 class Guards:
-    """The conditions on Python state under which a program is valid."""
+    """The conditions on Python state under which a program is valid.
+
+    Attributes:
+        names: (scope, name, what was seen) of globals.
+        cells: (name, cell, what was seen) of closures.
+        objects: (name, object, what was seen) of what else can change inside.
+        epoch: the count at which attributes of modules were last compared.
+    """
 
     def __init__(self, watch: Watch, trace: Trace, extra: dict[str, Any]) -> None:
         self._state = [(read, Snapshot(read.value)) for read in trace.reads if _is_compared(read)]
@@ -177,33 +184,33 @@ class Guards:
         }
         names = [(scope, name, seen) for scope, name, seen in watch.names.values()]
         cells = [(name, cell, seen) for name, cell, seen in watch.cells.values()]
-        self._names, self._cells = tuple(names), tuple(cells)
-        self._objects = [(name, value, Snapshot(value)) for name, value in extra.items()]
-        self._objects += mutable.values()
-        self._objects += watch.defaults
-        self._epoch = epoch.count
+        self.names, self.cells = tuple(names), tuple(cells)
+        self.objects = [(name, value, Snapshot(value)) for name, value in extra.items()]
+        self.objects += mutable.values()
+        self.objects += watch.defaults
+        self.epoch = epoch.count
 
     def failing(self) -> str | None:
         """The first guard that does not hold, with old and new value; None if all do."""
-        for scope, name, seen in self._names:
+        for scope, name, seen in self.names:
             now = scope.get(name, MISSING)
             if not seen.same(now):
                 return seen.change(f"the global {name}", now)
-        for name, cell, seen in self._cells:
+        for name, cell, seen in self.cells:
             now = _contents(cell)
             if not seen.same(now):
                 return seen.change(f"the closure's {name}", now)
-        for name, value, seen in self._objects:
+        for name, value, seen in self.objects:
             if not seen.same(value):
                 return seen.change(name, value)
-        if epoch.count == self._epoch:
+        if epoch.count == self.epoch:
             return None
         for read, seen in self._state:
             now = read_again(read)
             if not seen.same(now):
                 owner = type(read.owner).__name__
                 return seen.change(f"{owner}.{read.name}", now)
-        self._epoch = epoch.count
+        self.epoch = epoch.count
         return None
 
 

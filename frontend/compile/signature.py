@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
 from ...ir.dtypes import of_numpy
-from ...ir.types import TensorType
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError
 from ..nn.parameter import Parameter
@@ -60,26 +59,26 @@ def recognise(
     Raises:
         ArgumentError: a leaf that is neither data nor hashable.
     """
-    if not kwargs:
-        key = _direct_key(args, len(args))
-        if key is not None:
-            return args, key
-        if {*map(type, args)} <= _TENSORS:
-            return args, call_key(args, len(args), numbers)
-    for known, unpack in _known.get(_kind(args, kwargs), ()):
-        found = unpack(args, kwargs)
-        if found is None:
-            continue
-        key = _direct_key(found, known)
-        if key is not None:
-            return found, key
-        if {*map(type, found)} <= _LEAVES:
-            leaves = [x if type(x) is Tensor else _leaf(x) for x in found]
-            return leaves, call_key(leaves, known, numbers)
-    found, structure = flatten_tree((args, kwargs))
-    _remember(_kind(args, kwargs), structure)
+    if not kwargs and {*map(type, args)} <= _TENSORS:
+        return args, call_key(args, len(args), numbers)
+    apart = (known for known in taken_apart(args, kwargs) if {*map(type, known[2])} <= _LEAVES)
+    structure, _, found = next(apart, (None, None, ()))
+    if structure is None:
+        found, structure = flatten_tree((args, kwargs))
+        _remember(_kind(args, kwargs), structure)
     leaves = [x if type(x) is Tensor else _leaf(x) for x in found]
     return leaves, call_key(leaves, structure, numbers)
+
+
+def taken_apart(
+    args: tuple, kwargs: dict[str, Any]
+) -> Iterator[tuple[Hashable, Unpack, Sequence[Any]]]:
+    """Structures met before that a call's arguments have, what took them apart, and the leaves
+    found; where one of these is a tree itself, it is another structure."""
+    for structure, unpack in _known.get(_kind(args, kwargs), ()):
+        found = unpack(args, kwargs)
+        if found is not None:
+            yield structure, unpack, found
 
 
 def _kind(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -132,7 +131,7 @@ def _layout(tensor: Tensor) -> Hashable:
     if not array.flags.c_contiguous:
         return array.strides
     if not tensor.path:
-        tensor.storage.dense = tensor.storage.pointer
+        tensor.storage.locate()
     return True
 
 
@@ -146,22 +145,6 @@ def _requires(tensor: Tensor) -> Hashable:
         return _NO_GRADIENT
     hooks = tuple(tensor._hooks.values()) if tensor._hooks else ()
     return hooks, tensor._requires, ambient.context.grad_enabled and has_history(tensor)
-
-
-def _direct_key(leaves: Sequence[Any], structure: Hashable) -> tuple | None:
-    """The `call_key` where all leaves are tensors that are known to be dense storages, without
-    gradients; None otherwise."""
-    for leaf in leaves:
-        if (
-            type(leaf) is not Tensor
-            or leaf.path
-            or leaf._requires
-            or leaf._tracked
-            or leaf._hooks
-            or not leaf.storage.dense
-        ):
-            return None
-    return (structure, ambient.context, *[leaf.spec for leaf in leaves])
 
 
 def call_key(leaves: Sequence[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
@@ -182,11 +165,6 @@ def call_key(leaves: Sequence[Any], structure: Hashable, numbers: frozenset[int]
         else:
             key.append(type(leaf))
     return tuple(key)
-
-
-def is_direct(key: tuple) -> bool:
-    """Whether all leaves of a call with this `call_key` are read at `storage.dense`."""
-    return all(type(part) is TensorType for part in key[2:])
 
 
 def family_key(leaves: Sequence[Any], structure: Hashable) -> tuple:
