@@ -86,14 +86,15 @@ class _Chooser:
         return along_m and not along_n
 
     def _turned(self, left: Side, right: Side) -> bool:
-        """Whether the columns fill no vector, and the rows are read in place as columns."""
+        """Whether the columns fill no vector, and the rows are read in place as columns. Beside dot
+        products, whose few rows are read again for each, three quarters of a vector are enough."""
         m, n, lanes = left.extent, right.extent, self.lanes
         few = isinstance(n, int) and 0 < n <= lanes and not (isinstance(m, int) and m < 2 * n)
         if not few or not isinstance(self.depth, int) or self.depth < TURNED_DEEP:
             return False
         if max(left.own_runs, left.k_runs, right.k_runs) > 1 or not left.own:
             return False
-        along = strided(left.accesses, left.k[-1]) == 0 and lanes > 1
+        along = strided(left.accesses, left.k[-1]) == 0 and lanes > 1 and 4 * n <= 3 * lanes
         return along or strided(left.accesses, left.own[-1]) == 0
 
     def choose(self) -> ContractSchedule:

@@ -64,7 +64,9 @@ def test_a_narrow_last_tile(tb, caches):
 
 
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64"])
-@pytest.mark.parametrize("shape", [(13, 10, 100), (5, 40, 96), (50, 3, 64), (1, 33, 70)])
+@pytest.mark.parametrize(
+    "shape", [(13, 10, 100), (5, 40, 96), (50, 3, 64), (1, 33, 70), (60, 7, 50)]
+)
 def test_narrower_vectors(shape, cpu):
     for caches, (ta, tb) in zip((SMALL, {}), ((False, True), (True, False)), strict=True):
         check(shape, ta, tb, cpu=cpu, caches=caches)
@@ -86,6 +88,7 @@ def test_forms_that_are_chosen():
     assert (few.mr, few.rows, few.columns) == (6, "direct", "dots")
     narrow = tiles(matmul(500, 5, 64))
     assert (narrow.swap, narrow.columns) == (True, "dots")
+    assert [tiles(matmul(500, n, 64)).columns for n in (12, 13, 16)] == ["dots", "direct", "direct"]
     turned = tiles(matmul(500, 5, 64, ta=True))
     assert (turned.swap, turned.columns) == (True, "direct")
     odd = tiles(matmul(45, 77, 64))
