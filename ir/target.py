@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .dtypes import DType
+from .gpu_target import GpuTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,6 @@ class Target:
     def lanes(self, dtype: DType) -> int:
         """How many elements of `dtype` one register holds; f16 and bf16 are computed in f32."""
         return self.vector_bytes // (4 if dtype.is_low_precision else dtype.itemsize)
+
+
+AnyTarget = Target | GpuTarget

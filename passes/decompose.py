@@ -11,16 +11,19 @@ from typing import Any
 
 from ..ir.dims import product
 from ..ir.dtypes import i64
+from ..ir.gpu_target import GpuTarget
 from ..ir.graph import Graph, Node, Value, full
 from ..ir.ops import elementwise as ew
 from ..ir.ops.attention import sizes_of
 from ..ir.ops.base import Kind
 from ..ir.ops.source import IOTA
 from ..ir.ops.view import BROADCAST, RESHAPE
+from ..ir.target import AnyTarget
 from ..ir.types import tensor_type
 from .attention_primitives import attention, attention_gradient
 from .dead import prune
 from .rewrite import rewrite
+from .schedule_blocks_attend import WIDEST
 
 FEW_QUERIES = 8
 MOST_FEATURES = 1024  # beside which the blocks of a kernel do not fit the cache
@@ -28,28 +31,32 @@ MOST_FEATURES = 1024  # beside which the blocks of a kernel do not fit the cache
 Lowering = Callable[[Node, tuple[Value, ...]], Any]
 
 
-def decompose(graph: Graph) -> Graph:
+def decompose(graph: Graph, target: AnyTarget) -> Graph:
     """A tensor program with the same parameters and, bit by bit, results as `graph`."""
-    return prune(rewrite(graph, _lower))
+
+    def lower(node: Node, operands: tuple[Value, ...]) -> Any:
+        lowering = LOWERINGS.get(node.op.name)
+        return None if lowering is None or has_kernel(node, target) else lowering(node, operands)
+
+    return prune(rewrite(graph, lower))
 
 
-def _lower(node: Node, operands: tuple[Value, ...]) -> Any:
-    lowering = LOWERINGS.get(node.op.name)
-    return None if lowering is None or has_kernel(node) else lowering(node, operands)
-
-
-def has_kernel(node: Node) -> bool:
+def has_kernel(node: Node, target: AnyTarget) -> bool:
     """Whether later passes take the node as it is: an attention (or its gradient) whose features
-    and width are numbers, of queries enough for the lanes of its vectors. With few of them the
-    weights are small, and products that read each key and value in place, once, are faster.
+    and width are numbers. On a GPU they fit in a block, and are multiplied by tensor cores. On a
+    CPU there are queries enough for the lanes of its vectors: with few of them the weights are
+    small, and products that read each key and value in place, once, are faster.
     """
     if node.op.kind is not Kind.ATTENTION:
         return False
     sizes = sizes_of(*(v.type for v in node.operands[:3]))
     if not (isinstance(sizes.features, int) and isinstance(sizes.width, int)):
         return False
-    few = isinstance(sizes.queries, int) and sizes.queries <= FEW_QUERIES
     found = (sizes.features, sizes.width)
+    if isinstance(target, GpuTarget):
+        double = node.operands[0].type.dtype.bits == 64
+        return not double and min(found) > 0 and max(found) <= WIDEST
+    few = isinstance(sizes.queries, int) and sizes.queries <= FEW_QUERIES
     return not few and min(found) > 0 and max(found) <= MOST_FEATURES
 
 

@@ -22,7 +22,7 @@ from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.base import Kind
 from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.view import TRANSPOSE
-from ..ir.target import Target
+from ..ir.target import AnyTarget
 from .narrow import narrow
 from .panels import laid_in_panels, packs, product_of_panels, takes_panels
 from .regions import emit, inserted, with_consts
@@ -33,7 +33,7 @@ _CHEAP = (*_FREE, Kind.ELEMENTWISE)
 LOOPS = ("scan", "while")
 
 
-def hoist(graph: Graph, target: Target) -> Graph:
+def hoist(graph: Graph, target: AnyTarget) -> Graph:
     """`graph` itself where no loop computes what it need not, else a program with the same
     parameters and results."""
     hoister = _Hoister(target)
@@ -47,7 +47,7 @@ def hoist(graph: Graph, target: Target) -> Graph:
     return narrow(hoister.builder.finish(graph.name, yields))
 
 
-def _weights(loop: Node, target: Target) -> set[Node]:
+def _weights(loop: Node, target: AnyTarget) -> set[Node]:
     """The products of the body whose weight, a const, would be packed in each turn."""
     body = loop.regions[-1]
     consts = set(body.params[: loop.attrs["consts"]])
@@ -96,7 +96,7 @@ def _reach(
 
 
 class _Hoister:
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: AnyTarget) -> None:
         self.builder = Recording()
         self.new: dict[Value, Value] = {}
         self.target = target

@@ -15,17 +15,18 @@ from ..ir.dtypes import DType
 from ..ir.graph import Node, Value
 from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.view import RESHAPE, TRANSPOSE
-from ..ir.target import Target
+from ..ir.target import AnyTarget, Target
 from .schedule_contract import DOT_ROWS
 
 
-def panel_width(dtype: DType, target: Target) -> int:
+def panel_width(dtype: DType, target: AnyTarget) -> int:
     """Columns of a panel: those of the usual register tile."""
+    assert isinstance(target, Target), "blocks are not read from panels"
     lanes = target.lanes(dtype)
     return lanes * (2 if target.registers < 32 or lanes >= 8 else 3)
 
 
-def takes_panels(node: Node, target: Target) -> bool:
+def takes_panels(node: Node, target: AnyTarget) -> bool:
     """Whether the right side of a product is a matrix whose columns fill panels."""
     if node.op is not DOT_GENERAL or node.attrs["rhs_batch"]:
         return False
@@ -47,9 +48,11 @@ def rows_of(node: Node) -> Dim:
     return product(n for a, n in enumerate(node.operands[0].type.shape) if a not in contracted)
 
 
-def packs(node: Node, target: Target) -> bool:
+def packs(node: Node, target: AnyTarget) -> bool:
     """Whether a product copies its right side, and can read it in another layout in place (see
     `schedule_contract`): few rows are summed along k, or read rows of the weight, in place."""
+    if not isinstance(target, Target):
+        return False
     rows, along = rows_of(node), tuple(node.attrs["rhs_contract"]) == (1,)
     tile = (target.registers - 4) // 2
     few = isinstance(rows, int) and rows <= (DOT_ROWS if along else tile)
@@ -62,7 +65,7 @@ def packs(node: Node, target: Target) -> bool:
     return plain and isinstance(rows, int) and rows <= tile
 
 
-def laid_in_panels(builder: Recording, weight: Value, contracted: int, target: Target) -> Value:
+def laid_in_panels(builder: Recording, weight: Value, contracted: int, target: AnyTarget) -> Value:
     """`weight` as [columns / c, k, c]; its axis `contracted` is k."""
     width = panel_width(weight.type.dtype, target)
     k, n = weight.type.shape[contracted], weight.type.shape[1 - contracted]

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..ir.block_schedule import BlockSchedule
 from ..ir.builder import Recording
 from ..ir.graph import Graph, Node, Value
 from ..ir.literal import Literal
 from ..ir.plan import Plan
 from ..ir.schedule import Schedule
-from ..ir.target import Target
+from ..ir.target import AnyTarget, Target
 from .attention import recognise_attention
 from .decompose import decompose
 from .fuse import fuse
@@ -23,6 +24,7 @@ from .plan_memory import plan_memory
 from .prepare import prepare
 from .rewrite import rewrite
 from .schedule import schedule
+from .schedule_blocks import schedule_blocks
 from .simplify import simplify
 from .split_complex import split_complex
 from .split_reductions import split_reductions
@@ -53,7 +55,7 @@ class Lowered:
 
 def run_passes(
     graph: Graph,
-    target: Target,
+    target: AnyTarget,
     *,
     donated: Mapping[int, int] | None = None,
     fixed: Collection[int] = (),
@@ -100,7 +102,7 @@ def run_passes(
         graph = stage("lower sort", lowered)
     if (found := recognise_attention(graph)) is not graph:
         graph = stage("attention", found)
-    graph = stage("decompose", decompose(graph))
+    graph = stage("decompose", decompose(graph, target))
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
     graph = stage("fuse", fuse(graph))
@@ -116,7 +118,7 @@ def run_passes(
 
 
 def lower_launches(
-    graph: Graph, target: Target, *, donated: Mapping[int, int] | None = None
+    graph: Graph, target: AnyTarget, *, donated: Mapping[int, int] | None = None
 ) -> Lowered:
     """The last passes alone, for a program that is fused already."""
     stages: list[tuple[str, Program]] = [("trace", graph)]
@@ -135,16 +137,22 @@ def _keep(
         dump(name, program)
 
 
-def schedule_kernels(graph: Graph, target: Target) -> Graph:
+def schedule_kernels(graph: Graph, target: AnyTarget) -> Graph:
     """`graph` with a schedule beside every kernel; a launch that has one keeps it."""
-    known: dict[Graph, Schedule] = {}
+    known: dict[Graph, Schedule | BlockSchedule] = {}
 
     def rule(node: Node, operands: tuple[Value, ...]) -> Any:
         if node.op.name != "launch" or node.attrs.get("schedule") is not None:
             return None
         kernel = node.attrs["kernel"]
         if kernel not in known:
-            known[kernel] = schedule(kernel, target)
+            known[kernel] = _scheduled(kernel, target)
         return node.op(*operands, kernel=kernel, schedule=known[kernel])
 
     return rewrite(graph, rule, Recording())
+
+
+def _scheduled(kernel: Graph, target: AnyTarget) -> Schedule | BlockSchedule:
+    if isinstance(target, Target):
+        return schedule(kernel, target)
+    return schedule_blocks(kernel, target)

@@ -21,7 +21,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.ops.base import Kind
 from ..ir.ops.contraction import DOT_GENERAL
 from ..ir.ops.view import RESHAPE, TRANSPOSE
-from ..ir.target import Target
+from ..ir.target import AnyTarget
 from .dead import prune
 from .panels import laid_in_panels, packs, product_of_panels, rows_of, takes_panels
 from .regions import emit
@@ -51,7 +51,7 @@ class Prepared:
     slots: tuple[int, ...]
 
 
-def prepare(graph: Graph, fixed: Collection[int], target: Target) -> Prepared | None:
+def prepare(graph: Graph, fixed: Collection[int], target: AnyTarget) -> Prepared | None:
     """The two parts of a program; None where that saves nothing.
 
     Args:
@@ -70,7 +70,7 @@ def prepare(graph: Graph, fixed: Collection[int], target: Target) -> Prepared | 
     return _cut(laid.graph, wanted)
 
 
-def _packs(node: Node, known: _Known, target: Target) -> bool:
+def _packs(node: Node, known: _Known, target: AnyTarget) -> bool:
     """Whether `node` is a product that would pack a weight which stays the same."""
     if node.op is not DOT_GENERAL or node.operands[1] not in known.same:
         return False
@@ -88,7 +88,7 @@ class _Layouts:
         values: the layouts in it.
     """
 
-    def __init__(self, graph: Graph, weights: Sequence[Node], target: Target) -> None:
+    def __init__(self, graph: Graph, weights: Sequence[Node], target: AnyTarget) -> None:
         self.graph = graph
         self.values: set[Value] = set()
         if not weights:
@@ -117,7 +117,7 @@ class _Layouts:
 
 
 def _laid_out(
-    builder: Recording, weight: Value, contracted: int, in_panels: bool, target: Target
+    builder: Recording, weight: Value, contracted: int, in_panels: bool, target: AnyTarget
 ) -> Value:
     """`weight` in panels, or transposed."""
     if in_panels:

@@ -11,6 +11,7 @@ from random_graphs import random_arrays
 
 import sley
 import sley.nn.functional as F
+from sley.backends.llvm.target import host_target
 from sley.ir.dims import evaluate as size_of
 from sley.ir.dims import symbol
 from sley.ir.dtypes import bool_, f32
@@ -85,7 +86,7 @@ def without_recompute(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Graph:
     ("program", "types"), [(pooled, POOLED), (normalised, NORMALISED), (activated, ACTIVATED)]
 )
 def test_fewer_bytes_are_moved_for_the_same_results(program, types, monkeypatch):
-    graph = decompose(record(program, types))
+    graph = decompose(record(program, types), host_target())
     fused, plain = fuse(graph), without_recompute(graph, monkeypatch)
     for size in (3, 1, 0):
         sizes = {"N": size}
@@ -98,7 +99,7 @@ def test_fewer_bytes_are_moved_for_the_same_results(program, types, monkeypatch)
 
 
 def test_the_mask_of_a_window_is_not_stored(monkeypatch):
-    graph = decompose(record(pooled, POOLED))
+    graph = decompose(record(pooled, POOLED), host_target())
 
     def masks(fused: Graph) -> list[Value]:
         results = [v for n in fused.nodes for v in n.results if n.op.name == "launch"]
@@ -112,7 +113,7 @@ def test_the_slope_of_an_activation_is_not_stored():
     by an erf and an exp more. What would cost more than its bytes is loaded."""
 
     def stored(types: Sequence) -> int:
-        fused = fuse(decompose(record(activated, types)))
+        fused = fuse(decompose(record(activated, types), host_target()))
         values = [v for n in fused.nodes for v in n.results]
         return sum(v.type.shape == (N, 20) for v in values) - 1  # less the cotangent
 
