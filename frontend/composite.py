@@ -26,6 +26,7 @@ from .apply import value_of
 from .composite_program import Program, Pull, record_program
 from .context import ambient
 from .errors import IndexingError
+from .inplace import check_writable, write
 from .storage import Storage
 from .tape import EagerValue, Tape, TapeNode, quietly
 from .tensor import Tensor, init
@@ -43,12 +44,30 @@ _OPAQUE = OPS["opaque"]
 def composite(function: F) -> F:
     """`function`, which is recorded once for arguments of the same types and then runs as one
     step."""
+    return _in_one_step(function, function, _run, False)
+
+
+def updates(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., None]:
+    """As `composite`; the results are written into the first arguments, of which they have the
+    types. Where gradients are off."""
+
+    def written(*args: Any) -> None:
+        for target, new in zip(args, function(*args), strict=False):
+            write(target, value_of(new))
+
+    return _in_one_step(function, written, _write, True)
+
+
+def _in_one_step(
+    function: Callable[..., Any], singly: Any, run_program: Callable[..., Any], writes: bool
+) -> Any:
+    """What calls `singly`, or `run_program` with the recorded `function`."""
     programs: dict[tuple, Program | None] = {}
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         if ambient.trace is not None or ambient.differentiates:
-            return function(*args, **kwargs)
+            return singly(*args, **kwargs)
         values: list[Any] = []
         key: Any = [ambient.context]
         if kwargs:
@@ -69,19 +88,19 @@ def composite(function: F) -> F:
         try:
             program = programs.get(key := (*key,), _UNSEEN)
         except TypeError:  # a list, say
-            return function(*args, **kwargs)
+            return singly(*args, **kwargs)
         if program is None:
-            program = programs[key] = record_program(function, args, kwargs, values)
+            program = programs[key] = record_program(function, args, kwargs, values, writes)
         elif program is _UNSEEN:
-            result = function(*args, **kwargs)
+            result = singly(*args, **kwargs)
             if all(map(_is_static, (*args, *kwargs.values()))):
                 if len(programs) >= _MOST_PROGRAMS:
                     programs.clear()
                 programs[key] = None
             return result
-        return _run(program, values)  # type: ignore[arg-type]
+        return run_program(program, values, args)
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 def _is_static(arg: Any) -> bool:
@@ -91,7 +110,18 @@ def _is_static(arg: Any) -> bool:
     return isinstance(arg, Tensor) or type(arg) in _STATIC
 
 
-def _run(program: Program, values: Sequence[EagerValue]) -> Any:
+def _write(program: Program, values: Sequence[EagerValue], args: Sequence[Tensor]) -> None:
+    """Writes the results of a recorded function."""
+    targets = args[: len(program.results)]
+    for target in targets:
+        check_writable(target, target.root())
+    quietly(program.forward, [value.array for value in values])
+    line = user_line()
+    for target in targets:
+        target.storage.touch(line)
+
+
+def _run(program: Program, values: Sequence[EagerValue], args: Sequence[Any]) -> Any:
     """The results of a recorded function, as tensors."""
     try:
         arrays = quietly(program.forward, [value.array for value in values])

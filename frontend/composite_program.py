@@ -62,7 +62,9 @@ class Program:
         attrs: of the tape's node.
     """
 
-    def __init__(self, builder: _Builder, results: Sequence[Value], is_single: bool) -> None:
+    def __init__(
+        self, builder: _Builder, results: Sequence[Value], is_single: bool, writes: bool
+    ) -> None:
         self.uses, self.is_single = builder.uses, is_single
         self.results = [v.type for v in results]
         self._ends, self._tracked = tuple(results), builder.tracked
@@ -84,12 +86,26 @@ class Program:
             self.kept,
             self.constants,
             dense=_uncertain(graph.nodes, builder.views, self.constants),
-            copied=[v for v in self._ends if v in self.memory],
+            copied=[v for v in self._ends if v in self.memory and not writes],
+            written={v: (0, n) for n, v in enumerate(self._ends)} if writes else {},
+            in_place=self._in_place(graph.nodes) if writes else (),
         )
         self._pulls: dict[tuple, Pull] = {}
         self.attrs: dict[str, Any] = {"pull": _pull}
         if self._ends[0].node is not None:  # as the tape tells of its last op
             self.attrs["name"] = self._ends[0].node.op.name.title().replace("_", "")
+
+    def _in_place(self, nodes: Sequence[Node]) -> set[Value]:
+        """The results that may be computed right into the argument that they are written to: those
+        after which nobody reads it."""
+        last = {self.memory[v]: node for node in nodes for v in node.operands if v in self.memory}
+        return {
+            value
+            for number, value in enumerate(self._ends)
+            if value.node is not None
+            and (number not in last or nodes.index(last[number]) <= nodes.index(value.node))
+            and not any(value in n.operands for n in nodes)
+        }
 
     def _is_computed(self, value: Value) -> bool:
         return value not in self.uses and value not in self.constants
@@ -264,8 +280,14 @@ def record_program(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     values: Sequence[EagerValue],
+    writes: bool,
 ) -> Program:
-    """What `function` does with arguments of these types; `values`: of those that are tensors."""
+    """What `function` does with arguments of these types.
+
+    Args:
+        values: of those arguments that are tensors.
+        writes: whether the results are to be written into the first of these.
+    """
     from .apply import value_of
     from .subtrace import Param, SubTrace
 
@@ -288,4 +310,6 @@ def record_program(
             assert is_new, f"{name} returns no new tensor"
         results = [value_of(tensor) for tensor in tensors]
     assert not trace.captured, f"{name} reads tensors that are no arguments"
-    return Program(builder, results, is_single)
+    for result, value in zip(results, values, strict=False):
+        assert not writes or result.type is value.type, f"{name} writes {result.type}"
+    return Program(builder, results, is_single, writes)

@@ -55,6 +55,8 @@ def numpy_function(
     parameters: int = 1,
     dense: Collection[Value] = (),
     copied: Collection[Value] = (),
+    written: Mapping[Value, tuple[int, int]] | None = None,
+    in_place: Collection[Value] = (),
 ) -> Program:
     """A function of sequences of arrays that gives the arrays of `results`.
 
@@ -66,13 +68,18 @@ def numpy_function(
         parameters: how many sequences the function takes.
         dense: results of nodes whose arrays are to lie in row-major order without gaps.
         copied: values whose arrays are to share memory with no others.
+        written: values that are written into arrays that are given, by parameter and place.
+        in_place: those of `written` that may be computed there at once.
     """
     writer = _Writer(constants)
+    places = {value: f"i{number}[{place}]" for value, (number, place) in (written or {}).items()}
     for value, (number, place) in inputs.items():
         writer.line(f"{writer.name(value)} = i{number}[{place}]")
     for node in nodes:
         if not all(v in constants for v in node.results):
-            writer.node(node, dense)
+            writer.node(node, dense, {v: places[v] for v in node.results if v in in_place})
+    for value, place in places.items():
+        writer.written(value, place)
     for value in copied:
         name = writer.name(value)
         writer.line(f"{name} = array({name}, order='C')")
@@ -87,7 +94,10 @@ class _Writer:
         self._constants = constants
         self._names: dict[Value, str] = {}
         self._lines: list[str] = []
-        self._namespace: dict[str, Any] = {"array": np.array, "asarray": np.asarray}
+        self._there: set[Value] = set()
+        self._namespace: dict[str, Any] = {
+            "array": np.array, "asarray": np.asarray, "copyto": np.copyto,
+        }  # fmt: skip
 
     def name(self, value: Value) -> str:
         """The variable of a value."""
@@ -101,11 +111,22 @@ class _Writer:
     def line(self, text: str) -> None:
         self._lines.append(text)
 
-    def node(self, node: Node, dense: Collection[Value]) -> None:
-        """What computes the results of a node."""
+    def written(self, value: Value, place: str) -> None:
+        """Writes a value where it is not yet."""
+        if value not in self._there:
+            self.line(f"copyto({place}, {self.name(value)})")
+
+    def node(self, node: Node, dense: Collection[Value], places: Mapping[Value, str]) -> None:
+        """What computes the results of a node; a sole one, where numpy can, at its place."""
         op, given = node.op, ", ".join([self.name(v) for v in node.operands])
         names = [self.name(v) for v in node.results]
         if op.function is not None and not is_half(node.operands[0].type.dtype.numpy):
+            if places and isinstance(op.function, np.ufunc):
+                self._there.update(places)
+                self.line(
+                    f"{names[0]} = {self._bound(op.function)}({given}, {places[node.results[0]]})"
+                )
+                return
             self.line(f"{names[0]} = {self._bound(op.function)}({given})")
         else:
             call = f"{self._bound(op.evaluate)}([{given}], {self._bound(node.attrs)})"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.dtypes import f64
+from ..composite import composite, updates
 from ..functions.arguments import cast
 from ..functions.math import abs, add, clamp, gt, maximum, mul, pow, sqrt, sub, true_divide, where
-from ..tensor import Tensor
-from .formulas import decayed, like, mean, number, put, reals
+from ..functions.reduction import wide
+from ..tensor import Tensor, here
+from .formulas import decay, decayed, like, mean, number, parts, put, reals
 from .group import ParamGroup
 from .optimizer import Optimizer
 
@@ -82,19 +84,49 @@ class Adam(_Moments):
             state["max_exp_avg_sq"] = like(parameter)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
-        lr, eps = group.number("lr"), group.number("eps")
+        lr, betas = group.number("lr"), group.numbers("betas")
+        numbers = lr, *betas, group.number("eps"), decay(group)
+        options = group.option("decoupled_weight_decay"), group.option("maximize")
         for step, counted in self._counted(group, parameters):
-            _, first, second = powers(group, step)
-            size, root = true_divide(lr, first), sqrt(second)
+            corrections = _corrections(step, lr, *betas)
             for parameter in counted:
-                value, grad = decayed(group, parameter)
-                centre, square = self._moved(group, parameter, grad)
-                if group.option("amsgrad"):
-                    state = self.state[parameter]
-                    square = maximum(reals(state["max_exp_avg_sq"]), square)
-                    put(state["max_exp_avg_sq"], square)
-                scale = add(true_divide(sqrt(square), root), eps)
-                put(parameter, sub(value, mul(true_divide(centre, scale), size)))
+                state, grad = self.state[parameter], parameter.grad
+                assert grad is not None
+                top = parts(state["max_exp_avg_sq"]) if group.option("amsgrad") else None
+                _move(
+                    parts(parameter), parts(state["exp_avg"]), parts(state["exp_avg_sq"]), top,
+                    parts(grad), *corrections, *numbers, *options,
+                )  # fmt: skip
+
+
+@composite
+def _corrections(step: Tensor, lr: Tensor, beta1: Tensor, beta2: Tensor) -> tuple[Tensor, Tensor]:
+    """The size of a step, and the root of what the mean square lacks."""
+    count = cast(step, f64)
+    return true_divide(lr, sub(1, pow(beta1, count))), sqrt(sub(1, pow(beta2, count)))
+
+
+@updates
+def _move(
+    parameter: Tensor, centre: Tensor, square: Tensor, top: Tensor | None, grad: Tensor,
+    size: Tensor, root: Tensor, lr: Tensor, beta1: Tensor, beta2: Tensor, eps: Tensor,
+    decay: Tensor | None, decoupled: bool, maximize: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The parameter and its means after a step."""
+    value, change, before = wide(parameter), wide(-grad if maximize else grad), wide(centre)
+    if decay is not None and decoupled:
+        value = mul(value, sub(1, mul(lr, decay)))
+    elif decay is not None:
+        change = add(change, mul(value, decay))
+    mean = add(before, mul(sub(change, before), sub(1, beta1)))
+    mean_square = add(mul(wide(square), beta2), mul(mul(change, change), sub(1, beta2)))
+    new = [mean, mean_square]
+    if top is not None:
+        new.append(maximum(wide(top), mean_square))
+    scale = add(true_divide(sqrt(new[-1]), root), eps)
+    new.insert(0, sub(value, mul(true_divide(mean, scale), size)))
+    targets = (parameter, centre, square, top)
+    return tuple(cast(n, here(t).spec.dtype) for n, t in zip(new, targets) if t is not None)
 
 
 class AdamW(Adam):

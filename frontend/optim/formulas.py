@@ -47,6 +47,16 @@ def decayed(group: ParamGroup, parameter: Tensor) -> tuple[Tensor, Tensor]:
     return value, add(grad, mul(value, decay))
 
 
+def parts(tensor: Tensor) -> Tensor:
+    """The tensor itself, or one of the pairs of real numbers that it is made of."""
+    return view_as_real(tensor.detach()) if here(tensor).spec.dtype.is_complex else tensor
+
+
+def decay(group: ParamGroup) -> Tensor | None:
+    """The weight decay of a group, if it has one."""
+    return group.number("weight_decay") if group.uses("weight_decay") else None
+
+
 def mean(before: Tensor, new: Tensor, keep: Tensor) -> Tensor:
     """keep * before + (1 - keep) * new, for a state `before`."""
     return add(mul(reals(before), keep), mul(new, sub(1, keep)))

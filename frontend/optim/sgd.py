@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dtypes import DType
+from ..composite import updates
 from ..errors import ArgumentError
 from ..functions.arguments import cast
-from ..functions.math import where
+from ..functions.math import add, eq, mul, sub, where
+from ..functions.reduction import wide
 from ..tensor import Tensor, here, of_array
-from .formulas import decayed, like, put, reals
+from .formulas import decay, like, parts
 from .group import ParamGroup
 from .optimizer import Optimizer
 
@@ -59,31 +60,48 @@ class SGD(Optimizer):
             state["momentum_buffer"] = like(parameter)
 
     def _update(self, group: ParamGroup, parameters: list[Tensor]) -> None:
-        lr, moves = group.number("lr"), group.uses("momentum")
-        rates: dict[DType, Tensor] = {}  # the rate in each dtype, cast once for all parameters
+        numbers = (group.number("lr"), decay(group))
+        factors: tuple[Tensor | None, ...] = (None, None)
+        if group.uses("momentum"):
+            damps = group.uses("dampening")
+            factors = group.number("momentum"), group.number("dampening") if damps else None
         for parameter in parameters:
-            value, change = decayed(group, parameter)
-            if moves:
-                change = self._with_momentum(group, parameter, change)
-            dtype = here(change).spec.dtype
-            if dtype not in rates:
-                rates[dtype] = cast(lr, dtype)
-            put(parameter, value - change * rates[dtype])
-
-    def _with_momentum(self, group: ParamGroup, parameter: Tensor, change: Tensor) -> Tensor:
-        state, momentum = self.state[parameter], group.number("momentum")
-        kept = reals(state["momentum_buffer"]) * momentum
-        if group.uses("dampening"):
-            step = state["step"]
-            damped = kept + change * (1 - group.number("dampening"))
-            buffer = where(step == 0, change, damped)
-            step.add_(1)
-        else:
-            buffer = kept + change
-        put(state["momentum_buffer"], buffer)
-        return change + buffer * momentum if group.option("nesterov") else buffer
+            state, grad = self.state[parameter], parameter.grad
+            assert grad is not None
+            buffer = state["momentum_buffer"] if group.uses("momentum") else None
+            step = state["step"] if factors[1] is not None else None
+            _move(
+                parts(parameter), None if buffer is None else parts(buffer), parts(grad), step,
+                *numbers, *factors, group.option("maximize"), group.option("nesterov"),
+            )  # fmt: skip
+            if step is not None:
+                step.add_(1)
 
     def _load_entries(self, own: dict[str, Tensor], entries: Mapping[str, Any]) -> None:
         super()._load_entries(own, entries)
         if "step" in own and "step" not in entries and "momentum_buffer" in entries:
             own["step"].fill_(1)  # PyTorch's have no count: a buffer has had its first step
+
+
+@updates
+def _move(
+    parameter: Tensor, buffer: Tensor | None, grad: Tensor, step: Tensor | None, lr: Tensor,
+    decay: Tensor | None, momentum: Tensor | None, dampening: Tensor | None, maximize: bool,
+    nesterov: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The parameter and the buffer after a step."""
+    value, change = wide(parameter), wide(-grad if maximize else grad)
+    if decay is not None:
+        change = add(change, mul(value, decay))
+    new: tuple[Tensor, ...] = ()
+    if buffer is not None and momentum is not None:
+        moved = mul(wide(buffer), momentum)
+        if dampening is None or step is None:
+            moved = add(moved, change)
+        else:
+            damped = add(moved, mul(change, sub(1, dampening)))
+            moved = where(eq(step, 0), change, damped)
+        new = (cast(moved, here(buffer).spec.dtype),)
+        change = add(change, mul(moved, momentum)) if nesterov else moved
+    moved = sub(value, mul(change, cast(lr, here(change).spec.dtype)))
+    return cast(moved, here(parameter).spec.dtype), *new

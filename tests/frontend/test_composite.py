@@ -10,7 +10,7 @@ import pytest
 
 import sley
 import sley.nn.functional as F
-from sley.frontend.composite import CompositeNode, composite
+from sley.frontend.composite import CompositeNode, composite, updates
 from sley.frontend.context import ambient
 from sley.frontend.errors import AutogradError, IndexingError
 
@@ -359,3 +359,66 @@ def test_a_function_that_is_no_composite():
     same(x)
     with pytest.raises(AssertionError, match="same returns no new tensor"):
         same(x)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_updates_are_written_in_place(dtype, strided):
+    @updates
+    def moved(x, y, z):
+        total = x * 0.5 + z
+        return total - y, x * 2
+
+    tensors = [draw(3, 4, dtype=dtype, strided=strided) for _ in range(3)]
+    expected = [t.clone() for t in tensors]
+    x, y, _ = tensors
+    row, array = x[1], x.float().numpy() if dtype == "bfloat16" else x.numpy()
+    x.requires_grad_()
+    places = [t._array for t in (x, y)]
+    with sley.no_grad():
+        for turn in range(4):
+            version = x.storage.version
+            moved(*tensors)
+            a, b, c = expected
+            expected = [a * 0.5 + c - b, a * 2, c]
+            for tensor, wanted in zip(tensors, expected, strict=True):
+                assert tensor.detach().numpy().tobytes() == wanted.numpy().tobytes()
+            assert (row == expected[0][1]).all()
+            assert dtype == "bfloat16" or (array == expected[0].numpy()).all()
+            assert x.storage.version == version + 1, turn
+            assert "test_updates" in str(x.storage.written)
+    assert all(t._array is place for t, place in zip((x, y), places, strict=True))
+
+
+def test_updates_of_what_has_a_history():
+    @updates
+    def halved(x):
+        return (x * 0.5,)
+
+    x = draw(3)
+    with sley.no_grad():
+        warmed(halved, x)
+    y = x.requires_grad_() * 1
+    with sley.no_grad():
+        for _ in range(3):
+            with pytest.raises(sley.UnsupportedError, match="with a history"):
+                halved(y)
+    before = x.detach().clone()
+    for _ in range(3):
+        with pytest.raises(AutogradError, match="in-place write to a leaf"):
+            halved(x)
+    assert (x == before).all()
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
+def test_a_parameter_is_written_where_it_lies(kind):
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    parameter = sley.from_numpy(weight).requires_grad_()
+    alias, column = parameter.detach(), parameter.detach()[:, 1]
+    optimizer = getattr(sley.optim, kind)([parameter], lr=0.5)
+    for _ in range(4):
+        before = weight.copy()
+        parameter.grad = sley.ones(2, 3)
+        optimizer.step()
+        assert (weight < before).all() and (parameter.detach().numpy() == weight).all()
+        assert (alias.numpy() == weight).all() and (column.numpy() == weight[:, 1]).all()
