@@ -88,7 +88,11 @@ def test_forms_that_are_chosen():
     assert (few.mr, few.rows, few.columns) == (6, "direct", "dots")
     narrow = tiles(matmul(500, 5, 64))
     assert (narrow.swap, narrow.columns) == (True, "dots")
-    assert [tiles(matmul(500, n, 64)).columns for n in (12, 13, 16)] == ["dots", "direct", "direct"]
+    assert [tiles(matmul(500, n, 128)).columns for n in (12, 13, 16)] == [
+        "dots",
+        "direct",
+        "direct",
+    ]
     turned = tiles(matmul(500, 5, 64, ta=True))
     assert (turned.swap, turned.columns) == (True, "direct")
     odd = tiles(matmul(45, 77, 64))
