@@ -1,18 +1,19 @@
 """Indices among the data of a compiled call: what eager code would raise for, a call raises for.
 
 Machine code reads nothing outside of a tensor, but it cannot raise. So the part of a trace that
-leads to an index is a small program of its own: it gives the smallest and the largest one, and runs
-before the program proper, which has then not begun to write.
+leads to an index is a small program of its own: it gives the largest one by its bits, which for
+negative ones are larger than any size, and runs before the program proper, which has then not begun
+to write. Where one is wrong another program tells which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...ir import dims
 from ...ir.builder import Recording
-from ...ir.dtypes import i64
+from ...ir.dtypes import i64, u64
 from ...ir.graph import Graph, Node, Value, full
 from ...ir.ops import OPS
 from ...ir.ops.base import Kind
@@ -36,10 +37,13 @@ class IndexChecks:
         slots: the parameters of the program that the checks read, by number.
     """
 
-    def __init__(self, checks: Sequence[IndexCheck], slots: list[int], graph: Graph) -> None:
+    def __init__(
+        self, checks: Sequence[IndexCheck], slots: list[int], graph: Graph, exact: Graph
+    ) -> None:
         self.slots = slots
         self._checks = checks
         self._graph = graph
+        self._exact = exact
         self._executable: Executable | None = None
 
     def run(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
@@ -56,7 +60,19 @@ class IndexChecks:
 
             self._executable = compile_graph(self._graph)
         names = self._executable.symbols
-        bounds = self._executable.run(pointers, tuple(sizes[n] for n in names))
+        found = self._executable.run(pointers, tuple(sizes[n] for n in names))
+        for number, check in enumerate(self._checks):
+            size = check.size if isinstance(check.size, int) else dims.evaluate(check.size, sizes)
+            if int(found[number]) >= size:
+                self._tell(pointers, sizes)
+                return
+
+    def _tell(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
+        """Raises for the first index that is out of range, if there is one."""
+        from ...runtime.compile import compile_graph
+
+        executable = compile_graph(self._exact)
+        bounds = executable.run(pointers, tuple(sizes[n] for n in executable.symbols))
         for number, check in enumerate(self._checks):
             low, high = int(bounds[2 * number]), int(bounds[2 * number + 1])
             size = dims.evaluate(check.size, sizes)
@@ -69,35 +85,56 @@ class IndexChecks:
 
 def checks_of(trace: Trace) -> IndexChecks | None:
     """The checks of the indices that a trace has met; None where there are none."""
+    leading = {check: _leading_to(check.indices) for check in trace.builder.checks}
+    kept = [c for c, nodes in leading.items() if not any(n.op.kind in _DEAR for n in nodes)]
+    if not kept:
+        return None
+    graph, slots = _program(trace, kept, leading, _largest)
+    exact, _ = _program(trace, kept, leading, _bounds)
+    return IndexChecks(kept, slots, graph, exact)
+
+
+def _program(
+    trace: Trace,
+    checks: Sequence[IndexCheck],
+    leading: Mapping[IndexCheck, list[Node]],
+    told: Callable[[Value], tuple[Value, ...]],
+) -> tuple[Graph, list[int]]:
+    """What is `told` of the indices of all checks, one that is ignored counting as 0; and the
+    numbers of the trace's parameters that the program takes."""
     builder = Recording()
     params = {p: i for i, p in enumerate(trace.builder.params)}
     new: dict[Value, Value] = {}
-    kept: list[IndexCheck] = []
     yields: list[Value] = []
-    for check in trace.builder.checks:
-        nodes = _leading_to(check.indices)
-        if any(node.op.kind in _DEAR for node in nodes):
-            continue
-        _copy(nodes, check.indices, builder, new)
+    for check in checks:
+        _copy(leading[check], check.indices, builder, new)
         with builder:
-            yields += _bounds(new[check.indices], check.ignored)
-        kept.append(check)
-    if not kept:
-        return None
-    sizes = [check.size for check in kept]
-    for param in telling_sizes(builder, trace.builder.params, sizes):
+            yields += told(_counted(new[check.indices], check.ignored))
+    for param in telling_sizes(builder, trace.builder.params, [check.size for check in checks]):
         new[param] = builder.param(param.type, param.name)
     slots = [params[old] for old in new if old.node is None]
-    return IndexChecks(kept, slots, builder.finish("checks", yields))
+    return builder.finish("checks", yields), slots
 
 
-def _bounds(indices: Value, ignored: int | None) -> tuple[Value, Value]:
-    """The smallest and the largest index, one that is ignored counting as 0."""
+def _counted(indices: Value, ignored: int | None) -> Value:
+    """The indices as i64, 0 for one that is ignored."""
     if indices.type.dtype is not i64:
         indices = OPS["cast"](indices, dtype=i64)
-    if ignored is not None:
-        skip = OPS["eq"](indices, full(indices.type, ignored))
-        indices = OPS["where"](skip, full(indices.type, 0), indices)
+    if ignored is None:
+        return indices
+    skip = OPS["eq"](indices, full(indices.type, ignored))
+    return OPS["where"](skip, full(indices.type, 0), indices)
+
+
+def _largest(indices: Value) -> tuple[Value, ...]:
+    """The largest index by its bits, which for negative ones are larger than any size."""
+    bits = OPS["bitcast"](indices, dtype=u64)
+    axes = tuple(range(indices.type.ndim))
+    return (OPS["reduce_max"](bits, axes=axes, ties="first") if axes else bits,)
+
+
+def _bounds(indices: Value) -> tuple[Value, ...]:
+    """The smallest and the largest index."""
     axes = tuple(range(indices.type.ndim))
     if not axes:
         return indices, indices

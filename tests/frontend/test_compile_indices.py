@@ -125,3 +125,20 @@ def test_an_index_may_be_a_size_alone() -> None:
         np.testing.assert_array_equal(cache[0, -1].detach(), table.weight[past].detach())
     with pytest.raises(IndexError, match=r"index 8 is not in 0 \.\. 7"):
         grown(sley.zeros(2, 1, 4), cache)
+
+
+@pytest.mark.parametrize("size", [100, 300, 70000])
+def test_the_error_tells_the_index_and_narrow_ones_below_zero_are_found(size: int) -> None:
+    compiled = sley.compile(lambda i, x: F.embedding(i, x))
+    table = sley.zeros((size, 2))
+    for dtype in (np.int32, np.int64):
+        with pytest.raises(sley.IndexingError, match=f"-1 is not in 0 .. {size - 1}"):
+            compiled(sley.tensor(np.array([3, -1, 5], dtype)), table)
+        with pytest.raises(sley.IndexingError, match=f"{size} is not in"):
+            compiled(sley.tensor(np.array([3, size, 5], dtype)), table)
+        assert compiled(sley.tensor(np.array([3, size - 1], dtype)), table).shape == (2, 2)
+
+
+def test_no_indices_of_nothing() -> None:
+    compiled = sley.compile(lambda i, x: x.index_select(0, i))
+    assert compiled(sley.zeros((0,), dtype=sley.int64), sley.zeros((0, 3))).shape == (0, 3)
