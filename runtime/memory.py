@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 ALIGNMENT = 64
-SMALL = 32 << 10  # bytes; below, new memory costs less than the bookkeeping of blocks
+SMALL = 128 << 10  # bytes; below, the C heap keeps what is freed, and costs less than blocks
 PAGE = 4096
 MAX_IDLE = 512 << 20  # bytes kept for results to come
 
