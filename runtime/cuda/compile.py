@@ -1,0 +1,75 @@
+"""A graph becomes an executable on a GPU: passes, Triton texts, machine code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...backends.triton.compile import CompiledText, CompileFailure, Compiler
+from ...backends.triton.emit.kernel import kernel_text
+from ...backends.triton.kernel import TritonKernel
+from ...ir.gpu_target import GpuTarget
+from ...ir.graph import Graph
+from ...ir.verifier import verify
+from ...passes.pipeline import run_passes
+from ..build import CompileError
+from ..cache import ObjectCache
+from ..collector import no_collection
+from ..config import config
+from .build import build
+from .device import Device
+from .executable import CudaExecutable
+
+if TYPE_CHECKING:
+    from ..compile import Options
+
+_DIGITS = "0123456789"
+
+
+def compile_graph(graph: Graph, device: Device, options: Options) -> CudaExecutable:
+    """Compiles a tensor program for a GPU.
+
+    Raises:
+        CompileError: a kernel cannot be compiled.
+    """
+    with no_collection():
+        lowered = run_passes(
+            graph,
+            device.target,
+            donated=options.donated,
+            dump=options.dump,
+            verify=verify if options.verified else None,
+        )
+        return build(lowered, device, emit, compile_all)
+
+
+def emit(kernel: Graph, schedule: Any, target: GpuTarget) -> TritonKernel:
+    """The text of a kernel, named after its kind: `loop7` of one program is `loop2` of another."""
+    return kernel_text(kernel, schedule, kernel.name.rstrip(_DIGITS) or "kernel")
+
+
+def compile_all(kernels: Sequence[TritonKernel], target: GpuTarget) -> list[CompiledText]:
+    """The machine code of each text, in order.
+
+    Raises:
+        CompileError: there is none of some.
+    """
+    answers = compiler().compile_all(kernels, target)
+    failures = [answer for answer in answers if isinstance(answer, CompileFailure)]
+    if failures:
+        raise CompileError("\n".join(map(str, failures)))
+    return [answer for answer in answers if isinstance(answer, CompiledText)]
+
+
+@functools.cache
+def compiler() -> Compiler:
+    """The compiler of this process, which keeps what it has made on disk."""
+    folder = config().cache_dir
+    return Compiler(config().num_threads, None if folder is None else _cubins_in(folder))
+
+
+@functools.cache
+def _cubins_in(folder: Path) -> ObjectCache:
+    return ObjectCache(folder / "cubins", suffix=".cubin")

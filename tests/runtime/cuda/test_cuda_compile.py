@@ -1,0 +1,104 @@
+"""From a graph to an executable on a GPU: Triton texts, one for each distinct kernel."""
+
+from __future__ import annotations
+
+import pytest
+from simulated_gpu import SimulatedGpu
+from training_steps import mlp_step
+
+from sley.backends.triton.compile import CompiledText, CompileFailure
+from sley.ir.parser import parse
+from sley.runtime.build import CompileError
+from sley.runtime.compile import Options
+from sley.runtime.cuda import compile as compiling
+
+
+class FakeCompiler:
+    """Gives every text some machine code, or what `failing` says."""
+
+    def __init__(self):
+        self.texts = []
+        self.failing = None
+
+    def compile_all(self, kernels, target):
+        self.texts += kernels
+        self.target = target
+        return [self.compile(kernel) for kernel in kernels]
+
+    def compile(self, kernel):
+        if self.failing is not None:
+            return CompileFailure(kernel, self.failing, "it said no")
+        return CompiledText(
+            cubin=kernel.source.encode(), ptx="", symbol=kernel.name, warps=8, shared_bytes=64,
+            registers=32, spill_bytes=0, global_scratch=(256, 128), profile_scratch=(0, 1),
+            capability=90,
+        )  # fmt: skip
+
+
+class LoadingDriver:
+    """Wraps the simulated driver: whatever is loaded is its own handle."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def load(self, cubin, symbol, shared_bytes):
+        self.loaded.append((cubin, symbol, shared_bytes))
+        return self.loaded[-1]
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    found = FakeCompiler()
+    monkeypatch.setattr(compiling, "compiler", lambda: found)
+    return found
+
+
+@pytest.fixture
+def device(monkeypatch):
+    gpu, loading = SimulatedGpu(), LoadingDriver()
+    monkeypatch.setattr(gpu.driver, "load", loading.load)
+    gpu.device.loaded = loading.loaded
+    return gpu.device
+
+
+def test_kernels_are_loaded_as_they_were_compiled(compiler, device):
+    graph, donated = mlp_step((7, 5, 10))
+    executable = compiling.compile_graph(graph, device, Options(donated=donated))
+    assert executable.donated == donated and compiler.target.name == "sm_90"
+    assert {text.name for text in compiler.texts} <= {"contract", "row", "loop", "many"}
+    kernels = executable.kernels.values()
+    assert len(device.loaded) == len({k.function for k in kernels}) <= len(kernels)
+    for kernel in kernels:
+        cubin, symbol, shared = kernel.function.handle
+        assert f"def {symbol}(" in cubin.decode() and kernel.name.startswith(symbol)
+        assert (kernel.function.threads, kernel.function.shared_bytes) == (256, shared) == (256, 64)
+        assert kernel.scratch == 256
+
+
+def test_programs_share_loaded_kernels(compiler, device):
+    for name in "ab":
+        graph = parse(f"graph @{name}(%x: f32[N]) -> (f32[N]) {{ yield tanh(%x) }}")
+        compiling.compile_graph(graph, device, Options())
+    assert len(device.loaded) == 1
+
+
+@pytest.mark.parametrize("kind", ["error", "crash", "timeout", "limit"])
+def test_what_cannot_be_compiled_is_shown(compiler, device, kind):
+    compiler.failing = kind
+    graph = parse("graph @f(%x: f32[N]) -> (f32[N]) { yield tanh(%x) }")
+    with pytest.raises(CompileError, match=rf"Triton kernel loop: {kind}: it said no") as caught:
+        compiling.compile_graph(graph, device, Options())
+    assert "@triton.jit" in str(caught.value)
+
+
+def test_what_cannot_be_written_names_the_line(compiler, device, monkeypatch):
+    def refuse(kernel, schedule, name):
+        raise NotImplementedError("no such node")
+
+    monkeypatch.setattr(compiling, "kernel_text", refuse)
+    graph = parse(
+        "graph @f(%x: f32[N]) -> (f32[N]) {\n  %y = tanh(%x)    // model.py:3 in forward\n"
+        "  yield %y\n}"
+    )
+    with pytest.raises(CompileError, match=r"kernel @loop0 \(model.py:3 in forward\): no such"):
+        compiling.compile_graph(graph, device, Options())
