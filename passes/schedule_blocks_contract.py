@@ -17,6 +17,7 @@ LEAST = 16  # elements of a block along any axis: what tensor cores multiply at 
 HOPPER = 90  # from this capability on, four warps multiply 64 rows at once
 EDGES = 128  # multiply-adds in the time in which one more element of both operands is read
 WARP_SUMS = 2048  # of a block, for each warp
+FUNCTION = 10  # cost of an op that needs many registers, such as an exponential
 AHEAD = 1 << 15  # bytes under way to a multiprocessor, so that its share of memory is used
 
 
@@ -43,8 +44,14 @@ class _Chooser:
         rows, columns = (self.n, self.m) if swap else (self.m, self.n)
         r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(*tile, rows, columns))
         k = self._depth(r * c)
+        halves = r * c > 128 * 128 and self._reads()
         blocks = ContractBlocks(
-            *((c, r) if swap else (r, c)), k, swap=swap, with_m=self.with_m, with_n=self.with_n
+            *((c, r) if swap else (r, c)),
+            k,
+            swap=swap,
+            with_m=self.with_m,
+            with_n=self.with_n,
+            halves=halves,
         )
         if not self._by_blocks():
             return blocks, 4, 1
@@ -59,6 +66,10 @@ class _Chooser:
             a for a in axes if self.node.regions[1].params[a] not in right and a not in with_n
         )
         return with_m, with_n
+
+    def _reads(self) -> bool:
+        """Whether the sums meet something from memory."""
+        return any(node.op.name == "load" for node in self.node.regions[2].walk())
 
     def _by_blocks(self) -> bool:
         """Whether blocks are multiplied as a whole, instead of one column by one row at a time."""
@@ -95,7 +106,8 @@ class _Chooser:
         """Sums of a block, at most."""
         if not self._by_blocks():
             return 32 * 32
-        if self.cores and self.target.capability >= HOPPER:
+        functions = any(n.op.cost >= FUNCTION for n in self.node.regions[2].walk())
+        if self.cores and self.target.capability >= HOPPER and not functions:
             return 128 * 256
         return 64 * 64 if self.dtype.itemsize == 8 else 128 * 128
 

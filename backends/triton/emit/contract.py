@@ -17,7 +17,7 @@ from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
 from . import scalars
 from .loops import open_axis
-from .scope import Axis, Emitter, Scope
+from .scope import Axis, Emitter, Scope, load_of
 from .text import Block, joined_shape
 
 Places = dict[Value, Dim]
@@ -92,7 +92,10 @@ class _Product:
             self._by_blocks(outer, inner, sums)
         else:
             self._one_by_one(inner, sums)
-        self._results(inner, Block(sums, shape))
+        if self.blocks.halves:
+            self._halves(outer, down, row_index, column, sums)
+        else:
+            self._results(inner, Block(sums, shape))
         return product((self.batch.count, self.m.blocks, self.n.blocks))
 
     def _opened(self, scope: Scope, side: _Side, number: str) -> tuple[Axis, Block]:
@@ -181,7 +184,7 @@ class _Product:
         block = self._element(which, scope)
         (value,) = self.node.regions[which].yields
         shape, text = block.shape_at(2) or (1, 1), block.lifted(2)
-        loaded = value.node is not None and value.node.op.name == "load"
+        loaded = load_of(value) is not None
         for position, axis in enumerate(opened):
             along = shape[position] == axis.size
             # Of k, as the other operand may be infinite there; of the rest to make a whole block of
@@ -229,6 +232,22 @@ class _Product:
         return found
 
     # ------------------------------------------------------------------ results
+
+    def _halves(self, outer: Scope, down: Axis, rows: Block, column: str, sums: str) -> None:
+        """The results of the first and then of the second half of the columns: what is computed of
+        all sums at once would find no registers."""
+        size = self.columns.size // 2
+        w = self.e.w
+        text = f"tl.reshape({sums}, [{self.rows.size}, 2, {size}])"
+        first, second = w.fresh("first"), w.fresh("second")
+        w.line(f"{first}, {second} = tl.split(tl.permute({text}, (0, 2, 1)))")
+        for half, name in enumerate((first, second)):
+            start = w.let(None, f"{column} * {2 * size} + {half * size}")
+            scope = outer.inner(down)
+            across, index = open_axis(self.e, scope, self.columns.count, size, start, "j")
+            inner = outer.inner(down, across)
+            inner.values.update({self.rows.flat: rows, self.columns.flat: index})
+            self._results(inner, Block(name, (self.rows.size, size)))
 
     def _results(self, inner: Scope, sums: Block) -> None:
         """The region `out` on the block of sums."""

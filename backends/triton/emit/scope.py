@@ -26,6 +26,7 @@ from ....ir.dims import (
     nonnegative,
     of_atom,
     substitute,
+    upper,
 )
 from ....ir.dtypes import f32, i64
 from ....ir.graph import Node, Region, Value
@@ -98,6 +99,7 @@ class Scope:
         self.exprs: dict[Value, Dim] = {}
         self.rows: dict[Value, Row] = {}
         self.buffers: dict[Value, str] = {}
+        self.lines: dict[tuple[Dim, int, int], tuple[Axis, Block]] = {}  # extent, size, depth
         self.running: Block | None = None if parent is None else parent.running
         self.point: Dim = 0  # the flat index of the node whose body this is
 
@@ -114,7 +116,7 @@ class Scope:
         """A scope inside this one, with more axes."""
         return Scope(self, (*self.open, *opened))
 
-    def find(self, table: str, value: Value) -> Any:
+    def find(self, table: str, value: Any) -> Any:
         """What `table` says of a kernel's value here or further out, or None."""
         scope: Scope | None = self
         while scope is not None:
@@ -164,8 +166,12 @@ class Emitter:
             self._load(node, scope)
         elif name in ("store", "atomic"):
             self._store(node, scope)
+        elif name == "where" and load_of(node.results[0]) is not None:
+            scope.values[node.results[0]] = self.value(node.operands[1], scope)
         elif node.op.kind is Kind.ELEMENTWISE:
-            operands = [self.value(v, scope) for v in node.operands]
+            operands = self._small_numbers(node, scope)
+            if operands is None:
+                operands = [self.value(v, scope) for v in node.operands]
             block = self.elementwise(node, operands, scope.depth)
             scope.values[node.results[0]] = self.named(node.results[0], block)
         elif name in self.handlers:
@@ -206,6 +212,17 @@ class Emitter:
         if node.results[0].type.dtype is dtype:
             text = f"{text}.to({scalars.type_of(dtype)})"
         return Block(text, shape)
+
+    def _small_numbers(self, node: Node, scope: Scope) -> list[Block] | None:
+        """The operands of a comparison of indices that fit 32 bits, with as many bits as they come
+        with: half the registers of what they are by type."""
+        if node.op.name not in COMPARISONS or node.operands[0].type is not INDEX:
+            return None
+        dims = [scope.find("exprs", v) for v in node.operands]
+        if not all(dim is not None and fits_32_bits(dim) for dim in dims):
+            return None
+        blocks = [self.number(dim, scope) for dim in dims]
+        return None if all(b.literal for b in blocks) else blocks
 
     # ------------------------------------------------------------------ values
 
@@ -411,6 +428,30 @@ class Emitter:
         return Block(text, shape)
 
 
+def load_of(value: Value) -> Node | None:
+    """The load that gives a value: 0 where its guard is false, even if that is said once more."""
+    node = value.node
+    if node is None or node.op.name == "load":
+        return node
+    if node.op.name != "where":
+        return None
+    guard, loaded, other = (v.node for v in node.operands)
+    if loaded is None or loaded.op.name != "load" or not loaded.attrs.get("guarded"):
+        return None
+    if guard is None or loaded.operands[-1].node is not guard or other is None:
+        return None
+    zero = other.op.name == "constant" and not other.attrs["value"].array.tobytes().strip(b"\0")
+    return loaded if zero else None
+
+
+def fits_32_bits(dim: Dim) -> bool:
+    """Whether an index is known to be so, with room for the elements behind the end of an axis that
+    a block has."""
+    low, high = lower(dim), upper(dim)
+    return isinstance(low, int) and isinstance(high, int) and max(-low, high) < 1 << 30
+
+
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 ATOMICS = {"add": "atomic_add", "maximum": "atomic_max", "minimum": "atomic_min"}
 
 
