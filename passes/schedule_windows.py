@@ -25,6 +25,7 @@ STORED = 6.0  # of a vector of sums that goes to memory and back
 TURN, UNEVEN = 1.0, 0.3  # of a turn of k, and of each vector that it reads, in half cycles
 MOST_APART = 4  # the stride of windows whose phases are shuffled apart
 PAGE = 4096  # bytes between addresses that share a set of the first cache
+HEIGHTS = 4  # below the highest tile that fits are looked at
 TASK = 200.0  # of what happens once for each image
 
 
@@ -180,16 +181,17 @@ class _Chooser:
         most = max(1, -(-self._flat(self.slides[0].points) // self.lanes))
         best: tuple[float, int, int] = (math.inf, 1, 1)
         for vectors in range(1, min(8, most) + 1):
-            mr = min((free - vectors) // vectors, 16, rows)
-            if mr < 1:
+            highest = min((free - vectors) // vectors, 16, rows)
+            if highest < 1:
                 break
-            panels = -(-rows // mr)
-            mr = -(-rows // panels)
-            # Two products and two reads a cycle, of vectors that lie across two lines of the
-            # cache; a sum waits for four cycles.
-            step = max(mr * vectors, mr + 2 * vectors, 8) + UNEVEN * vectors + TURN
-            slowest = self._slowest(panels, 1, block)
-            best = min(best, (step * slowest * -(-most // vectors), mr, vectors))
+            for height in range(highest, max(0, highest - HEIGHTS), -1):
+                mr = -(-rows // -(-rows // height))
+                panels = -(-rows // mr)
+                # Two products and two reads a cycle, of vectors that lie across two lines of the
+                # cache; a sum waits for four cycles.
+                step = max(mr * vectors, mr + 2 * vectors, 8) + UNEVEN * vectors + TURN
+                slowest = self._slowest(panels, 1, block)
+                best = min(best, (step * slowest * -(-most // vectors), mr, vectors))
         return best[1], best[2] * self.lanes
 
     def _flat(self, points: int) -> int:
