@@ -36,7 +36,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _MOST_PROGRAMS = 1024  # of one function
 _STATIC = (type(None), bool, int, float, str, DType)
-_SPELLED = (float, tuple)  # equal ones may differ in the signs of zeros, and in classes
+_SPELLED = (float, tuple, list)  # equal ones may differ in the signs of zeros, and in classes
 _UNSEEN, _TRACKED = object(), object()
 _OPAQUE = OPS["opaque"]
 
@@ -87,7 +87,7 @@ def _in_one_step(
                 key.append(repr(arg) if kind in _SPELLED else arg)
         try:
             program = programs.get(key := (*key,), _UNSEEN)
-        except TypeError:  # a list, say
+        except TypeError:  # an array, say
             return singly(*args, **kwargs)
         if program is None:
             program = programs[key] = record_program(function, args, kwargs, values, writes)
@@ -105,7 +105,7 @@ def _in_one_step(
 
 def _is_static(arg: Any) -> bool:
     """Whether a key tells all of an argument."""
-    if type(arg) is tuple:
+    if type(arg) in (tuple, list):
         return all(_is_static(a) and not isinstance(a, Tensor) for a in arg)
     return isinstance(arg, Tensor) or type(arg) in _STATIC
 
@@ -170,6 +170,8 @@ class CompositeNode(TapeNode):
         operands = tuple([arguments[k] for k in program.operands])
         super().__init__(_OPAQUE, operands, program.attrs, (), user_line(), results)
         self.program, self.arguments, self.arrays = program, arguments, arrays
+        for number in program.plain:
+            results[number].node, results[number].tracked = None, False
 
     def free(self) -> None:
         super().free()

@@ -52,6 +52,7 @@ class Program:
         results: the types of the results.
         is_single: whether the function returns one tensor, not a tuple.
         is_tracked: whether a gradient may be asked through a result.
+        plain: the numbers of the results without a history.
         kept: the results, then what the way back may read of what was computed.
         uses: for each use the number of the argument.
         constants: what is the same at each call.
@@ -68,9 +69,8 @@ class Program:
         self.uses, self.is_single = builder.uses, is_single
         self.results = [v.type for v in results]
         self._ends, self._tracked = tuple(results), builder.tracked
-        histories = {v in builder.tracked for v in results if v.type.dtype.is_inexact}
-        assert len(histories) < 2, "results of which some have a history"
-        self.is_tracked = True in histories
+        self.plain = [k for k, v in enumerate(results) if v not in builder.tracked]
+        self.is_tracked = len(self.plain) < len(results)
         graph = prune(Graph("composite", (), tuple(builder.nodes), self._ends))
         assert not any(n.regions or n.op.kind is Kind.HOST for n in graph.nodes), "not numpy alone"
         self.constants = constant_arrays(graph.nodes)
@@ -86,7 +86,7 @@ class Program:
             self.kept,
             self.constants,
             dense=_uncertain(graph.nodes, builder.views, self.constants),
-            copied=[v for v in self._ends if v in self.memory and not writes],
+            copied=[v for v in self._ends if _is_view(v.node) and not writes],
             written={v: (0, n) for n, v in enumerate(self._ends)} if writes else {},
             in_place=self._in_place(graph.nodes) if writes else (),
         )
@@ -167,11 +167,16 @@ def _read_by(
     return {v: places[v] for v in read if v in places}
 
 
+def _is_view(node: Node | None) -> bool:
+    """Whether results may lie in the memory of operands."""
+    return node is None or node.op.kind is Kind.VIEW or node.op in _VIEWS
+
+
 def _in_arguments(nodes: Sequence[Node], uses: Mapping[Value, int]) -> dict[Value, int]:
     """For each value that may lie in the memory of an argument its number."""
     found = dict(uses)
     for node in nodes:
-        if node.op.kind is Kind.VIEW or node.op in _VIEWS:
+        if _is_view(node):
             owners = [found[v] for v in node.operands if v in found]
             found.update((value, owner) for owner in owners[:1] for value in node.results)
     return found
@@ -187,7 +192,7 @@ def _uncertain(
         if node.op.kind is not Kind.ELEMENTWISE:
             # What only views and elementwise ops read may lie as it likes.
             found.update(v for v in node.operands if _lies_anyhow(v, views))
-        if node.op.kind is Kind.VIEW or node.op in _VIEWS:
+        if _is_view(node):
             continue
         of_dense = all(v in certain or v in constants for v in node.operands)
         if node.op is _DOT or (node.op.kind is Kind.ELEMENTWISE and of_dense):
@@ -304,10 +309,11 @@ def record_program(
         result = function(*new[: len(args)], **dict(zip(kwargs, new[len(args) :], strict=True)))
         is_single = isinstance(result, Tensor)
         tensors = [result] if is_single else list(result)
+        storages = {shadow.storage for shadow in shadows}
         for tensor in tensors:
-            is_new = tensor.storage.trace is trace and not tensor.path
-            is_new = is_new and all(tensor.storage is not s.storage for s in shadows)
-            assert is_new, f"{name} returns no new tensor"
+            is_new = tensor.storage.trace is trace and tensor.storage not in storages
+            assert is_new and tensor.is_contiguous(), f"{name} returns no new tensor"
+            storages.add(tensor.storage)
         results = [value_of(tensor) for tensor in tensors]
     assert not trace.captured, f"{name} reads tensors that are no arguments"
     for result, value in zip(results, values, strict=False):

@@ -78,8 +78,8 @@ def numpy_function(
     for node in nodes:
         if not all(v in constants for v in node.results):
             writer.node(node, dense, {v: places[v] for v in node.results if v in in_place})
-    for value, place in places.items():
-        writer.written(value, place)
+    for value, there in places.items():
+        writer.written(value, there)
     for value in copied:
         name = writer.name(value)
         writer.line(f"{name} = array({name}, order='C')")

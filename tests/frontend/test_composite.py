@@ -65,6 +65,38 @@ CASES |= {
 }  # fmt: skip
 
 
+def normalised(x, w, b, training=True, momentum=0.3):
+    mean, variance = x.detach().mean((0, 2)) * 0.5, x.detach().var((0, 2)) + 0.5
+    found = F.batch_norm(x, mean, variance, w, b, training, momentum)
+    return found + mean.reshape(-1, 1) * variance.reshape(-1, 1)
+
+
+def dropped(x):
+    sley.manual_seed(3)
+    return F.dropout(x, 0.25)
+
+
+CASES |= {
+    "softmax": (lambda x: F.softmax(x, 1), [(3, 5, 4)]),
+    "softmax of a number": (lambda x: F.softmax(x, 0), [()]),
+    "log_softmax": (lambda x: F.log_softmax(x, 0), [(3, 5, 4)]),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, [5], w, b), [(3, 5), (5,), (5,)]),
+    "layer_norm of matrices": (lambda x: F.layer_norm(x, (4, 5)), [(3, 4, 5)]),
+    "rms_norm": (lambda x, w: F.rms_norm(x, (5,), w), [(3, 5), (5,)]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(3, 4, 5), (4,), (4,)]),
+    "batch_norm": (normalised, [(3, 4, 5), (4,), (4,)]),
+    "batch_norm, known": (lambda *a: normalised(*a, training=False), [(3, 4, 5), (4,), (4,)]),
+    "dropout": (dropped, [(7, 9)]),
+    "mse_loss": (F.mse_loss, [(3, 5), (3, 5)]),
+    "l1_loss": (lambda x, y: F.l1_loss(x, y, reduction="sum"), [(3, 5), (3, 5)]),
+    "smooth_l1_loss": (lambda x, y: F.smooth_l1_loss(x, y, beta=0.5), [(3, 5), (3, 5)]),
+    "huber_loss": (F.huber_loss, [(3, 5), (3, 5)]),
+    "logits": (F.binary_cross_entropy_with_logits, [(3, 5), (3, 5)]),
+    "kl_div": (lambda x, y: F.kl_div(x, y, reduction="batchmean", log_target=True),
+               [(3, 5), (3, 5)]),
+}  # fmt: skip
+
+
 def singly(function, *args):
     """`function` by the ops that it is made of."""
     ambient.differentiates = True

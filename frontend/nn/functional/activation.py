@@ -231,10 +231,10 @@ def row_axis(dim: int | None, ndim: int) -> int:
     return normal_axis(dim, ndim)
 
 
-def _shifted(input: Tensor, dim: Any, dtype: DType | None) -> tuple[Tensor, tuple[int, ...]]:
-    """The elements minus the largest along `dim`, in float32 for the halves."""
+def _shifted(input: Tensor, axis: int, dtype: DType | None) -> tuple[Tensor, tuple[int, ...]]:
+    """The elements minus the largest along `axis`, in float32 for the halves."""
     operand = wide(cast_float(cast(input, dtype)))
-    axes = (row_axis(dim, input.ndim),) if input.ndim else ()
+    axes = (axis,) if input.ndim else ()
     top = reduce("reduce_max", elementwise("stop_gradient", operand), axes, True, ties="first")
     return elementwise("sub", operand, top), axes
 
@@ -248,7 +248,12 @@ def _row_dtype(input: Tensor, dtype: DType | None) -> DType:
 def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along `dim` (see `row_axis`), without overflow; computed in float32 for
     the halves."""
-    shifted, axes = _shifted(input, dim, dtype)
+    return _shares(input, row_axis(dim, input.ndim) if input.ndim else 0, dtype)
+
+
+@composite
+def _shares(input: Tensor, axis: int, dtype: DType | None) -> Tensor:
+    shifted, axes = _shifted(input, axis, dtype)
     e = exp(shifted)
     total = reduce("reduce_sum", e, axes, True)
     return cast(elementwise("div", e, total), _row_dtype(input, dtype))
@@ -258,7 +263,12 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None
 @array_names
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along `dim`, without overflow; computed in float32 for the halves."""
-    shifted, axes = _shifted(input, dim, dtype)
+    return _log_shares(input, row_axis(dim, input.ndim) if input.ndim else 0, dtype)
+
+
+@composite
+def _log_shares(input: Tensor, axis: int, dtype: DType | None) -> Tensor:
+    shifted, axes = _shifted(input, axis, dtype)
     total = reduce("reduce_sum", exp(shifted), axes, True)
     return cast(elementwise("sub", shifted, log(total)), _row_dtype(input, dtype))
 

@@ -216,6 +216,7 @@ def _soft_loss(
 # Two classes
 
 
+@composite
 @unwatched
 @autocasts
 def binary_cross_entropy(
@@ -244,6 +245,7 @@ def binary_cross_entropy(
     return reduced(loss, reduction, "binary_cross_entropy")
 
 
+@composite
 @unwatched
 @autocasts
 def binary_cross_entropy_with_logits(
@@ -266,6 +268,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss, reduction, "binary_cross_entropy_with_logits")
 
 
+@composite
 @autocasts
 def soft_margin_loss(
     input: Tensor,
@@ -279,6 +282,7 @@ def soft_margin_loss(
     return reduced(neg(log_sigmoid(mul(target, input))), reduction, "soft_margin_loss")
 
 
+@composite
 @autocasts
 def kl_div(
     input: Tensor,

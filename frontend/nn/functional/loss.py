@@ -9,6 +9,7 @@ import numpy as np
 
 from ...apply import elementwise
 from ...autocast import autocasts
+from ...composite import composite
 from ...context import ambient
 from ...errors import ArgumentError
 from ...functions.math import (
@@ -34,6 +35,7 @@ from .arguments import legacy_reduction, mean_weighted, reduced
 from .normalization import cosine_similarity, pairwise_distance
 
 
+@composite
 @autocasts
 def mse_loss(
     input: Tensor,
@@ -50,6 +52,7 @@ def mse_loss(
     return mean_weighted(loss, weight, reduction, "mse_loss")
 
 
+@composite
 @autocasts
 def l1_loss(
     input: Tensor,
@@ -65,6 +68,7 @@ def l1_loss(
     return mean_weighted(loss, weight, reduction, "l1_loss")
 
 
+@composite
 @autocasts
 def smooth_l1_loss(
     input: Tensor,
@@ -90,6 +94,7 @@ def smooth_l1_loss(
     return reduced(loss, reduction, "smooth_l1_loss")
 
 
+@composite
 @autocasts
 def huber_loss(
     input: Tensor,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...autocast import autocasts
+from ...composite import composite, updates
 from ...context import setting
 from ...errors import ArgumentError, ShapeError
 from ...functions.arguments import array_names, cast, count_of, reshaped, shape_of, spelled
@@ -52,6 +53,7 @@ def _last_axes(input: Tensor, normalized_shape: Any, name: str) -> tuple[int, ..
     return tuple(range(len(own) - len(sizes), len(own)))
 
 
+@composite
 @autocasts
 @unwatched
 def layer_norm(
@@ -73,6 +75,7 @@ def layer_norm(
     return cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
 
 
+@composite
 @autocasts
 @unwatched
 def rms_norm(
@@ -88,6 +91,7 @@ def rms_norm(
     return cast(_affine(mul(operand, scale), weight, None, sizes), here(input).spec.dtype)
 
 
+@composite
 @autocasts
 @unwatched
 def group_norm(
@@ -135,23 +139,41 @@ def batch_norm(
     if input.ndim < 2:
         raise ShapeError(f"batch_norm of {here(input).spec}")
     axes = (0, *range(2, input.ndim))
-    sizes = [spelled(shape_of(input)[1])] + [1] * (input.ndim - 2)
-    operand = wide(input)
-    if training:
-        count = count_of(input, axes)
-        if isinstance(count, int) and count == 1:
-            raise ShapeError(
-                f"batch_norm: one value for each channel in training, {list(input.shape)}"
-            )
-        result, centre, variance = _normalised(operand, axes, eps)
-        if running_mean is not None and running_var is not None:
-            _move(running_mean, reshaped(centre, (-1,)), momentum)
-            _move(running_var, reshaped(_unbiased(variance, count), (-1,)), momentum)
-    else:
+    if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm without running statistics outside of training")
-        scale = rsqrt(add(wide(running_var), eps))
-        result = mul(sub(operand, reshaped(running_mean, sizes)), reshaped(scale, sizes))
+        return _by_running(input, running_mean, running_var, weight, bias, eps)
+    count = count_of(input, axes)
+    if isinstance(count, int) and count == 1:
+        raise ShapeError(f"batch_norm: one value for each channel in training, {list(input.shape)}")
+    result, centre, variance = _by_batch(input, weight, bias, axes, eps)
+    if running_mean is not None and running_var is not None:
+        with setting(grad_enabled=False):
+            _move(running_mean, centre, momentum)
+            _move(running_var, variance, momentum)
+    return result
+
+
+@composite
+def _by_batch(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, axes: tuple[int, ...], eps: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The result, and mean and unbiased variance of each channel."""
+    sizes = [spelled(shape_of(input)[1])] + [1] * (input.ndim - 2)
+    result, centre, variance = _normalised(wide(input), axes, eps)
+    unbiased = _unbiased(variance, count_of(input, axes))
+    found = cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
+    return found, reshaped(centre, (-1,)), reshaped(unbiased, (-1,))
+
+
+@composite
+def _by_running(
+    input: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None,
+    eps: Any,
+) -> Tensor:  # fmt: skip
+    sizes = [spelled(shape_of(input)[1])] + [1] * (input.ndim - 2)
+    scale = rsqrt(add(wide(variance), eps))
+    result = mul(sub(wide(input), reshaped(mean, sizes)), reshaped(scale, sizes))
     return cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
 
 
@@ -160,11 +182,11 @@ def _unbiased(variance: Tensor, count: Any) -> Tensor:
     return true_divide(mul(variance, count), count - 1)
 
 
-def _move(running: Tensor, new: Tensor, momentum: Any) -> None:
-    """running = (1 - momentum) * running + momentum * new, in place."""
-    with setting(grad_enabled=False):
-        keep = sub(1, momentum) if isinstance(momentum, Tensor) else 1 - momentum
-        running.copy_(add(mul(running, keep), mul(new, momentum)))
+@updates
+def _move(running: Tensor, new: Tensor, momentum: Any) -> tuple[Tensor]:
+    """(1 - momentum) * running + momentum * new."""
+    keep = sub(1, momentum) if isinstance(momentum, Tensor) else 1 - momentum
+    return (cast(add(mul(running, keep), mul(new, momentum)), here(running).spec.dtype),)
 
 
 @unwatched
@@ -194,8 +216,9 @@ def instance_norm(
     if running_mean is not None and running_var is not None:
         count = count_of(input, axes)
         unbiased = _unbiased(variance, count)
-        _move(running_mean, reshaped(mean_over(centre, (0,), False), (-1,)), momentum)
-        _move(running_var, reshaped(mean_over(unbiased, (0,), False), (-1,)), momentum)
+        with setting(grad_enabled=False):
+            _move(running_mean, reshaped(mean_over(centre, (0,), False), (-1,)), momentum)
+            _move(running_var, reshaped(mean_over(unbiased, (0,), False), (-1,)), momentum)
     return cast(_affine(result, weight, bias, sizes), here(input).spec.dtype)
 
 
@@ -271,7 +294,12 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def _dropped(input: Tensor, p: float, shape: Sequence[Any] | None) -> Tensor:
     if p == 1:
         return mul(input, zeros_like(input))
-    return where(keep_mask(input, p, shape), mul(input, 1 / (1 - p)), 0)
+    return _thinned(input, keep_mask(input, p, shape), p)
+
+
+@composite
+def _thinned(input: Tensor, kept: Tensor, p: float) -> Tensor:
+    return where(kept, mul(input, 1 / (1 - p)), 0)
 
 
 def _channel_dropout(input: Tensor, p: float, training: bool, inplace: bool, name: str) -> Tensor:
