@@ -420,19 +420,8 @@ def _atom_nonnegative(atom: Atom) -> bool:
         lows = (lower(atom.left), lower(atom.right))
         known = [low is not None and nonnegative(low) for low in lows]
         return all(known) if atom.function == "min" else any(known)
-    if isinstance(atom, Compound) and atom.function in ("min", "max"):
-        # Through the sides: the bound of a min of symbols is that min itself.
-        sides = (_side_nonnegative(atom.left), _side_nonnegative(atom.right))
-        return all(sides) if atom.function == "min" else any(sides)
     low = _atom_bounds(atom)[0]
     return low is not None and ((isinstance(low, int) and low >= 0) or nonnegative(low))
-
-
-def _side_nonnegative(dim: Dim) -> bool:
-    if nonnegative(dim):
-        return True
-    low = lower(dim)
-    return low is not None and low != dim and nonnegative(low)
 
 
 def _within(rest: Dim, b: Dim) -> bool:
