@@ -148,3 +148,31 @@ def test_a_history_from_outside_is_no_matter_of_the_function() -> None:
     with pytest.raises(sley.TraceError, match="writes to an argument that has a history"):
         writes(w * 2.0)
     assert w.grad is None
+
+
+@pytest.mark.parametrize("kind", ["summed", "chosen", "scaled"])
+@pytest.mark.parametrize("width", [1, 4, 9])
+def test_rows_that_are_looked_up_and_what_belongs_to_their_group(kind: str, width: int) -> None:
+    """What is scattered back is computed from values of the group of rows, of every column."""
+    rng = np.random.default_rng(0)
+    table = sley.tensor(rng.standard_normal((12, width)))
+    rows = sley.tensor(rng.integers(0, 12, (6, 3)))
+    weight = sley.tensor(rng.standard_normal(6))
+
+    def gradient(table: sley.Tensor, rows: sley.Tensor, weight: sley.Tensor) -> sley.Tensor:
+        table = table.detach().requires_grad_()
+        found = table[rows]
+        if kind == "summed":
+            each = (found.sum(1) ** 2 - (found**2).sum(1)).sum(1)
+        elif kind == "chosen":
+            each = (found[:, [0, 0, 1]] * found[:, [1, 2, 2]]).sum(2).mean(1)
+        else:
+            each = found.mean((1, 2)).exp()
+        (each * weight).sum().backward()
+        assert table.grad is not None
+        return table.grad
+
+    eager = gradient(table, rows, weight)
+    for dynamic in (False, True):
+        compiled = sley.compile(gradient, dynamic=dynamic)(table, rows, weight)
+        np.testing.assert_allclose(compiled, eager, rtol=1e-12, atol=1e-12)

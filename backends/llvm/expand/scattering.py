@@ -33,6 +33,7 @@ class Scatter:
         columns: Columns,
     ) -> None:
         self.expander = expander
+        self.outer = outer
         self.found = found
         self.number, self.tasks, self.rows = share
         self.columns = columns
@@ -41,10 +42,18 @@ class Scatter:
             self.varying |= dependents(outer.regions[0], axis)
 
     def run(self, scope: Scope) -> None:
-        self._copy(scope)
-        self._loop(scope, self.found.loop)
+        before: list[Node] = []
+        for node in self.outer.regions[0].nodes:
+            if node is self.found.copy:
+                self._copy(scope, tuple(before))
+            elif node is self.found.loop:
+                self._loop(scope, node, tuple(before))
+            elif self._varies(node):
+                before.append(node)
+            else:
+                self.expander.node(node, scope)
 
-    def _copy(self, scope: Scope) -> None:
+    def _copy(self, scope: Scope, before: Sequence[Node]) -> None:
         """The rows that the task owns, one after the other."""
         node = self.found.copy
         ((row,), (extent,)) = axes(node)
@@ -52,7 +61,7 @@ class Scatter:
         def turn(variable: Value, _: Carried) -> Sequence[Value]:
             inner = scope.inner()
             inner.exprs[row] = axis_variable(variable, extent)
-            self._run_columns(inner, node.regions[0].nodes)
+            self._run_columns(inner, (*before, *node.regions[0].nodes))
             return ()
 
         def block(variable: Value, _: Carried) -> Sequence[Value]:
@@ -66,26 +75,27 @@ class Scatter:
             blocks = (extent + self.rows - 1) // self.rows
             self.expander.loop(self.number, maximum(blocks, self.number), self.tasks, (), block)
 
-    def _loop(self, scope: Scope, node: Node) -> None:
-        """A `for`, each turn for all columns."""
+    def _loop(self, scope: Scope, node: Node, before: Sequence[Node]) -> None:
+        """A `for`, each turn for all columns. What stands `before` it in loops around it, and
+        differs between columns, is computed in each turn."""
         body = node.regions[0]
         lo, hi = (self.expander.apply(node.attrs[n], node.operands, scope) for n in ("lo", "hi"))
 
         def turn(variable: Value, _: Carried) -> Sequence[Value]:
             inner = scope.inner()
             inner.exprs[body.params[0]] = axis_variable(variable, hi)
-            self._turn(inner, body)
+            self._turn(inner, body, before)
             return ()
 
         self.expander.loop(lo, hi, node.attrs["step"], (), turn, unroll=1)
 
-    def _turn(self, scope: Scope, body: Region) -> None:
+    def _turn(self, scope: Scope, body: Region, before: Sequence[Node]) -> None:
         """What does not differ between columns is computed once: the row, and whether there is such
         a row and the task owns it."""
-        rest: list[Node] = []
+        rest = list(before)
         for node in body.nodes:
             if node.op.name == "for":
-                self._loop(scope, node)
+                self._loop(scope, node, tuple(rest))
             elif node is self.found.store or self._varies(node):
                 rest.append(node)
             else:
