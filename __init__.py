@@ -466,6 +466,18 @@ from .frontend.random_state import (
 from .frontend.saving import load, save
 from .frontend.tensor import Size, Tensor
 from .frontend.threads import get_num_threads, set_num_threads
+from .frontend.typed import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+)
 from .ir.dtypes import DType as dtype
 from .ir.dtypes import bf16 as bfloat16
 from .ir.dtypes import bool_ as bool
@@ -525,12 +537,22 @@ for _name, _module in {
 __all__ = [
     "ArgumentError",
     "AutogradError",
+    "BFloat16Tensor",
+    "BoolTensor",
+    "ByteTensor",
+    "CharTensor",
     "DTypeError",
+    "DoubleTensor",
+    "FloatTensor",
     "Generator",
+    "HalfTensor",
     "IndexingError",
+    "IntTensor",
     "LinAlgError",
     "LoadError",
+    "LongTensor",
     "ShapeError",
+    "ShortTensor",
     "Size",
     "SleyError",
     "Tensor",

@@ -52,7 +52,8 @@ class Size(tuple):
 class Tensor(_Attached):
     """An array of one dtype that remembers, where asked to, how it was made.
 
-    `Tensor(data)` takes another tensor (shares its memory), or whatever numpy makes an array of.
+    `Tensor(data)` takes another tensor (shares its memory), or whatever numpy makes an array of, in
+    the default dtype; `Tensor(2, 3)` takes sizes.
 
     Attributes:
         storage: the memory.
@@ -96,12 +97,10 @@ class Tensor(_Attached):
     _grad: Tensor | None
     _hooks: dict[int, Hook] | None
 
-    def __init__(
-        self, data: Any = (), *, dtype: DType | None = None, requires_grad: bool = False
-    ) -> None:
-        from .construct import as_tensor
+    def __init__(self, *data: Any, dtype: DType | None = None, requires_grad: bool = False) -> None:
+        from .typed import source_of
 
-        source = as_tensor(data, dtype=dtype)
+        source = source_of(data, dtype)
         init(self, source.storage, source.path, source.spec, source._array)
         self._strides = source._strides
         if requires_grad:

@@ -4,6 +4,7 @@
 """
 
 from ..context import enable_grad, inference_mode, no_grad, set_grad_enabled
+from ..typed import Variable
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .engine import backward, grad, tensor_backward
 from .function import Function, FunctionCtx
@@ -17,6 +18,7 @@ __all__ = [
     "GradFn",
     "GradcheckError",
     "Handle",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",

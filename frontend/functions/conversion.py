@@ -25,6 +25,7 @@ from ..construct import tensor
 from ..errors import ArgumentError, DTypeError
 from ..promotion import as_dtype
 from ..tensor import Tensor, here
+from ..typed import OfDtype
 from . import creation
 from .arguments import cast, device_checked
 
@@ -47,12 +48,14 @@ _CLASSES = {f32: "Float", f64: "Double", f16: "Half", bf16: "BFloat16", i32: "In
 
 
 def to_dtype(dtype: Any) -> DType:
-    """A dtype by itself, its name ("float32", "sley.float32", "sley.FloatTensor"), or Python's
-    bool, int, float or complex.
+    """A dtype by itself, its name ("float32", "sley.float32", "sley.FloatTensor"), the class of its
+    tensors, or Python's bool, int, float or complex.
 
     Raises:
         DTypeError: it is none of these.
     """
+    if isinstance(dtype, OfDtype):
+        return dtype.dtype
     if isinstance(dtype, str):
         name = dtype.rpartition(".")[2]
         name = name.removesuffix("Tensor").lower() if name.endswith("Tensor") else name

@@ -216,7 +216,7 @@ def test_subclasses_and_the_constructor():
     x.note = "kept"
     assert x.requires_grad and type(x * 2) is Tensor
     assert copy.deepcopy(x).note == "kept" and pickle.dumps(Tensor([1]))
-    assert Tensor([1, 2]).dtype is i64
+    assert Tensor([1, 2]).dtype is f32 and Tensor([1, 2], dtype=i64).dtype is i64
 
 
 def test_data_setter_swaps_the_memory():
