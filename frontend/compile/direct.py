@@ -25,12 +25,13 @@ from .unpacking import Unpack
 NOT_KNOWN = object()  # the result of a call that Python must look at
 
 _MOST = 16  # records of a function, which are tried one after the other
-_PLAIN = {"path": (), "_requires": False, "_tracked": False, "_hooks": None}
+# What a tensor argument has beside its type; a tensor that differs comes to Python.
+PLAIN = {"path": (), "_requires": False, "_tracked": False, "_hooks": None}
 
 
 @functools.cache
 def _native() -> NativeCalls:
-    return NativeCalls(NOT_KNOWN, ambient, epoch, Tensor, Storage, _PLAIN, Storage.locate)
+    return NativeCalls(NOT_KNOWN, ambient, epoch, Tensor, Storage, PLAIN, Storage.locate)
 
 
 class DirectCalls:
