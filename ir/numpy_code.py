@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import is_half
 from .graph import Node, Value
+from .ops.view import BROADCAST
 
 MOST_CONSTANT = 1 << 16  # bytes of a constant that is computed once and kept
 
@@ -75,8 +75,14 @@ def numpy_function(
     places = {value: f"i{number}[{place}]" for value, (number, place) in (written or {}).items()}
     for value, (number, place) in inputs.items():
         writer.line(f"{writer.name(value)} = i{number}[{place}]")
+    told = {*results, *dense, *copied, *places}
+    stretched = _stretched_by_numpy(nodes, constants, told)
     for node in nodes:
-        if not all(v in constants for v in node.results):
+        if all(v in constants for v in node.results):
+            continue
+        if node.results[0] in stretched:
+            writer.alias(node.results[0], node.operands[0], stretched[node.results[0]])
+        else:
             writer.node(node, dense, {v: places[v] for v in node.results if v in in_place})
     for value, there in places.items():
         writer.written(value, there)
@@ -85,6 +91,34 @@ def numpy_function(
         writer.line(f"{name} = array({name}, order='C')")
     found = "".join(f"{writer.name(v)}, " for v in results)
     return writer.finish(parameters, found)
+
+
+def _prepared(node: Node) -> Callable[..., Any] | None:
+    prepare = node.op.prepare
+    return None if prepare is None else prepare([v.type for v in node.operands], node.attrs)
+
+
+def _stretched_by_numpy(
+    nodes: Sequence[Node], constants: Collection[Value], told: Collection[Value]
+) -> dict[Value, tuple[Any, ...]]:
+    """The results of `broadcast` that numpy's functions stretch by themselves, since they meet an
+    array of the whole shape there: for each what the operand's shape becomes."""
+    found: dict[Value, tuple[Any, ...]] = {}
+    for node in nodes:
+        (value, *_), attrs = node.results, node.attrs
+        if node.op is BROADCAST and value not in constants and value not in told:
+            shape: list[Any] = [1] * value.type.ndim
+            for axis, size in zip(attrs["dims"], node.operands[0].type.shape, strict=True):
+                shape[axis] = size
+            first = min(attrs["dims"], default=len(shape))
+            found[value] = tuple(shape[first:])
+    for node in nodes:
+        read = [v for v in node.operands if v in found]
+        alone = all(v in found or v.type.shape != node.results[0].type.shape for v in node.operands)
+        if read and (alone or not isinstance(_prepared(node), np.ufunc)):
+            for value in read:
+                found.pop(value, None)
+    return found
 
 
 class _Writer:
@@ -111,6 +145,13 @@ class _Writer:
     def line(self, text: str) -> None:
         self._lines.append(text)
 
+    def alias(self, value: Value, operand: Value, shape: tuple[int, ...]) -> None:
+        """Gives `value` the elements of `operand`, in an array of this shape."""
+        if operand.type.shape == shape:
+            self._names[value] = self.name(operand)
+        else:
+            self.line(f"{self.name(value)} = {self.name(operand)}.reshape({shape})")
+
     def written(self, value: Value, place: str) -> None:
         """Writes a value where it is not yet."""
         if value not in self._there:
@@ -120,14 +161,13 @@ class _Writer:
         """What computes the results of a node; a sole one, where numpy can, at its place."""
         op, given = node.op, ", ".join([self.name(v) for v in node.operands])
         names = [self.name(v) for v in node.results]
-        if op.function is not None and not is_half(node.operands[0].type.dtype.numpy):
-            if places and isinstance(op.function, np.ufunc):
-                self._there.update(places)
-                self.line(
-                    f"{names[0]} = {self._bound(op.function)}({given}, {places[node.results[0]]})"
-                )
-                return
-            self.line(f"{names[0]} = {self._bound(op.function)}({given})")
+        function = _prepared(node)
+        if function is not None and places and isinstance(function, np.ufunc):
+            self._there.update(places)
+            self.line(f"{names[0]} = {self._bound(function)}({given}, {places[node.results[0]]})")
+            return
+        if function is not None:
+            self.line(f"{names[0]} = {self._bound(function)}({given})")
         else:
             call = f"{self._bound(op.evaluate)}([{given}], {self._bound(node.attrs)})"
             self.line(f"{', '.join(names)}, = {call}")

@@ -146,8 +146,9 @@ class Op:
     indexed_map: Callable[[Sequence[TensorType], Attrs, tuple[Dim, ...]], IndexedMap] | None = None
     element: Callable[[Attrs, tuple[Dim, ...]], Dim] | None = None  # of a counting source
     region_names: tuple[str, ...] = field(default=())
-    # Of an elementwise op: what `evaluate` calls with the arrays, unless these are f16 or bf16.
-    function: Callable[..., Any] | None = None
+    # What computes the sole result for arrays of these types (their sizes are numbers), with as
+    # little work as may be for each call; None: only `evaluate` does.
+    prepare: Callable[[Sequence[TensorType], Attrs], Callable[..., Any] | None] | None = None
     # Of an op that runs on the host: as `evaluate`, into results that are there.
     fill: Callable[[Sequence[np.ndarray], Sequence[np.ndarray], Attrs], None] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,17 +54,36 @@ def _eval_dot(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     if is_half(dtype):
         lhs, rhs = lhs.astype(np.float32), rhs.astype(np.float32)
     axes = [tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")]
-    (left_order, left_shape), (right_order, right_shape), shape = _as_matrices(
-        lhs.shape, rhs.shape, *axes
-    )
-    left = lhs.transpose(left_order).reshape(left_shape)
-    right = rhs.transpose(right_order).reshape(right_shape)
-    product = np.matmul(left, right).astype(dtype, copy=False)
-    # A reshaped array would not be the owner of its memory.
-    return [product if product.shape == shape else product.reshape(shape)]
+    return [_product_of(lhs.shape, rhs.shape, *axes)(lhs, rhs).astype(dtype, copy=False)]
+
+
+def _prepare_dot(types: Types, attrs: Attrs) -> Callable[..., Any] | None:
+    lhs, rhs = types
+    if is_half(lhs.dtype.numpy):
+        return None
+    axes = [tuple(attrs[n]) for n in ("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch")]
+    return _product_of(lhs.shape, rhs.shape, *axes)
 
 
 @functools.lru_cache(1024)
+def _product_of(
+    lhs: tuple[int, ...], rhs: tuple[int, ...], lc: Axes, rc: Axes, lb: Axes, rb: Axes
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """What multiplies arrays of the shapes `lhs` and `rhs`."""
+    (left_order, left_shape), (right_order, right_shape), shape = _as_matrices(
+        lhs, rhs, lc, rc, lb, rb
+    )
+
+    def product_of(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        left = x.transpose(left_order).reshape(left_shape)
+        right = y.transpose(right_order).reshape(right_shape)
+        product = np.matmul(left, right)
+        # A reshaped array would not be the owner of its memory.
+        return product if product.shape == shape else product.reshape(shape)
+
+    return product_of
+
+
 def _as_matrices(
     lhs: tuple[int, ...], rhs: tuple[int, ...], lc: Axes, rc: Axes, lb: Axes, rb: Axes
 ) -> tuple[tuple[Axes, tuple[int, ...]], tuple[Axes, tuple[int, ...]], tuple[int, ...]]:
@@ -247,7 +266,7 @@ DOT_GENERAL = define(
     """Products of elements summed over the contracted axes, for each point of the batch axes;
     the result's axes are batch, free of the left, free of the right. f16 and bf16 sum in f32.""",
     arity=2, attributes=("lhs_contract", "rhs_contract", "lhs_batch", "rhs_batch"),
-    contract_map=_map_dot,
+    contract_map=_map_dot, prepare=_prepare_dot,
 )  # fmt: skip
 CONV = define(
     "conv", Kind.CONTRACTION, _infer_conv, _eval_conv,

@@ -6,6 +6,7 @@ Of complex numbers branch cuts and special values are those of C99's Annex G.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ def _widened(function: Function) -> Callable[[Sequence[np.ndarray], Attrs], list
     return evaluate
 
 
+def _plain(function: Function) -> Callable[[Sequence[TensorType], Attrs], Function | None]:
+    """As `_widened`, for types that are known before."""
+    return lambda types, attrs: None if is_half(types[0].dtype.numpy) else function
+
+
 def _same_types(name: str, kinds: tuple[str, ...]) -> Callable:
     def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
         first = types[0]
@@ -66,7 +72,14 @@ def _comparison(name: str, kinds: tuple[str, ...]) -> Callable:
 def _unary(name: str, kinds: tuple[str, ...], function: Function, doc: str, cost: int = 1) -> Op:
     infer, evaluate = _same_types(name, kinds), _widened(function)
     return define(
-        name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=1, cost=cost, function=function
+        name,
+        Kind.ELEMENTWISE,
+        infer,
+        evaluate,
+        doc,
+        arity=1,
+        cost=cost,
+        prepare=_plain(function),
     )
 
 
@@ -77,7 +90,7 @@ def _binary(
     infer, evaluate = _same_types(name, kinds), _widened(function)
     return define(
         name, Kind.ELEMENTWISE, infer, evaluate, doc, arity=2, cost=cost, commutative=commutative,
-        function=function,
+        prepare=_plain(function),
     )  # fmt: skip
 
 
@@ -86,7 +99,7 @@ def _compare(
 ) -> Op:
     return define(
         name, Kind.ELEMENTWISE, _comparison(name, kinds), _widened(function), doc, arity=2,
-        commutative=commutative, function=function,
+        commutative=commutative, prepare=_plain(function),
     )  # fmt: skip
 
 
@@ -198,17 +211,28 @@ def _select(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     alike = condition.shape == x.shape == y.shape  # kernels have them broadcast to each other
     if x.size < _BRANCHES or x.dtype.itemsize > 8 or not alike:
         return [np.where(condition, x, y)]
+    return [_selected(condition, x, y)]
+
+
+def _prepare_select(types: Sequence[TensorType], attrs: Attrs) -> Function:
+    size = types[1].size
+    assert isinstance(size, int)
+    return np.where if size < _BRANCHES or types[1].dtype.itemsize > 8 else _selected
+
+
+def _selected(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     bits = f"u{x.dtype.itemsize}"
     left, right = x.view(bits), y.view(bits)
     chosen = np.bitwise_xor(left, right, order="C")
     chosen *= condition
     chosen ^= right
-    return [chosen.view(x.dtype)]
+    return chosen.view(x.dtype)
 
 
 WHERE = define(
     "where", Kind.ELEMENTWISE, _infer_where, _select,
     "x where the condition holds, else y; the other side is not looked at", arity=3,
+    prepare=_prepare_select,
 )  # fmt: skip
 
 
@@ -220,6 +244,13 @@ def _convert(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
         # Through int64 and then modulo 2**bits, as C compilers do for the common targets.
         return [np.asarray(x.astype(np.int64).astype(dtype.numpy))]
     return [np.asarray(x).astype(dtype.numpy)]
+
+
+def _prepare_convert(types: Sequence[TensorType], attrs: Attrs) -> Function | None:
+    (x,), dtype = types, attrs["dtype"]
+    if not dtype.is_inexact or (x.dtype.is_complex and not dtype.is_complex):
+        return None
+    return operator.methodcaller("astype", dtype.numpy)
 
 
 def _infer_cast(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
@@ -239,7 +270,7 @@ CAST = define(
     """x as `dtype`: floats round to nearest even, a float becomes an integer by dropping its
     fraction (unspecified out of range), a complex number a real one by dropping its imaginary
     part, bool is x != 0.""",
-    arity=1, attributes=("dtype",),
+    arity=1, attributes=("dtype",), prepare=_prepare_convert,
 )  # fmt: skip
 BITCAST = define(
     "bitcast", Kind.ELEMENTWISE, _infer_bitcast,

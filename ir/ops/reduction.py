@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +96,20 @@ def _evaluate_sum(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray
     ]
 
 
+def _prepare_sum(types: Sequence[TensorType], attrs: Attrs) -> Callable[..., Any] | None:
+    """As `_evaluate_sum`."""
+    (x,), reduced = types, tuple(attrs["axes"])
+    if is_half(x.dtype.numpy) or not x.size:
+        return None
+    if reduced == (x.ndim - 1,):
+        return functools.partial(np.add.reduce, axis=reduced, dtype=x.dtype.numpy)
+    kept = kept_axes(x.ndim, reduced)
+    order, shape = kept + reduced, (*(x.shape[a] for a in kept), -1)
+    return lambda array: np.add.reduce(
+        array.transpose(order).reshape(shape), axis=-1, dtype=array.dtype
+    )
+
+
 def _evaluate_prod(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     (x,) = arrays
     return [np.asarray(np.prod(_wide(x), axis=tuple(attrs["axes"]))).astype(x.dtype)]
@@ -142,7 +158,7 @@ MIN = Monoid("minimum", highest)
 REDUCE_SUM = define(
     "reduce_sum", Kind.REDUCTION, _infer_number, _evaluate_sum,
     "The sum over `axes`, which leave the shape; f16 and bf16 are summed in f32.",
-    arity=1, attributes=("axes",), monoid=SUM,
+    arity=1, attributes=("axes",), monoid=SUM, prepare=_prepare_sum,
 )  # fmt: skip
 REDUCE_PROD = define(
     "reduce_prod", Kind.REDUCTION, _infer_number, _evaluate_prod,
