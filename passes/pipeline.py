@@ -27,6 +27,7 @@ from .schedule import schedule
 from .schedule_blocks import schedule_blocks
 from .simplify import simplify
 from .split_complex import split_complex
+from .split_products import split_products
 from .split_reductions import split_reductions
 from .trim import trim
 
@@ -103,6 +104,8 @@ def run_passes(
     if (found := recognise_attention(graph)) is not graph:
         graph = stage("attention", found)
     graph = stage("decompose", decompose(graph, target))
+    if isinstance(target, Target) and (cut := split_products(graph)) is not graph:
+        graph = stage("split products", cut)
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
     graph = stage("fuse", fuse(graph))
