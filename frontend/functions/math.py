@@ -137,11 +137,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 @takes_out
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """input - alpha * other, with broadcasting and type promotion.
-
-    Raises:
-        DTypeError: alpha is a float, and neither operand.
-    """
+    """input - alpha * other, as `add`."""
     return elementwise("sub", *_scaled(input, other, alpha, "sub"))
 
 

@@ -12,14 +12,7 @@ import numpy as np
 from ..construct import as_tensor
 from ..context import ambient, enable_grad, setting
 from ..epoch import epoch
-from ..errors import (
-    ArgumentError,
-    DTypeError,
-    FirstCallError,
-    LoadError,
-    TraceError,
-    UnsupportedError,
-)
+from ..errors import ArgumentError, DTypeError, FirstCallError, LoadError, UnsupportedError
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, here, of_array
 from ..unwatched import Unwatched
@@ -261,7 +254,7 @@ class Optimizer:
             if ambient.trace is not None:
                 raise FirstCallError("a parameter without a gradient gets its own count of steps")
             if step not in copies:
-                copies[step] = of_array(_present(step).copy())
+                copies[step] = of_array(step.array.copy())
             self.state[parameter]["step"] = copies[step]
             group.steps = [*group.steps[:position], copies[step], *group.steps[position + 1 :]]
         if copies:
@@ -397,18 +390,3 @@ def _set_values(group: ParamGroup, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name != "params":
             group[name] = value
-
-
-def _present(tensor: Tensor) -> np.ndarray:
-    """The data of a concrete tensor, as of the beginning of a trace.
-
-    Raises:
-        TraceError: the trace has written it.
-    """
-    if ambient.trace is not None and ambient.trace.written(tensor.storage):
-        raise TraceError(
-            "a parameter has no gradient in a later step of a compiled function than the first",
-            hint="compile one step, or call zero_grad(set_to_none=False)",
-        )
-    assert tensor._array is not None
-    return tensor._array
