@@ -209,7 +209,7 @@ class Executable:
         if self._guard is not None:
             guarded = run_guarded(self, self._entry, [*pointers, *prepared], sizes, self._guard)
             return guarded, [a.ctypes.data for a in guarded]
-        binding = self.binding(sizes)
+        binding = self._bindings.get(sizes) or self._bind(sizes)
         try:
             lease = self.idle.pop()
         except IndexError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ...ir.types import TensorType
 from ...runtime.native_calls import Identical, NativeCalls, Pattern, Record, is_possible
@@ -26,12 +26,29 @@ NOT_KNOWN = object()  # the result of a call that Python must look at
 
 _MOST = 16  # records of a function, which are tried one after the other
 # What a tensor argument has beside its type; a tensor that differs comes to Python.
-PLAIN = {"path": (), "_requires": False, "_tracked": False, "_hooks": None}
+PLAIN = {"path": (), "base": None, "_requires": False, "_tracked": False, "_hooks": None}
 
 
 @functools.cache
 def _native() -> NativeCalls:
     return NativeCalls(NOT_KNOWN, ambient, epoch, Tensor, Storage, PLAIN, Storage.locate)
+
+
+class Known:
+    """A program that serves calls with a key.
+
+    Attributes:
+        sizes: the values of its size symbols for these calls.
+        record: how native code makes them; None where it cannot, 0 before that was asked.
+    """
+
+    __slots__ = ("key", "program", "record", "sizes")
+
+    def __init__(self, program: Program, sizes: tuple[int, ...], key: tuple) -> None:
+        self.program = program
+        self.sizes = sizes
+        self.key = key
+        self.record: Record | Literal[0] | None = 0
 
 
 class DirectCalls:
@@ -46,7 +63,6 @@ class DirectCalls:
     def __init__(self) -> None:
         self.positional: Callable[..., Any] | None = None
         self.trees: dict[Unpack, Callable[..., Any]] = {}
-        self._records: dict[tuple[Program, tuple], Record | None] = {}
         self._tried: dict[Unpack | None, list[Record]] = {}  # None: positional
 
     def of_trees(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -58,44 +74,32 @@ class DirectCalls:
                 return result
         return NOT_KNOWN
 
-    def let_go(self, key: tuple, program: Program) -> None:
-        """Forgets what a call like this depended on, which may be replaced by the call."""
-        record = self._records.get((program, key))
-        if record is not None:
-            record.let_go()
-
-    def served(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        key: tuple,
-        program: Program,
-        sizes: tuple[int, ...],
-    ) -> None:
-        """Notes that `program` serves calls with this key: those of these arguments."""
-        known = program, key
-        if known not in self._records:
-            full = len(self._records) >= _MOST or not is_possible()
-            self._records[known] = None if full else self._new(args, kwargs, key, program, sizes)
-        record, state = self._records[known], program.call_state()
-        if record is not None and state is not None:
+    def serve(
+        self, known: Known, leaves: Sequence[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Runs a program whose guards hold for these arguments, and notes how."""
+        if known.record == 0:
+            known.record = self._new(known, args, kwargs)
+        record, program = known.record, known.program
+        if not record:
+            return program.run(leaves, known.sizes)
+        record.let_go()  # the call may replace what the last one depended on
+        result = program.run(leaves, known.sizes)
+        state = program.call_state()
+        if state is not None:
             record.refresh(state)
+        return result
 
-    def _new(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        key: tuple,
-        program: Program,
-        sizes: tuple[int, ...],
-    ) -> Record | None:
-        record = _record(program, key, sizes)
+    def _new(self, known: Known, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record | None:
+        if not is_possible() or sum(map(len, self._tried.values())) >= _MOST:
+            return None
+        record = _record(known.program, known.key, known.sizes)
         if record is None:
             return None
         unpack: Unpack | None = None
-        if not isinstance(key[0], int):
-            known = taken_apart(args, kwargs)
-            unpack = next((u for structure, u, _ in known if structure == key[0]), None)
+        if not isinstance(known.key[0], int):
+            apart = taken_apart(args, kwargs)
+            unpack = next((u for structure, u, _ in apart if structure == known.key[0]), None)
             if unpack is None:
                 return None
         tried = self._tried.setdefault(unpack, [])

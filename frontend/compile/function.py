@@ -21,7 +21,7 @@ from ..tensor import Tensor, make
 from ..trace import Trace
 from ..trees import flatten_tree
 from .captures import CapturedTensor
-from .direct import NOT_KNOWN, DirectCalls
+from .direct import NOT_KNOWN, DirectCalls, Known
 from .family import Family, Place, Sizes, shape_of
 from .log import log_compilation
 from .lowered import Lowered, dump
@@ -56,8 +56,7 @@ class CompiledFunction:
         functools.update_wrapper(self, function)
         self._function = function
         self._dynamic = dynamic
-        # By key: programs, values of their size symbols.
-        self._known: dict[Hashable, list[tuple[Program, tuple[int, ...]]]] = {}
+        self._known: dict[Hashable, list[Known]] = {}  # by key, newest first
         self._direct = DirectCalls()
         self._families: dict[Hashable, Family] = {}
         self._numbers: frozenset[int] = frozenset()
@@ -76,12 +75,11 @@ class CompiledFunction:
             if result is not NOT_KNOWN:
                 return result
         leaves, key = recognise(args, kwargs, self._numbers)
-        for program, sizes in self._known.get(key, ()):
-            if program.failing(leaves) is None:
-                direct.let_go(key, program)
-                result = program.run(leaves, sizes)
-                direct.served(args, kwargs, key, program, sizes)
-                return result
+        for known in self._known.get(key, ()):
+            if known.program.failing(leaves) is None:
+                if known.record is None:
+                    return known.program.run(leaves, known.sizes)
+                return direct.serve(known, leaves, args, kwargs)
         try:
             program, sizes = self._find(key, leaves, key[0])
         except FirstCallError as error:
@@ -115,9 +113,9 @@ class CompiledFunction:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for these arguments after each pass; compiled if need be, not run."""
         leaves, key = recognise(args, kwargs, self._numbers)
-        for program, _ in self._known.get(key, ()):
-            if program.failing(leaves) is None:
-                return Lowered(program.executable)
+        for known in self._known.get(key, ()):
+            if known.program.failing(leaves) is None:
+                return Lowered(known.program.executable)
         return Lowered(self._find(key, leaves, key[0])[0].executable)
 
     # Finding or making a program -----------------------------------------------------------
@@ -149,7 +147,7 @@ class CompiledFunction:
             return program, sizes
 
     def _note(self, key: tuple, program: Program, sizes: tuple[int, ...]) -> None:
-        self._known.setdefault(key, []).insert(0, (program, sizes))
+        self._known.setdefault(key, []).insert(0, Known(program, sizes, key))
 
     def _new_arguments(self, family: Family, leaves: Sequence[Any], structure: Hashable) -> str:
         """How the arguments differ from those that there are programs for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from ctypes import addressof
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -218,7 +219,7 @@ class Program:
             if type(leaf) in _BOX:
                 box = _BOX[type(leaf)](leaf)
                 held.append(box)
-                pointers[slot] = ctypes.addressof(box)
+                pointers[slot] = addressof(box)
             elif leaf.storage.dense and not leaf.path and position not in self._written_leaves:
                 pointers[slot] = leaf.storage.dense
             else:

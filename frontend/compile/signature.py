@@ -61,9 +61,12 @@ def recognise(
     """
     if not kwargs and {*map(type, args)} <= _TENSORS:
         return args, call_key(args, len(args), numbers)
-    apart = (known for known in taken_apart(args, kwargs) if {*map(type, known[2])} <= _LEAVES)
-    structure, _, found = next(apart, (None, None, ()))
-    if structure is None:
+    for known, unpack in _known.get(_kind(args, kwargs), ()):
+        found = unpack(args, kwargs)
+        if found is not None and {*map(type, found)} <= _LEAVES:
+            structure: Hashable = known
+            break
+    else:
         found, structure = flatten_tree((args, kwargs))
         _remember(_kind(args, kwargs), structure)
     leaves = [x if type(x) is Tensor else _leaf(x) for x in found]
@@ -147,6 +150,18 @@ def _requires(tensor: Tensor) -> Hashable:
     return hooks, tensor._requires, ambient.context.grad_enabled and has_history(tensor)
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is known to be a dense storage, without a gradient."""
+    return not (
+        tensor.path
+        or tensor._requires
+        or tensor._tracked
+        or tensor._hooks
+        or tensor.base is not None
+        or not tensor.storage.dense
+    )
+
+
 def call_key(leaves: Sequence[Any], structure: Hashable, numbers: frozenset[int]) -> tuple:
     """What decides which programs may serve a call. `numbers`: leaves whose number counts.
 
@@ -154,7 +169,9 @@ def call_key(leaves: Sequence[Any], structure: Hashable, numbers: frozenset[int]
     """
     key: list[Any] = [structure, ambient.context]
     for position, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor):
+        if type(leaf) is Tensor and _is_plain(leaf):
+            key.append(leaf.spec)
+        elif isinstance(leaf, Tensor):
             requires, layout = _requires(leaf), _layout(leaf)
             is_plain = requires is _NO_GRADIENT and layout is True and not leaf.path
             key.append(leaf.spec if is_plain else (leaf.spec, requires, layout))
