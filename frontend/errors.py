@@ -144,6 +144,7 @@ class Retrace(BaseException):
 # By the id of a code object: the object (kept alive, so that the id stays its own), whether it
 # is the user's, and a Location per instruction.
 _CODES: dict[int, tuple[CodeType, bool, dict[int, Location]]] = {}
+_INSIDE: set[int] = set()  # the ids of those of the package
 
 
 def _known(code: CodeType) -> tuple[CodeType, bool, dict[int, Location]]:
@@ -154,6 +155,8 @@ def _known(code: CodeType) -> tuple[CodeType, bool, dict[int, Location]]:
         inside = inside or file == os.path.join(_PACKAGE, "__init__.py")
         inside = inside or file.endswith(_BETWEEN) or f"{os.sep}optree{os.sep}" in file
         entry = _CODES[id(code)] = (code, not inside, {})
+        if inside:
+            _INSIDE.add(id(code))
     return entry
 
 
@@ -179,11 +182,10 @@ def is_library_file(file: str) -> bool:
 
 def _user_frame(skip: int) -> FrameType | None:
     frame: FrameType | None = sys._getframe(skip + 1)
-    codes = _CODES
+    inside = _INSIDE
     while frame is not None:
-        # Every eager op with a history comes here: the dict is asked without a call.
-        code = frame.f_code
-        if (codes.get(id(code)) or _known(code))[1]:
+        # Every eager op with a history comes here: frames of the package are passed without a call.
+        if id(frame.f_code) not in inside and _known(frame.f_code)[1]:
             break
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename == _COMMAND:

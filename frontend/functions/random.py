@@ -12,6 +12,7 @@ import numpy as np
 from ...ir.dtypes import DType, bf16, f16, f32, f64, i64, u32, u64
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise, value_of
+from ..composite import composite
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..inplace import write
@@ -56,6 +57,7 @@ def _check(tensor: Any, holds: Callable[[np.ndarray], Any], message: str) -> Non
         raise ArgumentError(message)
 
 
+@composite
 def _unit(bits: Tensor, dtype: DType, *, from_one: bool = False) -> Tensor:
     """Random words as multiples of 2**-b in [0, 1), or with `from_one` in (0, 1]."""
     count, width = _BITS[dtype], here(bits).spec.dtype.bits

@@ -87,6 +87,13 @@ CASES |= {
     "batch_norm": (normalised, [(3, 4, 5), (4,), (4,)]),
     "batch_norm, known": (lambda *a: normalised(*a, training=False), [(3, 4, 5), (4,), (4,)]),
     "dropout": (dropped, [(7, 9)]),
+    "conv1d": (lambda x, w, b: F.conv1d(x, w, b, 2, 1), [(2, 4, 9), (3, 4, 3), (3,)]),
+    "conv2d of one": (lambda x, w: F.conv2d(x, w, padding="same"), [(2, 5, 6), (3, 2, 3, 3)]),
+    "conv_transpose2d": (
+        lambda x, w, b: F.conv_transpose2d(x, w, b, 2), [(2, 4, 3, 3), (4, 2, 3, 3), (2,)],
+    ),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1), [(2, 3, 7, 8)]),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, (2, 3), ceil_mode=True), [(2, 3, 7, 8)]),
     "mse_loss": (F.mse_loss, [(3, 5), (3, 5)]),
     "l1_loss": (lambda x, y: F.l1_loss(x, y, reduction="sum"), [(3, 5), (3, 5)]),
     "smooth_l1_loss": (lambda x, y: F.smooth_l1_loss(x, y, beta=0.5), [(3, 5), (3, 5)]),

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...apply import apply, elementwise
 from ...autocast import autocasts
+from ...composite import composite
 from ...errors import ArgumentError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled
 from ...functions.joining import flip
@@ -16,6 +17,7 @@ from ...unwatched import unwatched
 from .arguments import check_windows, per_axis
 
 
+@composite
 @unwatched
 def conv(
     input: Tensor,
@@ -114,6 +116,7 @@ def conv3d(
     return conv(input, weight, bias, stride, padding, dilation, groups, 3)
 
 
+@composite
 @unwatched
 def conv_transpose(
     input: Tensor,

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....ir.ops.reduction import lowest
 from ...apply import apply, elementwise
+from ...composite import composite
 from ...errors import ShapeError, UnsupportedError
 from ...functions.arguments import shape_of, spelled
 from ...functions.creation import iota, ones
@@ -79,6 +80,7 @@ class _Windows:
         return tuple(range(ndim, ndim + len(self.axes)))
 
 
+@composite
 def _max_pool(
     input: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
     return_indices: bool, axes: int,
@@ -130,6 +132,7 @@ def _max_pool_function(axes: int) -> Callable[..., Any]:
 max_pool1d, max_pool2d, max_pool3d = (_max_pool_function(axes) for axes in (1, 2, 3))
 
 
+@composite
 def _avg_pool(
     input: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
     count_include_pad: bool, divisor_override: int | None, axes: int,
