@@ -22,6 +22,8 @@ class ContractBlocks(Written):
         swap: n runs over the rows of what tensor cores multiply, m over the columns.
         with_m, with_n: axes of the batch that run along m or n, in front of its axes, since the
             other operand is the same all along them.
+        alone_m, alone_n: axes of m and n that do not, of which a program has one element.
+        turns: axes of k of which a block has one element.
         halves: what is made of the sums is computed for half of the columns, then for the others.
         precision: what tensor cores make of float32: "ieee" multiplies them as they are.
     """
@@ -33,6 +35,9 @@ class ContractBlocks(Written):
     swap: bool = False
     with_m: tuple[int, ...] = ()
     with_n: tuple[int, ...] = ()
+    alone_m: tuple[int, ...] = ()
+    alone_n: tuple[int, ...] = ()
+    turns: tuple[int, ...] = ()
     halves: bool = False
     precision: str = "ieee"
 

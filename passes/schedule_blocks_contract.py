@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from ..ir.access import Expressions, accesses, axis_extents
 from ..ir.block_schedule import ContractBlocks
 from ..ir.dims import Dim, product
 from ..ir.dtypes import DType
 from ..ir.gpu_target import GpuTarget
-from ..ir.graph import Node, Region, Value
+from ..ir.graph import Node
+from .contract_axes import LEAST, UNKNOWN, arranged, sizes_in_blocks
 from .contract_operands import innermost, strided
 
-UNKNOWN = 4096  # elements of an axis whose extent is a symbol
-LEAST = 16  # elements of a block along any axis: what tensor cores multiply at once
 HOPPER = 90  # from this capability on, four warps multiply 64 rows at once
 EDGES = 128  # multiply-adds in the time in which one more element of both operands is read
 WARP_SUMS = 2048  # of a block, for each warp
+PLACES = 4096  # elements of a block whose places, one by one, fill the registers of 4 warps
 FUNCTION = 10  # cost of an op that needs many registers, such as an exponential
 AHEAD = 1 << 15  # bytes under way to a multiprocessor, so that its share of memory is used
 
@@ -32,12 +33,9 @@ class _Chooser:
         self.target = target
         self.dtype: DType = node.attrs["dtype"]
         self.cores = self.dtype.is_low_precision  # tensor cores multiply these
-        batch = node.attrs["batch"]
-        self.with_m, self.with_n = self._along()
-        alone = [n for axis, n in enumerate(batch) if axis not in (*self.with_m, *self.with_n)]
-        self.batch, self.k = _points(alone), _points(node.attrs["k"])
-        self.m = _points([*(batch[axis] for axis in self.with_m), *node.attrs["m"]])
-        self.n = _points([*(batch[axis] for axis in self.with_n), *node.attrs["n"]])
+        self.axes = arranged(node)
+        self.batch, self.m, self.n, self.k = map(_points, sizes_in_blocks(node, self.axes))
+        self.turns = _points([node.attrs["k"][axis] for axis in self.axes.turns])
 
     def choose(self) -> tuple[ContractBlocks, int, int]:
         swap = self._swapped()
@@ -49,23 +47,23 @@ class _Chooser:
             *((c, r) if swap else (r, c)),
             k,
             swap=swap,
-            with_m=self.with_m,
-            with_n=self.with_n,
+            **asdict(self.axes),
             halves=halves,
         )
         if not self._by_blocks():
             return blocks, 4, 1
-        return blocks, max(4, min(8, r * c // WARP_SUMS)), self._stages(r + c, k)
+        warps = max(4, min(8, r * c // WARP_SUMS))
+        if self._windows() and max(r, c) * k >= PLACES:
+            warps = 8
+        return blocks, warps, self._stages(r + c, k)
 
-    def _along(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Axes of the batch along which one operand is the same: they join the other's own."""
-        left, right = (_read(region) for region in self.node.regions[:2])
-        axes = range(len(self.node.attrs["batch"]))
-        with_n = tuple(a for a in axes if self.node.regions[0].params[a] not in left)
-        with_m = tuple(
-            a for a in axes if self.node.regions[1].params[a] not in right and a not in with_n
+    def _windows(self) -> bool:
+        """Whether elements of an operand are looked for one by one, as those of windows are."""
+        return any(
+            node.op.name == "load" and node.attrs.get("guarded")
+            for region in self.node.regions[:2]
+            for node in region.walk()
         )
-        return with_m, with_n
 
     def _reads(self) -> bool:
         """Whether the sums meet something from memory."""
@@ -128,12 +126,7 @@ class _Chooser:
         size = edges * k * self.dtype.itemsize
         wanted = max(3, min(6, 1 + _ceil(AHEAD, size)))
         room = self.target.shared_bytes * 7 // 8 // size
-        return max(1, min(wanted, _ceil(self.k, k), room))
-
-
-def _read(region: Region) -> set[Value]:
-    """The values that nodes of a region read."""
-    return {operand for node in region.walk() for operand in node.operands}
+        return max(1, min(wanted, self.turns * _ceil(self.k, k), room))
 
 
 def _points(extents: Sequence[Dim]) -> int:

@@ -7,7 +7,7 @@ block of sums. Elements behind the end of k count as 0 in both operands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ....ir.access import unflatten
@@ -20,8 +20,6 @@ from .loops import open_axis
 from .scope import Axis, Emitter, Scope, load_of
 from .text import Block, joined_shape
 
-Places = dict[Value, Dim]
-
 
 def spread_contract(
     e: Emitter, scope: Scope, node: Node, schedule: BlockSchedule
@@ -31,33 +29,30 @@ def spread_contract(
 
 
 class _Side:
-    """Axes that are one: those of m, n or k, or of the batch. A program has a block of them.
+    """Axes of a `contract` that are seen as one.
 
     Attributes:
-        along: axes of the batch that stand in front of its own.
-        extents: of all of them.
+        axes: (name of the attribute with its extent, number in it) of each.
         size: elements of a block.
         flat: stands for their flat index.
     """
 
-    def __init__(
-        self, node: Node, own: Sequence[Dim], size: int, along: tuple[int, ...] = ()
-    ) -> None:
-        self.along = along
-        self.extents = (*(node.attrs["batch"][axis] for axis in along), *own)
+    def __init__(self, node: Node, axes: Sequence[tuple[str, int]], size: int) -> None:
+        self.axes = axes
+        self.extents = tuple(node.attrs[name][number] for name, number in axes)
         self.size = size
         self.count = product(self.extents)
         self.blocks = (self.count + size - 1) // size
         self.flat = Value(INDEX)
 
-    def places(self, params: Sequence[Value]) -> Places:
+    def places(self) -> dict[tuple[str, int], Dim]:
         """What each axis is at the flat index."""
         group = tuple(axis for axis, n in enumerate(self.extents) if n != 1)
-        found: Places = dict.fromkeys(params, 0)
+        found: dict[tuple[str, int], Dim] = dict.fromkeys(self.axes, 0)
         if group:
             flat = of_atom(Var(self.flat, self.count))
             for axis, expr in unflatten(group, self.extents, flat).items():
-                found[params[axis]] = expr
+                found[self.axes[axis]] = expr
         return found
 
 
@@ -70,11 +65,18 @@ class _Product:
         self.node = node
         self.wide = wide
         self.blocks = blocks
-        attrs, taken = node.attrs, {*blocks.with_m, *blocks.with_n}
-        alone = tuple(axis for axis in range(len(attrs["batch"])) if axis not in taken)
-        self.batch, self.k = _Side(node, (), 1, alone), _Side(node, attrs["k"], blocks.k)
-        self.m = _Side(node, attrs["m"], blocks.m, blocks.with_m)
-        self.n = _Side(node, attrs["n"], blocks.n, blocks.with_n)
+        with_m, with_n = (_axes("batch", axes) for axes in (blocks.with_m, blocks.with_n))
+        alone = [*_axes("m", blocks.alone_m), *_axes("n", blocks.alone_n)]
+        turns = _axes("k", blocks.turns)
+
+        def others(name: str) -> list[tuple[str, int]]:
+            axes = _axes(name, range(len(node.attrs[name])))
+            return [a for a in axes if a not in (*with_m, *with_n, *alone, *turns)]
+
+        self.batch = _Side(node, [*others("batch"), *alone], 1)
+        self.m = _Side(node, [*with_m, *others("m")], blocks.m)
+        self.n = _Side(node, [*with_n, *others("n")], blocks.n)
+        self.k, self.turns = _Side(node, others("k"), blocks.k), _Side(node, turns, 1)
         self.rows, self.columns = (self.n, self.m) if blocks.swap else (self.m, self.n)
 
     def write(self) -> Dim:
@@ -141,7 +143,7 @@ class _Product:
         """acc += [rows, k] @ [k, columns]"""
         down, across = inner.open
         left, right = (1, 0) if self.blocks.swap else (0, 1)
-        with self._turns(self.k.size) as start:
+        with self._loop(outer, self.k.size) as start:
             k_left, index = self._k_axis(outer.inner(down), start)
             a = self._operand(left, outer, inner, (down, k_left), index, 1)
             k_right, index = self._k_axis(outer, start)
@@ -149,15 +151,28 @@ class _Product:
             self.e.w.line(f"{sums} = tl.dot({a}, {b}, {sums}{self._how()})")
 
     @contextmanager
-    def _turns(self, size: int) -> Iterator[str | None]:
-        """A loop over blocks of k; none where one has them all."""
-        count = self.k.count
-        if isinstance(count, int) and 0 < count <= size:
+    def _loop(self, outer: Scope, size: int) -> Iterator[str | None]:
+        """A loop over blocks of k, the start of which it gives; none where there is one only."""
+        w, blocks, turns = self.e.w, (self.k.count + size - 1) // size, self.turns.count
+        if blocks == turns == 1:
+            outer.values[self.turns.flat] = Block("0")
             yield None if size > 1 else "0"
             return
-        start = self.e.w.fresh("k0" if size > 1 else "k")
-        with self.e.w.indented(f"for {start} in range(0, {self._text(count)}, {size})"):
-            yield f"{start}.to(tl.int64)" if self.wide else start
+        if turns == 1:
+            start = w.fresh("k0" if size > 1 else "k")
+            with w.indented(f"for {start} in range(0, {self._text(self.k.count)}, {size})"):
+                yield f"{start}.to(tl.int64)" if self.wide else start
+            return
+        step = w.fresh("step")
+        with w.indented(f"for {step} in range(0, {self._text(turns * blocks)})"):
+            step = f"{step}.to(tl.int64)" if self.wide else step
+            if blocks == 1:
+                outer.values[self.turns.flat] = Block(w.let("turn", step))
+                yield None if size > 1 else "0"
+                return
+            count = self._text(blocks)
+            outer.values[self.turns.flat] = Block(w.let("turn", f"{step} // {count}"))
+            yield w.let("k0", f"{step} % {count} * {size}")
 
     def _k_axis(self, scope: Scope, start: str | None) -> tuple[Axis, Block]:
         return open_axis(self.e, scope, self.k.count, self.k.size, start, "k")
@@ -200,7 +215,7 @@ class _Product:
     def _one_by_one(self, inner: Scope, sums: str) -> None:
         """acc += [rows, 1] * [1, columns], one k after the other."""
         dtype = self.node.attrs["acc"]
-        with self._turns(1) as start:
+        with self._loop(inner, 1) as start:
             assert start is not None
             inner.values[self.k.flat] = Block(start)
             factors = []
@@ -213,23 +228,17 @@ class _Product:
     def _element(self, which: int, scope: Scope) -> Block:
         """The region of an operand, computed in `scope`."""
         region = self.node.regions[which]
-        sides = (self.m, self.k) if which == 0 else (self.k, self.n)
-        scope.exprs.update(self._places(region, sides))
+        scope.exprs.update(self._places(region, ("m", "k") if which == 0 else ("k", "n")))
         (block,) = self.e.run(region, scope)
         return self.e.typed(block, region.yields[0])
 
-    def _places(self, region: Region, sides: Sequence[_Side]) -> Places:
-        """What the parameters of a region are: those of the batch, then of each of the sides."""
-        first = len(self.node.attrs["batch"])
-        batch = region.params[:first]
-        # An axis that runs along the other operand's own is not read in this one.
-        found: Places = dict.fromkeys(batch, 0)
-        for side in (self.batch, *sides):
-            last = first + len(side.extents) - len(side.along)
-            own = region.params[first:last]
-            found.update(side.places([*(batch[axis] for axis in side.along), *own]))
-            first = last
-        return found
+    def _places(self, region: Region, names: Sequence[str]) -> dict[Value, Dim]:
+        """What the parameters of a region are: those of the batch, then of the axes `names`."""
+        axes = [a for n in ("batch", *names) for a in _axes(n, range(len(self.node.attrs[n])))]
+        found: dict[tuple[str, int], Dim] = {}
+        for side in (self.batch, self.m, self.n, self.k, self.turns):
+            found.update(side.places())
+        return {param: found[axis] for param, axis in zip(region.params, axes, strict=False)}
 
     # ------------------------------------------------------------------ results
 
@@ -253,6 +262,10 @@ class _Product:
         """The region `out` on the block of sums."""
         out = self.node.regions[2]
         scope = inner.inner()
-        scope.exprs.update(self._places(out, (self.m, self.n)))
+        scope.exprs.update(self._places(out, ("m", "n")))
         scope.values[out.params[-1]] = sums
         self.e.run_nodes(out.nodes, scope)
+
+
+def _axes(name: str, numbers: Iterable[int]) -> list[tuple[str, int]]:
+    return [(name, number) for number in numbers]

@@ -211,22 +211,40 @@ def drawn_convolution(rng: np.random.Generator) -> tuple[tuple, tuple, dict] | N
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(16))
-def test_convolutions_and_their_gradients(seed):
-    rng = np.random.default_rng(seed)
-    drawn = next(found for found in iter(lambda: drawn_convolution(rng), 0) if found is not None)
-    x, w, attrs = drawn
+def of_convolution(x: tuple, w: tuple, dtype: str, attrs: dict) -> list[Graph]:
+    """The products of a convolution with an epilogue, and of both of its gradients."""
 
     def body(image, weight):
         y = CONV(image, weight, **attrs)
         gradients = backward([y], [y * y], [image, weight], lambda value: True)
         return [OPS["maximum"](y, y * y), *(g for g in gradients if g is not None)]
 
-    dtype = ["f32", "f16", "bf16", "f64"][seed % 4]
-    kernels = products(body, x, w, dtype=dtype)
+    return products(body, x, w, dtype=dtype)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_convolutions_and_their_gradients(seed):
+    rng = np.random.default_rng(seed)
+    x, w, attrs = next(d for d in iter(lambda: drawn_convolution(rng), 0) if d is not None)
+    kernels = of_convolution(x, w, ["f32", "f16", "bf16", "f64"][seed % 4], attrs)
     assert len(kernels) >= 3
     for kernel in kernels:
         check(kernel, m=16, n=16, k=16, swap=seed % 3 == 0)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("groups, dtype", [(1, "f32"), (2, "bf16")])
+def test_taps_of_windows_leave_the_blocks(groups, dtype, strides):
+    """Into turns of the loop over k, or into the grid: forward, and in both gradients."""
+    attrs = {"strides": strides, "padding": ((1, 1), (0, 2)), "lhs_dilation": (1, 1)}
+    attrs |= {"rhs_dilation": (1, 2), "groups": groups}
+    x, w = (2, 17 * groups, 4, 5), (18 * groups, 17, 3, 2)
+    seen = []
+    for number, kernel in enumerate(of_convolution(x, w, dtype, attrs)):
+        check(kernel, m=32, n=32, k=16, swap=number % 2 == 0)
+        blocks = schedule_blocks(kernel, SM_90).nests[-1].contract
+        seen.append((blocks.turns != (), blocks.alone_n != () or blocks.alone_m != ()))
+    assert (True, False) in seen and (False, True) in seen
 
 
 def test_images_of_a_batch_are_columns_of_one_product():
