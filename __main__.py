@@ -63,7 +63,7 @@ def _add_dump(commands: argparse._SubParsersAction) -> None:
     dump.add_argument("--after", metavar="PASS", help="only the program after this pass")
     dump.add_argument(
         "--level",
-        choices=["tensor", "kernel", "loop", "llvm", "asm"],
+        choices=["tensor", "kernel", "loop", "llvm", "asm", "triton"],
         default="tensor",
         help="how far down to go (default: tensor)",
     )

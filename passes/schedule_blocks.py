@@ -91,7 +91,9 @@ class _Scheduler:
             raise NotImplementedError(f"the GPU backend has no kernels with the op {node.op.name}")
         inside = list(scheduled_nodes(node.regions[0]))
         longest = max((_size(n) for n in inside), default=0)
-        if longest <= SHORT and all(n.op.name != "cumulate" for n in inside):
+        points = product(axes(node)[1])
+        few = isinstance(points, int) and points <= SHORT < points * longest
+        if longest <= SHORT and not few and all(n.op.name != "cumulate" for n in inside):
             self._loop(node)
             for inner in node.regions[0].nodes:
                 self._one_by_one(inner)

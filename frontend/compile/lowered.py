@@ -12,12 +12,12 @@ import numpy as np
 from ...ir.graph import Graph
 from ...ir.printer import save
 from ...runtime.config import config
-from ..errors import ArgumentError
+from ..errors import ArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
     from ...runtime.executable import Executable, KernelCode
 
-LEVELS = ("tensor", "kernel", "loop", "llvm", "asm")
+LEVELS = ("tensor", "kernel", "loop", "llvm", "asm", "triton")
 _number = itertools.count()
 
 
@@ -52,7 +52,8 @@ class Lowered:
         Args:
             after: a name of `passes`.
             level: "tensor" for the program (the default); for the kernels "kernel" (each with its
-                schedule), "loop", "llvm" or "asm".
+                schedule), "loop", "llvm" or "asm"; "triton" for what they would be on an NVIDIA
+                H100 or H200, for which no GPU is needed.
 
         Raises:
             ArgumentError: there is no such pass or level, or both `after` and a level of kernels.
@@ -69,7 +70,17 @@ class Lowered:
             return "\n".join(map(str, self.executable.loops()))
         if level == "llvm":
             return self.executable.llvm()
+        if level == "triton":
+            return self._triton()
         return self.executable.assembly()
+
+    def _triton(self) -> str:
+        from ...runtime.cuda.texts import triton_texts, with_launches  # CPU programs need none
+
+        try:
+            return with_launches(triton_texts(self.graph, donated=self.executable.donated))
+        except NotImplementedError as error:
+            raise UnsupportedError(f"a kernel of @{self.graph.name}: {error}") from error
 
     def _stage(self, name: str) -> Any:
         for known, program in self.executable.stages:

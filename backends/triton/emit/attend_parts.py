@@ -27,6 +27,7 @@ class _Line:
 
     variable: Value
     size: int
+    start: str
     index: str
     mask: str | None
 
@@ -86,7 +87,7 @@ class Parts:
         mask = None
         if not (isinstance(extent, int) and extent % size == 0):
             mask = self.e.w.let(f"{letter}_in", f"{index} < {self.end(letter)}")
-        self._lines[letter] = _Line(Value(INDEX), size, index, mask)
+        self._lines[letter] = _Line(Value(INDEX), size, start, index, mask)
 
     def mask(self, letter: str) -> str | None:
         """Which elements of the open block are within the axis; None where all are."""
@@ -96,15 +97,14 @@ class Parts:
         """Beyond the last key that the open queries see."""
         if not self.node.attrs["causal"]:
             return self.end("s")
-        first = self._lines["l"].index
-        return f"tl.minimum({self.end('s')}, tl.max({first}, 0) + 1)"
+        return f"tl.minimum({self.end('s')}, {self._lines['l'].start} + {queries})"
 
     def first_query(self) -> str:
         """The first query of the first block that sees one of the open keys."""
         if not self.node.attrs["causal"]:
             return "0"
         size = self._sizes["l"]
-        return f"tl.min({self._lines['s'].index}, 0) // {size} * {size}"
+        return f"{self._lines['s'].start} // {size} * {size}"
 
     # ------------------------------------------------------------------ regions
 
