@@ -333,7 +333,7 @@ def real_context() -> Context:
     gpu = device()
 
     def build(graph: Graph, donated: Mapping[int, int]) -> CudaExecutable:
-        return compile_graph(graph, gpu, Options(donated=dict(donated)))
+        return compile_graph(graph, gpu, Options(donated=dict(donated)), fallback=False)
 
     return Context(gpu, build)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ...ir import plan
 from ...ir.evaluate import concrete
-from ...ir.graph import Node
+from ...ir.evaluate_kernel import evaluate_kernel
+from ...ir.graph import Location, Node
 from ...ir.plan import Carry
 from ..host_calls import HostError, compute
 from .device import Device
 from .driver import Copy
-from .recorder import Layout, LoadedKernel, Recorder
+from .recorder import HostKernel, Layout, LoadedKernel, Recorder
 from .segment import Ref, Segment
 
 MAX_UNROLLED = 4096  # commands of a loop that are recorded turn by turn
@@ -61,33 +62,40 @@ class Commands:
         self.segment.run(run.device, run.bases)
 
 
+class Buffer(NamedTuple):
+    """Where an array lies."""
+
+    ref: Ref
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 @dataclass(frozen=True, slots=True)
 class HostStep:
-    """An op that numpy evaluates: operands to the host, results back.
+    """What numpy computes: operands to the host, results back.
 
     Attributes:
-        buffers: where each operand and result lies, its shape and dtype.
-        attrs: the node's, with numbers for sizes.
+        name, line: of the op or kernel, for errors.
+        work: writes the results of operands into arrays.
     """
 
-    node: Node
-    buffers: tuple[tuple[Ref, tuple[int, ...], np.dtype], ...]
-    attrs: Mapping[str, Any]
-    sizes: Mapping[str, int]
+    name: str
+    line: Location | None
+    operands: tuple[Buffer, ...]
+    results: tuple[Buffer, ...]
+    work: Callable[[list[np.ndarray], list[np.ndarray]], None]
 
     def run(self, run: Run) -> None:
-        count = len(self.node.operands)
         operands = [
-            run.device.get(run.address(ref), shape, dtype)
-            for ref, shape, dtype in self.buffers[:count]
+            run.device.get(run.address(ref), shape, dtype) for ref, shape, dtype in self.operands
         ]
-        results = [np.empty(shape, dtype) for _, shape, dtype in self.buffers[count:]]
+        results = [np.empty(shape, dtype) for _, shape, dtype in self.results]
         try:
-            compute(self.node, operands, results, self.attrs, self.sizes)
+            self.work(operands, results)
         except Exception as error:
-            raise HostError(self.node.op.name, self.node.line, error) from error
-        for (ref, _, _), array in zip(self.buffers[count:], results, strict=True):
-            run.device.write(run.address(ref), array)
+            raise HostError(self.name, self.line, error) from error
+        for buffer, array in zip(self.results, results, strict=True):
+            run.device.write(run.address(buffer.ref), array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,7 @@ def perform(actions: Sequence[Action], run: Run) -> None:
 class Actions:
     """Makes the actions of a plan's steps."""
 
-    def __init__(self, layout: Layout, kernels: Mapping[Node, LoadedKernel]) -> None:
+    def __init__(self, layout: Layout, kernels: Mapping[Node, LoadedKernel | HostKernel]) -> None:
         self._layout = layout
         self._kernels = kernels
 
@@ -228,7 +236,10 @@ class Actions:
 
     def _commands(self, step: plan.Step) -> float:
         """The most commands that a step can be; no end of them where something is decided."""
-        if isinstance(step, (plan.Launch, plan.Copy)):
+        if isinstance(step, plan.Launch):
+            on_host = isinstance(self._kernels[step.node], HostKernel)
+            return float("inf") if on_host else 1
+        if isinstance(step, plan.Copy):
             return 1
         if not isinstance(step, plan.Loop):
             return float("inf")
@@ -244,6 +255,10 @@ class Actions:
         ref, size = self._layout.ref, self._layout.size
         if isinstance(step, plan.HostCall):
             return self._host_step(step)
+        if isinstance(step, plan.Launch):
+            kernel = self._kernels[step.node]
+            assert isinstance(kernel, HostKernel)
+            return self._host_kernel(step, kernel)
         if isinstance(step, plan.Loop):
             slices = tuple((ref(s.pointer).base, ref(s.whole), size(s.nbytes)) for s in step.slices)
             length = size(step.length)
@@ -267,14 +282,35 @@ class Actions:
         return Hand(start, home, nbytes, turning)
 
     def _host_step(self, step: plan.HostCall) -> HostStep:
+        node, sizes = step.node, self._layout.sizes
+        attrs = concrete(node.attrs, sizes)
+
+        def work(operands: list[np.ndarray], results: list[np.ndarray]) -> None:
+            compute(node, operands, results, attrs, sizes)
+
+        return HostStep(node.op.name, node.line, *self._buffers(step), work)
+
+    def _host_kernel(self, step: plan.Launch, kernel: HostKernel) -> HostStep:
+        sizes = self._layout.sizes
+
+        def work(operands: list[np.ndarray], results: list[np.ndarray]) -> None:
+            found = evaluate_kernel(kernel.graph, operands, sizes)
+            for target, array in zip(results, found, strict=True):
+                target[...] = array
+
+        return HostStep(f"@{kernel.name}", step.node.line, *self._buffers(step), work)
+
+    def _buffers(
+        self, step: plan.HostCall | plan.Launch
+    ) -> tuple[tuple[Buffer, ...], tuple[Buffer, ...]]:
+        """Of the operands, and of the results."""
         node, size = step.node, self._layout.size
-        buffers = tuple(
-            (
+        found = tuple(
+            Buffer(
                 self._layout.ref(place),
                 tuple(size(dim) for dim in value.type.shape),
                 value.type.dtype.numpy,
             )
             for place, value in zip(step.args, (*node.operands, *node.results), strict=True)
         )
-        sizes = self._layout.sizes
-        return HostStep(node, buffers, concrete(node.attrs, sizes), sizes)
+        return found[: len(node.operands)], found[len(node.operands) :]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...backends.triton.compile import CompileFailure
 from ...backends.triton.kernel import TritonKernel
 from ...ir import plan
 from ...ir.dims import Dim, mod
@@ -16,40 +18,58 @@ from ...ir.kernel_symbols import kernel_symbols
 from ...ir.plan import Place, Plan
 from ...passes.pipeline import Lowered
 from ..build import CompileError
+from ..config import config
 from .device import Compiled, Device
 from .executable import CudaExecutable
-from .recorder import LoadedKernel, joined_results
+from .recorder import HostKernel, LoadedKernel, joined_results
 
 _ALIGNMENT = 16
 
 # (kernel, its schedule, GPU) -> its text
 Emit = Callable[[Graph, Any, GpuTarget], TritonKernel]
-# The code of each text, in order; raises CompileError
-CompileAll = Callable[[Sequence[TritonKernel], GpuTarget], Sequence[Compiled]]
+# The code of each text, in order
+CompileAll = Callable[[Sequence[TritonKernel], GpuTarget], Sequence[Compiled | CompileFailure]]
+_Key = tuple[str, tuple[int, ...]]
 
 
-def build(lowered: Lowered, device: Device, emit: Emit, compile_all: CompileAll) -> CudaExecutable:
+def build(
+    lowered: Lowered,
+    device: Device,
+    emit: Emit,
+    compile_all: CompileAll,
+    *,
+    fallback: bool = False,
+) -> CudaExecutable:
     """Compiles what the passes made, and loads it.
 
+    Args:
+        fallback: kernels that there is no code of run on the host, with a warning.
+
     Raises:
-        CompileError: a kernel cannot be compiled.
+        CompileError: a kernel cannot be compiled, and there is no fallback.
     """
     unaligned = unaligned_arguments(lowered.plan)
-    texts: dict[tuple[str, tuple[int, ...]], TritonKernel] = {}
-    keys: dict[Node, tuple[str, tuple[int, ...]]] = {}
+    texts: dict[_Key, TritonKernel] = {}
+    found: dict[_Key, Compiled | CompileFailure | CompileError] = {}
+    keys: dict[Node, _Key] = {}
     hashes: dict[Graph, str] = {}
     for node, positions in unaligned.items():
         kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
         if kernel not in hashes:
             hashes[kernel] = graph_hash(kernel)
         key = keys[node] = (f"{hashes[kernel]} {schedule}", positions)
-        if key not in texts:
+        if key in texts or key in found:
+            continue
+        try:
             texts[key] = _text(node, emit, device.target, positions)
-    codes = dict(zip(texts, compile_all(list(texts.values()), device.target), strict=True))
-    loaded = {
-        node: _load(node.attrs["kernel"], texts[key], codes[key], device)
-        for node, key in keys.items()
-    }
+        except CompileError as error:
+            found[key] = error
+    codes = compile_all(list(texts.values()), device.target)
+    found.update(zip(texts, codes, strict=True))
+    failures = [code for code in found.values() if isinstance(code, (CompileFailure, CompileError))]
+    if failures and not fallback:
+        raise CompileError("\n".join(map(str, failures)))
+    loaded = {node: _load(node, texts.get(key), found[key], device) for node, key in keys.items()}
     return CudaExecutable(lowered, device, loaded)
 
 
@@ -64,7 +84,16 @@ def _text(node: Node, emit: Emit, target: GpuTarget, unaligned: tuple[int, ...])
     return replace(text, divisible=divisible)
 
 
-def _load(kernel: Graph, text: TritonKernel, code: Compiled, device: Device) -> LoadedKernel:
+def _load(
+    node: Node,
+    text: TritonKernel | None,
+    code: Compiled | CompileFailure | CompileError,
+    device: Device,
+) -> LoadedKernel | HostKernel:
+    kernel = node.attrs["kernel"]
+    if text is None or isinstance(code, (CompileFailure, CompileError)):
+        _log(kernel.name, str(code))
+        return HostKernel(kernel.name, kernel, str(code).partition("\n")[0])
     return LoadedKernel(
         kernel.name,
         device.function(code),
@@ -73,6 +102,12 @@ def _load(kernel: Graph, text: TritonKernel, code: Compiled, device: Device) -> 
         code.global_scratch[0],
         joined_results(kernel),
     )
+
+
+def _log(name: str, what: str) -> None:
+    """Says where `SLEY_LOG=compile` asks for it that a kernel has no code."""
+    if "compile" in config().log:
+        print(f"sley: compile @{name}: {what}", file=sys.stderr)
 
 
 def unaligned_arguments(program: Plan) -> dict[Node, tuple[int, ...]]:

@@ -14,7 +14,6 @@ from ...ir.gpu_target import GpuTarget
 from ...ir.graph import Graph
 from ...ir.verifier import verify
 from ...passes.pipeline import run_passes
-from ..build import CompileError
 from ..cache import ObjectCache
 from ..collector import no_collection
 from ..config import config
@@ -28,11 +27,16 @@ if TYPE_CHECKING:
 _DIGITS = "0123456789"
 
 
-def compile_graph(graph: Graph, device: Device, options: Options) -> CudaExecutable:
+def compile_graph(
+    graph: Graph, device: Device, options: Options, *, fallback: bool = True
+) -> CudaExecutable:
     """Compiles a tensor program for a GPU.
 
+    Args:
+        fallback: kernels that there is no code of run on the host, with a warning.
+
     Raises:
-        CompileError: a kernel cannot be compiled.
+        CompileError: a kernel cannot be compiled, and there is no fallback.
     """
     with no_collection():
         lowered = run_passes(
@@ -42,7 +46,7 @@ def compile_graph(graph: Graph, device: Device, options: Options) -> CudaExecuta
             dump=options.dump,
             verify=verify if options.verified else None,
         )
-        return build(lowered, device, emit, compile_all)
+        return build(lowered, device, emit, compile_all, fallback=fallback)
 
 
 def emit(kernel: Graph, schedule: Any, target: GpuTarget) -> TritonKernel:
@@ -50,17 +54,11 @@ def emit(kernel: Graph, schedule: Any, target: GpuTarget) -> TritonKernel:
     return kernel_text(kernel, schedule, kernel.name.rstrip(_DIGITS) or "kernel")
 
 
-def compile_all(kernels: Sequence[TritonKernel], target: GpuTarget) -> list[CompiledText]:
-    """The machine code of each text, in order.
-
-    Raises:
-        CompileError: there is none of some.
-    """
-    answers = compiler().compile_all(kernels, target)
-    failures = [answer for answer in answers if isinstance(answer, CompileFailure)]
-    if failures:
-        raise CompileError("\n".join(map(str, failures)))
-    return [answer for answer in answers if isinstance(answer, CompiledText)]
+def compile_all(
+    kernels: Sequence[TritonKernel], target: GpuTarget
+) -> list[CompiledText | CompileFailure]:
+    """The machine code of each text, in order."""
+    return compiler().compile_all(kernels, target)
 
 
 @functools.cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from .device import Device
 from .driver import Copy
 from .errors import show_bytes
 from .memory import Block
-from .recorder import Layout, LoadedKernel
+from .recorder import HostKernel, Layout, LoadedKernel
 
 _MAX_BINDINGS = 256  # bindings of the symbols that are remembered
 _ALIGNMENT = 16  # bytes: what kernels take for granted of a buffer's address
@@ -28,7 +27,8 @@ _SHOWN = 6  # of the largest values, where there is no memory
 
 
 class HostStepWarning(UserWarning):
-    """An op has no kernel for GPUs: what it reads is copied to the host, and its results back."""
+    """An op or kernel has no code for GPUs: what it reads is copied to the host, its results
+    back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class CudaExecutable:
     """
 
     def __init__(
-        self, lowered: Lowered, device: Device, kernels: Mapping[Node, LoadedKernel]
+        self, lowered: Lowered, device: Device, kernels: Mapping[Node, LoadedKernel | HostKernel]
     ) -> None:
         given = lowered.stages[0][1]
         assert isinstance(given, Graph)
@@ -77,12 +77,20 @@ class CudaExecutable:
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._hosts = [step.node for step in self.plan.walk() if isinstance(step, HostCall)]
         for node in self._hosts:
-            _warn(node)
+            _warn(f"{node.op.name} has no kernel for GPUs", node.line)
+        for node, kernel in kernels.items():
+            if isinstance(kernel, HostKernel):
+                _warn(f"kernel @{kernel.name} has no code for GPUs ({kernel.reason})", node.line)
 
     @property
     def may_fail(self) -> bool:
         """Whether a step runs on the host, which may raise an error."""
-        return bool(self._hosts)
+        return bool(self._hosts) or self.on_host > 0
+
+    @property
+    def on_host(self) -> int:
+        """How many kernels numpy evaluates, since there is no code of them."""
+        return sum(isinstance(kernel, HostKernel) for kernel in self.kernels.values())
 
     def run(self, pointers: Sequence[int], sizes: tuple[int, ...] = ()) -> list[Block]:
         """Inputs as addresses on the GPU, of dense row-major memory; a new block for each result
@@ -245,19 +253,16 @@ def _where(line: Location | None) -> str:
     return "" if line is None else f" ({line})"
 
 
-_warned: set[tuple[str, Any]] = set()
+_warned: set[tuple[str, Location | None]] = set()
 
 
-def _warn(node: Node) -> None:
-    """Says once for each line that an op goes through the host."""
-    key = (node.op.name, node.line)
-    if key in _warned:
+def _warn(what: str, line: Location | None) -> None:
+    """Says once for each line that something goes through the host."""
+    if (what, line) in _warned:
         return
-    _warned.add(key)
-    message = (
-        f"{node.op.name} has no kernel for GPUs: it runs on the host, and data goes to and fro"
-    )
-    if node.line is None:
+    _warned.add((what, line))
+    message = f"{what}: it runs on the host, and data goes to and fro"
+    if line is None:
         warnings.warn(message, HostStepWarning, stacklevel=2)
     else:
-        warnings.warn_explicit(message, HostStepWarning, node.line.file, node.line.line)
+        warnings.warn_explicit(message, HostStepWarning, line.file, line.line)

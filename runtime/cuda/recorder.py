@@ -40,6 +40,21 @@ class LoadedKernel:
     joined: tuple[tuple[int, np.ndarray], ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HostKernel:
+    """A kernel that there is no machine code of: numpy evaluates it on the host.
+
+    Attributes:
+        name: of the kernel graph.
+        graph: what is evaluated.
+        reason: why.
+    """
+
+    name: str
+    graph: Graph
+    reason: str
+
+
 def joined_results(kernel: Graph) -> tuple[tuple[int, np.ndarray], ...]:
     """The buffers of a kernel that atomics join: their positions, and what they begin with."""
     joined = {n.operands[0]: n.attrs["combine"] for n in kernel.walk() if n.op.name == "atomic"}
@@ -111,7 +126,7 @@ class Layout:
 class Recorder:
     """Records steps without decisions; loops turn by turn, so that pointers are known."""
 
-    def __init__(self, layout: Layout, kernels: Mapping[Node, LoadedKernel]) -> None:
+    def __init__(self, layout: Layout, kernels: Mapping[Node, LoadedKernel | HostKernel]) -> None:
         self._layout = layout
         self._kernels = kernels
         self._pointers: dict[int, Ref] = {}
@@ -154,6 +169,7 @@ class Recorder:
 
     def _launch(self, step: plan.Launch) -> None:
         kernel, layout = self._kernels[step.node], self._layout
+        assert isinstance(kernel, LoadedKernel), "a decision among steps without any"
         refs = [self._ref(place) for place in step.args]
         values = (*step.node.operands, *step.node.results)
         for position, element in kernel.joined:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 from simulated_gpu import SimulatedGpu
 from training_steps import mlp_step
 
+from sley.backends.llvm.target import host_target
 from sley.backends.triton.compile import CompiledText, CompileFailure
+from sley.ir.evaluate import evaluate
 from sley.ir.parser import parse
+from sley.passes.pipeline import run_passes
 from sley.runtime.build import CompileError
 from sley.runtime.compile import Options
+from sley.runtime.cuda import build
 from sley.runtime.cuda import compile as compiling
+from sley.runtime.cuda.executable import HostStepWarning
 
 
 class FakeCompiler:
@@ -87,7 +95,7 @@ def test_what_cannot_be_compiled_is_shown(compiler, device, kind):
     compiler.failing = kind
     graph = parse("graph @f(%x: f32[N]) -> (f32[N]) { yield tanh(%x) }")
     with pytest.raises(CompileError, match=rf"Triton kernel loop: {kind}: it said no") as caught:
-        compiling.compile_graph(graph, device, Options())
+        compiling.compile_graph(graph, device, Options(), fallback=False)
     assert "@triton.jit" in str(caught.value)
 
 
@@ -101,4 +109,46 @@ def test_what_cannot_be_written_names_the_line(compiler, device, monkeypatch):
         "  yield %y\n}"
     )
     with pytest.raises(CompileError, match=r"kernel @loop0 \(model.py:3 in forward\): no such"):
-        compiling.compile_graph(graph, device, Options())
+        compiling.compile_graph(graph, device, Options(), fallback=False)
+
+
+PARTLY = """
+graph @partly(%x: f32[N]) -> (f32[N], f32[N]) {
+  %y = cumsum(%x) {axis=0, reverse=false}    // model.py:3 in forward
+  %z = tanh(%y)    // model.py:4 in forward
+  yield %z, cumsum(%z) {axis=0, reverse=true}
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["not written", "not compiled"])
+def test_kernels_without_code_run_on_the_host_with_a_warning(how):
+    gpu, count = SimulatedGpu(), itertools.count()
+
+    def emit(kernel, schedule, target):
+        if how == "not written" and next(count) == 0:
+            raise NotImplementedError(f"no such node {how}")
+        return gpu.compiler.emit(kernel, schedule, target)
+
+    def compile_all(texts, target):
+        made = gpu.compiler.compile_all(texts, target)
+        if how == "not compiled":
+            made[0] = CompileFailure(texts[0], "crash", "a signal")
+        return made
+
+    graph = parse(PARTLY)
+    lowered = run_passes(graph, host_target(), donated={0: 0})
+    with pytest.raises(CompileError):
+        build.build(lowered, gpu.device, emit, compile_all)
+    count = itertools.count()
+    with pytest.warns(HostStepWarning, match="has no code for GPUs .*: it runs on the host"):
+        executable = build.build(lowered, gpu.device, emit, compile_all, fallback=True)
+    assert executable.on_host and executable.may_fail
+    for size in (5, 1, 0, 7):
+        x = np.linspace(-1, 1, size, dtype=np.float32)
+        expected = evaluate(graph, [x])
+        for _ in range(2):
+            own = x.copy()
+            (found,) = executable([own])
+            np.testing.assert_allclose(own, expected[0], rtol=1e-5)
+            np.testing.assert_allclose(found, expected[1], rtol=1e-5, atol=1e-6)
