@@ -126,25 +126,29 @@ class Expr:
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
-        self._hash = hash(terms)
+        self._hash: int | None = None  # of most expressions nobody asks
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Expr) and self.terms == other.terms)
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(self.terms)
         return self._hash
 
     def __add__(self, other: Dim) -> Dim:
-        if not isinstance(other, (int, Expr)):
+        if isinstance(other, int):
+            return _moved(self, int(other)) if other else self
+        if not isinstance(other, Expr):
             return NotImplemented
-        if other == 0:
-            return self
         return _sum(((self, 1), (other, 1)))
 
     __radd__ = __add__
 
     def __sub__(self, other: Dim) -> Dim:
-        if not isinstance(other, (int, Expr)):
+        if isinstance(other, int):
+            return _moved(self, -other) if other else self
+        if not isinstance(other, Expr):
             return NotImplemented
         return _sum(((self, 1), (other, -1)))
 
@@ -214,6 +218,15 @@ def _make(terms: dict[Monomial, int]) -> Dim:
     elif not kept[0][0]:
         return kept[0][1]
     return Expr(tuple(kept))
+
+
+def _moved(dim: Expr, distance: int) -> Dim:
+    """`dim` and a number that is not 0."""
+    first, *rest = dim.terms
+    if first[0]:  # no constant, which comes first
+        return Expr((((), distance), *dim.terms))
+    constant = first[1] + distance
+    return Expr((((), constant), *rest)) if constant else Expr(tuple(rest))
 
 
 def _scaled(dim: Expr, factor: int) -> Dim:

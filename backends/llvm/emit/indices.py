@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ....ir.dims import (
     Atom,
@@ -63,19 +63,37 @@ class Indices:
     def _value(self, dim: Dim, lanes: int | None) -> str:
         return self.scalar(dim) if lanes is None else self.vector(dim, lanes)
 
+    def steps(self, dim: Dim) -> list[str]:
+        """The parts of a scalar expression that change together, what changes least first, the
+        constant last: a sum of the first few is the same for many places and turns."""
+        constant = 0
+        parts: dict[int, list[tuple[str, bool]]] = {}
+        for monomial, c in terms_of(dim):
+            if not monomial:
+                constant = c
+                continue
+            text = self._term(monomial, abs(c), None)
+            parts.setdefault(self.w.depth(text), []).append((text, c < 0))
+        found = [self._added(parts[depth], None) for depth in sorted(parts)]
+        return [*found, str(constant)] if constant else found
+
     def _sum(self, dim: Dim, lanes: int | None) -> str:
         """The terms added up; with `lanes`, each has a lane in it."""
         if isinstance(dim, int):
             return str(dim)
-        total: str | None = None
-        for monomial, c in sorted(dim.terms, key=lambda term: -term[1]):
-            text = self._term(monomial, abs(c), lanes)
-            if total is None:
-                zero = self.w.splat("i64", lanes, "0")
-                total = text if c > 0 else self.w.binary("sub", "i64", lanes, zero, text)
-            else:
-                total = self.w.binary("add" if c > 0 else "sub", "i64", lanes, total, text)
-        assert total is not None
+        if lanes is None:
+            return self._added([(text, False) for text in self.steps(dim)], None)
+        return self._added(
+            [(self._term(monomial, abs(c), lanes), c < 0) for monomial, c in dim.terms], lanes
+        )
+
+    def _added(self, parts: Sequence[tuple[str, bool]], lanes: int | None) -> str:
+        """The sum of (text, whether it is subtracted)."""
+        (total, negative), *rest = sorted(parts, key=lambda part: part[1])
+        if negative:
+            total = self.w.binary("sub", "i64", lanes, self.w.splat("i64", lanes, "0"), total)
+        for text, negative in rest:
+            total = self.w.binary("sub" if negative else "add", "i64", lanes, total, text)
         return total
 
     def _term(self, monomial: tuple[Atom, ...], c: int, lanes: int | None) -> str:

@@ -31,7 +31,9 @@ def emit(loops: Graph, symbol: str, target: Target, sizes: Sequence[str] | None 
     Raises:
         NotImplementedError: an op that has no rule.
     """
-    return _Function(loops, symbol, target, sizes or kernel_symbols(loops)).text()
+    if sizes is None:
+        sizes = kernel_symbols(loops)
+    return _Function(loops, symbol, target, sizes).text()
 
 
 class _Function:

@@ -139,17 +139,28 @@ class Memory:
         base = self.names[buffer]
         if offset == 0:
             return base, ALIGNMENT if buffer in self.scopes.scratch else align
-        index = self.indices.scalar(offset)
-        return self.w.op(f"getelementptr inbounds {element}, ptr {base}, i64 {index}"), align
+        # Not inbounds: what is added last may lead back into the buffer.
+        for step in self.indices.steps(offset):
+            if not step.startswith("%"):
+                base = self._settled(base)
+            base = self.w.op(f"getelementptr {element}, ptr {base}, i64 {step}")
+        return base, align
+
+    def _settled(self, pointer: str) -> str:
+        """The same address, which LLVM's loop passes take as it is. Else they would weigh for each
+        of many accesses at known distances from it, how its address might come about, for half of
+        the time that all of LLVM takes."""
+        if self.w.depth(pointer) == 0:
+            return pointer
+        return self.w.call("llvm.launder.invariant.group.p0", "ptr", [("ptr", pointer)])
 
     def _pointers(self, node: Node, lanes: int) -> str:
         buffer = node.operands[0]
         element = llvm_type(buffer.type.dtype, memory=True)
         uniform, varying = self.indices.split(self._offset(node))
         base = self.names[buffer]
-        if uniform != 0:
-            index = self.indices.scalar(uniform)
-            base = self.w.op(f"getelementptr {element}, ptr {base}, i64 {index}")
+        for step in self.indices.steps(uniform):
+            base = self.w.op(f"getelementptr {element}, ptr {base}, i64 {step}")
         index, width = self.indices.vector(varying, lanes), "i64"
         low, high = lower(varying), upper(varying)
         if isinstance(low, int) and isinstance(high, int) and -(1 << 31) <= low <= high < 1 << 31:

@@ -116,6 +116,10 @@ class Writer:
         self._depth[result] = len(self._frames) - 1
         return result
 
+    def depth(self, text: str) -> int:
+        """How many loops and branches deep a register is computed; 0 for a constant."""
+        return self._depth.get(text, 0)
+
     def line(self, text: str) -> None:
         self.lines.append("  " + text)
 

@@ -185,7 +185,10 @@ class Attention:
         def panel(number: Dim) -> None:
             base = fixed(self.expander, number * (held.depth * nr))
             start = fixed(self.expander, block.first + number * nr)
-            where = Panel(held.buffer, base, nr, start, nr, 0, operand.depth, nr, held.depth)
+            exists = operand.total % nr == 0
+            where = Panel(
+                held.buffer, base, nr, start, nr, 0, operand.depth, nr, held.depth, exists
+            )
             pack(self.expander, scope.inner(), operand, where)
 
         loop_over(self.expander, block.panels, panel)
@@ -197,7 +200,7 @@ class Attention:
         operand = self._operand(name, "l", "s", getattr(self.schedule, name))
         nr = self.schedule.nr
         deep = round_up(self.schedule.keys, self.lanes)
-        where = Panel(buffer, 0, nr, start, nr, first, count, nr, deep)
+        where = Panel(buffer, 0, nr, start, nr, first, count, nr, deep, operand.total % nr == 0)
         pack(self.expander, scope.inner(), operand, where)
 
     def fill_rows(

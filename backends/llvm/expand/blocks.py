@@ -80,13 +80,17 @@ class Axes:
         found = unflatten(range(len(self.runs)), self.sizes, flat) if self.runs else {}
         return [found[k] for k in range(len(self.runs))]
 
-    def bind(self, scope: Scope, positions: Sequence[Dim]) -> None:
-        """Lets the axes be at the given positions of the runs."""
-        for variable in self.variables:
-            scope.exprs[variable] = 0
+    def indices(self, positions: Sequence[Dim]) -> dict[Value, Dim]:
+        """Where each axis is, at the given positions of the runs."""
+        found: dict[Value, Dim] = dict.fromkeys(self.variables, 0)
         for run, position in zip(self.runs, positions, strict=True):
             for axis, index in unflatten(run, self.extents, position).items():
-                scope.exprs[self.variables[axis]] = index
+                found[self.variables[axis]] = index
+        return found
+
+    def bind(self, scope: Scope, positions: Sequence[Dim]) -> None:
+        """Lets the axes be at the given positions of the runs."""
+        scope.exprs.update(self.indices(positions))
 
 
 def joined_axes(

@@ -157,8 +157,9 @@ class _Tasks:
         def panel(j: Dim) -> None:
             base, start = j * (self.scratch.depth * width), block.n0 + j * width
             where = Panel(
-                buffer, base, width, start, width, block.k0, block.count, width, self.scratch.depth
-            )
+                buffer, base, width, start, width, block.k0, block.count, width,
+                self.scratch.depth, columns.total % width == 0,
+            )  # fmt: skip
             pack(self.expander, scope.inner(), columns, where)
 
         number = block.n, self.product.blocks_n
@@ -175,7 +176,7 @@ class _Tasks:
             base, start = i * (scratch.depth * scratch.row_width), block.m0 + i * height
             where = Panel(
                 buffer, base, scratch.row_width, start, height, block.k0, block.count,
-                height, scratch.depth,
+                height, scratch.depth, rows.total % height == 0,
             )  # fmt: skip
             pack(self.expander, scope.inner(), rows, where)
 

@@ -25,6 +25,7 @@ class Emitter:
         self.target = target
         self.builder = Recording()
         self.allocs: list[Node] = []
+        self._reads: dict[Region, set[Value]] = {}  # what a region and those inside of it read
 
     def emit(self, name: str, *operands: Value, **attrs: Any) -> Any:
         return self.builder.emit(OPS[name], operands, attrs)
@@ -88,7 +89,24 @@ class Emitter:
     def region(self, *types: Any) -> Iterator[Any]:
         with self.builder.region(types) as opened:
             yield opened
-            self.builder.nodes = without_dead(self.builder.nodes, opened.yields)
+            self.builder.nodes, read = self._alive(opened.yields)
+        self._reads[opened.closed] = read
+
+    def nodes(self) -> list[Node]:
+        """The nodes so far, but for those that compute what nobody uses."""
+        return self._alive(())[0]
+
+    def _alive(self, yields: Sequence[Value]) -> tuple[list[Node], set[Value]]:
+        """(the nodes of the region under construction that are used, what they read)."""
+        used = set(yields)
+        kept: list[Node] = []
+        for node in reversed(self.builder.nodes):
+            if node.regions or not node.results or any(v in used for v in node.results):
+                kept.append(node)
+                used.update(node.operands)
+                for region in node.regions:
+                    used |= self._reads[region]
+        return kept[::-1], used
 
     def loop(
         self,
@@ -114,27 +132,6 @@ class Emitter:
             attrs["unroll"] = unroll
         self.builder.emit(OPS["for"], (*carried, *operands), attrs, (opened.closed,))
         return list(self.builder.nodes[-1].results)
-
-
-def without_dead(nodes: Sequence[Node], yields: Sequence[Value]) -> list[Node]:
-    """The nodes of a region but for those that compute what nobody uses."""
-    used = set(yields)
-    kept: list[Node] = []
-    for node in reversed(nodes):
-        if node.regions or not node.results or any(v in used for v in node.results):
-            kept.append(node)
-            used.update(node.operands)
-            for region in node.regions:
-                used.update(v for inner in region.walk() for v in inner.operands)
-                used.update(_yields(region))
-    return kept[::-1]
-
-
-def _yields(region: Region) -> Iterator[Value]:
-    yield from region.yields
-    for node in region.walk():
-        for inner in node.regions:
-            yield from inner.yields
 
 
 def slots(dims: Sequence[Dim], first: int) -> tuple[tuple[Value, ...], tuple[Dim, ...]]:

@@ -9,7 +9,7 @@ squares of them in registers, for an operand whose neighbours in memory are neig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -21,6 +21,7 @@ from ....ir.graph import Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.base import Kind
 from .blocks import Axes, always_together, fixed, lane_places, loop_over, walk
+from .microkernel import Reader
 from .scope import Expander, Scope
 
 UNROLLED_COST = 2  # scalar instructions of a region that is written out for each row of a square
@@ -57,6 +58,26 @@ class Operand:
             return value
         return expander.emit("cast", value, dtype=self.dtype)
 
+    def rows(self, expander: Expander, scope: Scope, first: Dim, count: int, k0: Dim) -> Reader:
+        """For each k, counted from `k0`, the elements of `count` rows from `first` on, read where
+        they lie."""
+        rows = []
+        for r in range(count):
+            rows.append(scope.inner())
+            positions = self.own.split(first + r)
+            if len(positions) > 1:
+                positions = [fixed(expander, p) for p in positions]
+            self.own.bind(rows[-1], positions)
+
+        def read(k: Dim) -> Iterator[Value]:
+            at = self.k.indices(self.k.split(k0 + k))
+            for row in rows:
+                inner = row.inner()
+                inner.exprs.update(at)
+                yield self.element(expander, inner)
+
+        return read
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -69,6 +90,7 @@ class Panel:
         k0, count: the range of k.
         aligned: a number that divides `start`.
         depth: the k that the panel has room for.
+        exists: whether no row of it is past the end of the operand.
     """
 
     buffer: Value
@@ -80,6 +102,7 @@ class Panel:
     count: Dim
     aligned: int
     depth: int
+    exists: bool = False
 
 
 def pack(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
@@ -143,10 +166,20 @@ def _pack_squares(
 ) -> None:
     """`count` rows, which go to the columns from `column` on."""
     lanes = operand.lanes
-    rows = [fixed(expander, _within(panel.start + column + r, operand.total)) for r in range(count)]
+    begin = fixed(expander, panel.start + column)
+
+    def row(number: Dim) -> Dim:
+        return _existing(expander, operand, panel, begin + number)
+
+    rows = [row(r) for r in range(count)]
 
     def square(inner: Scope, first: Dim) -> None:
-        found = _rows(expander, inner, operand, rows)
+        if _is_cheap(operand.region):
+            found = [_row(expander, inner, operand, r) for r in rows]
+        else:
+            found = _rows_by_loop(expander, inner, operand, count, row)
+        zero = expander.emit("constant", value=Literal(np.zeros((), operand.dtype.numpy)))
+        found += [expander.widen(zero, lanes)] * (lanes - count)
         for turn, value in enumerate(transpose(expander, found)):
             where = panel.base + (first + turn) * panel.width + column
             expander.access("store", (panel.buffer, value), where, lanes=lanes)
@@ -181,7 +214,7 @@ def _pack_rows(expander: Expander, scope: Scope, operand: Operand, panel: Panel)
     lanes = operand.lanes
 
     def row(number: Dim) -> None:
-        found = fixed(expander, _within(panel.start + number, operand.total))
+        found = _existing(expander, operand, panel, fixed(expander, panel.start + number))
         inner = scope.inner()
         positions = [fixed(expander, p) for p in operand.own.split(found)]
         operand.own.bind(inner, positions)
@@ -196,45 +229,41 @@ def _pack_rows(expander: Expander, scope: Scope, operand: Operand, panel: Panel)
     loop_over(expander, panel.rows, row)
 
 
-def _within(row: Dim, total: Dim) -> Dim:
+def _existing(expander: Expander, operand: Operand, panel: Panel, row: Dim) -> Dim:
     """`row`, but the last one for those past the end: what is read there is not used."""
-    return minimum(row, total - 1)
+    if panel.exists:
+        return row
+    return fixed(expander, minimum(row, operand.total - 1))
 
 
-def _rows(expander: Expander, scope: Scope, operand: Operand, rows: list[Dim]) -> list[Value]:
-    """A vector over k for each row; zeros fill the square up."""
-    lanes = operand.lanes
-    cost = sum(n.op.cost for n in operand.region.walk() if n.op.kind is Kind.ELEMENTWISE)
-    if cost <= UNROLLED_COST:
-        found = []
-        for row in rows:
-            inner = scope.inner()
-            operand.own.bind(inner, operand.own.split(row))
-            found.append(expander.widen(operand.element(expander, inner), lanes))
-    else:
-        found = _rows_by_loop(expander, scope, operand, rows)
-    zero = expander.emit("constant", value=Literal(np.zeros((), operand.dtype.numpy)))
-    return found + [expander.widen(zero, lanes)] * (lanes - len(found))
+def _is_cheap(region: Region) -> bool:
+    """Whether little enough is computed for an element to be written out for each row."""
+    cost = sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
+    return cost <= UNROLLED_COST
+
+
+def _row(expander: Expander, scope: Scope, operand: Operand, row: Dim) -> Value:
+    """The elements of a row at the scope's vector of k."""
+    inner = scope.inner()
+    operand.own.bind(inner, operand.own.split(row))
+    return expander.widen(operand.element(expander, inner), operand.lanes)
 
 
 def _rows_by_loop(
-    expander: Expander, scope: Scope, operand: Operand, rows: list[Dim]
+    expander: Expander, scope: Scope, operand: Operand, count: int, row: Callable[[Dim], Dim]
 ) -> list[Value]:
-    """The same by a loop over the rows, through a square of scratch: the region is large."""
+    """The same of many rows by a loop over them, through a square of scratch."""
     lanes = operand.lanes
     square = expander.alloc((lanes * lanes,), operand.dtype)
-    first = rows[0] if rows else 0
 
     def turn(variable: Value, _: list[Value]) -> tuple[()]:
-        inner, number = scope.inner(), of_atom(Var(variable))
-        row = fixed(expander, _within(first + number, operand.total))
-        operand.own.bind(inner, operand.own.split(row))
-        value = expander.widen(operand.element(expander, inner), lanes)
+        number = of_atom(Var(variable))
+        value = _row(expander, scope, operand, row(number))
         expander.access("store", (square, value), number * lanes, lanes=lanes)
         return ()
 
-    expander.loop(0, len(rows), 1, (), turn)
-    return [expander.access("load", (square,), r * lanes, lanes=lanes) for r in range(len(rows))]
+    expander.loop(0, count, 1, (), turn)
+    return [expander.access("load", (square,), r * lanes, lanes=lanes) for r in range(count)]
 
 
 def transpose(expander: Expander, rows: list[Value]) -> list[Value]:

@@ -13,7 +13,6 @@ from .attend import expand_attend
 from .attend_gradient import expand_attend_gradient
 from .columns import run_columns, scatter_columns
 from .contract import expand_contract
-from .emitter import without_dead
 from .loops import (
     Carried,
     axis_variable,
@@ -69,7 +68,7 @@ def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
     return Graph(
         kernel.name,
         tuple(expander.builder.params),
-        (*expander.allocs, *without_dead(expander.builder.nodes, ())),
+        (*expander.allocs, *expander.nodes()),
         level="loop",
         outs=kernel.outs,
     )

@@ -17,6 +17,8 @@ from .prefetch import prefetch
 from .product import Product, Scratch
 from .scope import Expander, Scope, Vector
 
+PADDED = 32  # of so many rows one may be computed that there is not
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -48,6 +50,15 @@ class Tiles:
         self.scratch = scratch
         self.schedule = product.schedule
         self.lanes = product.schedule.lanes
+        self.padded = self._is_padded()
+
+    def _is_padded(self) -> bool:
+        """Whether the last rows are summed by the tile of all others, with rows that nobody uses:
+        little more is computed so, and one loop less compiled."""
+        total, full = self.product.rows.total, self.schedule.mr
+        if not self.schedule.registers or self.product.rows.form == "direct":
+            return False
+        return isinstance(total, int) and total > full and -total % full * PADDED <= total
 
     def compute(self, scope: Scope, tile: Tile) -> None:
         """Adds a block of k to the tile; after the last one, what is made of it."""
@@ -78,7 +89,8 @@ class Tiles:
         full, total = self.schedule.mr, self.product.rows.total
         expander, left = self.expander, fixed(self.expander, total - m)
         if isinstance(total, int):
-            exact = self.schedule.registers or self.product.rows.form == "direct"
+            direct = self.product.rows.form == "direct"
+            exact = direct or (self.schedule.registers and not self.padded)
             rest = total % full if exact else 0
             if not rest:
                 return [(full, None)]
@@ -151,9 +163,21 @@ class Tiles:
     ) -> None:
         start, rows = self._begin(tile, size), self._rows(scope, tile, size[0])
         sums = multiply(self.expander, tile.count, start, rows, columns, unrolled)
-        if self.schedule.registers:
+        if not self.schedule.registers:
+            self._keep(tile, size, sums)
+            return
+        if not self.padded:
             self._finish_registers(scope, tile, size, sums)
             return
+        left, full = fixed(self.expander, self.product.rows.total - tile.m), size[0]
+        with when(self.expander, compare(self.expander, "ge", left, full)):
+            self._finish_registers(scope, tile, size, sums)
+        with when(self.expander, compare(self.expander, "lt", left, full)):
+            self._keep(tile, size, sums)
+            self._finish(scope, tile)
+
+    def _keep(self, tile: Tile, size: tuple[int, int], sums: Sequence[Value]) -> None:
+        """Leaves the sums in scratch."""
         for place, value in zip(self._places(tile, size), sums, strict=True):
             self._store(place, value)
 
@@ -186,7 +210,7 @@ class Tiles:
         """Scalars of a packed panel, or of the operand where it lies."""
         expander, buffer, width = self.expander, self.scratch.rows, self.scratch.row_width
         if buffer is None:
-            return self._rows_in_place(scope, tile, height)
+            return self.product.rows.rows(expander, scope, tile.m, height, tile.k0)
         base = fixed(expander, tile.row_panel * (self.scratch.depth * width))
         by_rows = self.product.rows.form == "rows"
         step, row = (1, self.scratch.depth) if by_rows else (width, 1)
@@ -194,24 +218,6 @@ class Tiles:
         def read(k: Dim) -> Iterator[Value]:
             for r in range(height):
                 yield expander.access("load", (buffer,), base + k * step + r * row)
-
-        return read
-
-    def _rows_in_place(self, scope: Scope, tile: Tile, height: int) -> Reader:
-        expander, operand = self.expander, self.product.rows
-        rows = []
-        for r in range(height):
-            rows.append(scope.inner())
-            positions = operand.own.split(tile.m + r)
-            if len(positions) > 1:
-                positions = [fixed(expander, p) for p in positions]
-            operand.own.bind(rows[-1], positions)
-
-        def read(k: Dim) -> Iterator[Value]:
-            for row in rows:
-                inner = row.inner()
-                operand.k.bind(inner, operand.k.split(tile.k0 + k))
-                yield operand.element(expander, inner)
 
         return read
 

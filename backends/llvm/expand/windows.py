@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -23,13 +23,11 @@ from ....ir.literal import Literal
 from ....ir.schedule import WindowSchedule
 from .blocks import ceil_div, depends_on, fixed, when
 from .loops import Carried, vector_loop
-from .microkernel import multiply_add
+from .microkernel import Reader, multiply_add
 from .packing import Operand, Panel, pack
 from .product import axes_of
 from .scope import Expander, Scope
 from .window_image import Image, each, known
-
-RowReader = Callable[[Dim, int], Value]  # (k, number of a row in its tile) -> the element
 
 UNROLLED = 12  # taps that are written out
 IMAGE, ROWS = 0, 1  # what `packed` tells
@@ -128,7 +126,7 @@ class _Tasks:
         assert self.row_panels is not None
         panel = Panel(
             self.row_panels, i * (height * self.deep), height, m0 + i * height, height, 0,
-            self.depth, height, self.deep,
+            self.depth, height, self.deep, self.total % height == 0,
         )  # fmt: skip
         pack(self.expander, scope, self.rows, panel)
 
@@ -154,7 +152,7 @@ class _Tasks:
         if self.row_panels is None:
             begin = fixed(expander, minimum(first, self.total - schedule.mr))
             before = first - begin
-            read = self._rows_in_place(scope, begin)
+            read = self.rows.rows(expander, scope, begin, schedule.mr, 0)
         else:
             read = self._rows_of_panel(fixed(expander, i * (schedule.mr * self.deep)))
         each(expander, tiles, lambda j: self._tile(read, fixed(expander, j * schedule.nr)))
@@ -165,27 +163,15 @@ class _Tasks:
 
         each(expander, rows, finish)
 
-    def _rows_of_panel(self, base: Dim) -> RowReader:
-        def read(k: Dim, r: int) -> Value:
+    def _rows_of_panel(self, base: Dim) -> Reader:
+        def read(k: Dim) -> Iterator[Value]:
             assert self.row_panels is not None
-            where = base + k + r * self.deep
-            found: Value = self.expander.access("load", (self.row_panels,), where)
-            return found
+            for r in range(self.schedule.mr):
+                yield self.expander.access("load", (self.row_panels,), base + k + r * self.deep)
 
         return read
 
-    def _rows_in_place(self, scope: Scope, begin: Dim) -> RowReader:
-        rows = self.rows
-
-        def read(k: Dim, r: int) -> Value:
-            inner = scope.inner()
-            rows.own.bind(inner, rows.own.split(begin + r))
-            rows.k.bind(inner, rows.k.split(k))
-            return rows.element(self.expander, inner)
-
-        return read
-
-    def _tile(self, rows: RowReader, column: Dim) -> None:
+    def _tile(self, rows: Reader, column: Dim) -> None:
         """The sums of one register tile."""
         expander, schedule = self.expander, self.schedule
         vectors = range(0, schedule.nr, self.lanes)
@@ -198,7 +184,7 @@ class _Tasks:
             expander.access("store", (self.sums, value), where, lanes=self.lanes)
 
     def _terms(
-        self, rows: RowReader, column: Dim, vectors: Iterable[int], sums: list[Value]
+        self, rows: Reader, column: Dim, vectors: Iterable[int], sums: list[Value]
     ) -> list[Value]:
         """`sums` and all terms: a loop over the channels, in it one over the taps of a slide where
         these are too many to be written out."""
@@ -225,7 +211,7 @@ class _Tasks:
         return _carry(expander, known(image.channels), sums, channel)
 
     def _term(
-        self, rows: RowReader, k: Dim, place: Dim, vectors: Iterable[int], sums: list[Value]
+        self, rows: Reader, k: Dim, place: Dim, vectors: Iterable[int], sums: list[Value]
     ) -> list[Value]:
         expander = self.expander
         columns = [
@@ -233,8 +219,8 @@ class _Tasks:
             for v in vectors
         ]
         found: list[Value] = []
-        for r in range(self.schedule.mr):
-            wide = expander.widen(rows(k, r), self.lanes)
+        for value in rows(k):
+            wide = expander.widen(value, self.lanes)
             for column in columns:
                 found.append(multiply_add(expander, wide, column, sums[len(found)]))
         return found
