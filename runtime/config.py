@@ -7,6 +7,8 @@ SLEY_LOG          words separated by commas          default: silent
 SLEY_VERIFY       1: verify after every pass         default: 0
 SLEY_GUARD        start, end: buffers beside guard   default: off
                   pages (slow; for finding faults)
+SLEY_BLOCKING     1: wait for a GPU after each       default: 0
+                  kernel (slow; a fault names it)
 SLEY_CACHE_DIR    folder of compiled programs, off   default: ~/.cache/sley (XDG_CACHE_HOME)
 """
 
@@ -33,6 +35,7 @@ class Config:
     log: frozenset[str]
     verify: bool
     guard: str | None
+    blocking: bool
     cache_dir: Path | None
 
 
@@ -67,6 +70,7 @@ def read(environ: Mapping[str, str]) -> Config:
         log=setting("SLEY_LOG", _words, frozenset),
         verify=setting("SLEY_VERIFY", _flag, lambda: False),
         guard=setting("SLEY_GUARD", _edge, lambda: None),
+        blocking=setting("SLEY_BLOCKING", _flag, lambda: False),
         cache_dir=setting("SLEY_CACHE_DIR", _cache_folder, lambda: _default_cache(environ)),
     )
 

@@ -104,6 +104,7 @@ class SimulatedDriver:
     Attributes:
         issued, replays: how many commands were issued one by one, and graphs launched.
         broken: what every call raises since a fault.
+        ordered: (stream, the one that waits for it); 0 is the device's own.
     """
 
     def __init__(self, compiler: SimulatedCompiler, total_bytes: int = 64 << 20) -> None:
@@ -113,6 +114,7 @@ class SimulatedDriver:
         self.pinned: dict[int, ctypes.Array] = {}
         self.issued = self.replays = self.updates = 0
         self.broken: DriverError | None = None
+        self.ordered: list[tuple[int, int]] = []
         self._addresses: list[int] = []  # of `memory`, sorted
         self._next = FIRST
         self._used = 0
@@ -163,6 +165,12 @@ class SimulatedDriver:
     def wait(self, event: int) -> None:
         self._check()
         self._run_until(self._events.get(event, 0))
+
+    def lead(self, stream: int) -> None:
+        self._append(lambda: self.ordered.append((0, stream)))
+
+    def follow(self, stream: int) -> None:
+        self._append(lambda: self.ordered.append((stream, 0)))
 
     def elapsed(self, first: int, last: int) -> float:
         return 0.001 * (self._events[last] - self._events[first])

@@ -210,6 +210,19 @@ class CudaDriver:
     def wait(self, event: Any) -> None:
         self._do("cuEventSynchronize", event)
 
+    def lead(self, stream: int) -> None:
+        self._order(self.stream, stream)
+
+    def follow(self, stream: int) -> None:
+        self._order(stream, self.stream)
+
+    def _order(self, first: Any, then: Any) -> None:
+        """What stream `then` is given from now on runs after what `first` was given."""
+        mark = self._do("cuEventCreate", int(self.api.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+        self._do("cuEventRecord", mark, first)
+        self._do("cuStreamWaitEvent", then, mark, 0)
+        self._do("cuEventDestroy", mark)  # goes once it is not waited for any more
+
     def elapsed(self, first: Any, last: Any) -> float:
         return float(self._do("cuEventElapsedTime", first, last))
 

@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 
+from ..config import config
 from .bindings import count_devices, load_api, open_driver
 from .driver import Command, CommandGraph, Driver, Function
 from .errors import FAULTS, DriverError, KernelFault, LaunchError, NoDeviceError
@@ -57,7 +58,8 @@ class Device:
 
     Attributes:
         lock: held by whoever issues commands that belong together.
-        blocking: whether each command is waited for, so that a fault is known to be its own.
+        blocking: whether each command is waited for, so that a fault is known to be its own: what
+            `SLEY_BLOCKING` says.
     """
 
     def __init__(self, driver: Driver) -> None:
@@ -66,7 +68,7 @@ class Device:
         self.target = driver.info.target
         self.pool = DevicePool(driver)
         self.lock = threading.RLock()
-        self.blocking = False
+        self.blocking = config().blocking
         self._workspace: Block | None = None
         self._functions: dict[tuple[bytes, str], Function] = {}
         self._running: deque[Named] = deque(maxlen=_REMEMBERED)
@@ -137,6 +139,20 @@ class Device:
         if not lines or error.name not in FAULTS:
             raise error
         raise KernelFault(error.name, list(lines), exact=False) from error
+
+    # Streams of other libraries.
+
+    def lend(self, stream: int) -> None:
+        """Work that another stream is given from now on sees what was issued here before."""
+        with self.lock:
+            self.driver.attach()
+            self.driver.lead(stream)
+
+    def borrow(self, stream: int) -> None:
+        """What is issued here from now on sees the work that another stream was given before."""
+        with self.lock:
+            self.driver.attach()
+            self.driver.follow(stream)
 
     # Memory.
 

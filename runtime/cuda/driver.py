@@ -186,6 +186,12 @@ class Driver(Protocol):
     def wait(self, event: Any) -> None:
         """Waits until the stream has passed the mark."""
 
+    def lead(self, stream: int) -> None:
+        """Another stream waits, by itself, for what this one was given so far."""
+
+    def follow(self, stream: int) -> None:
+        """This stream waits, by itself, for what another one was given so far."""
+
     def elapsed(self, first: Any, last: Any) -> float:
         """Milliseconds between two marks that have been passed."""
 

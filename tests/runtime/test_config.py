@@ -14,6 +14,7 @@ def test_defaults():
     assert settings.dump is None
     assert settings.log == frozenset()
     assert settings.verify is False
+    assert settings.blocking is False
     assert settings.cache_dir == Path("/somewhere/sley")
 
 
@@ -26,6 +27,7 @@ def test_values():
             "SLEY_LOG": "cache, Fuse,",
             "SLEY_VERIFY": "1",
             "SLEY_GUARD": "End",
+            "SLEY_BLOCKING": "yes",
             "SLEY_CACHE_DIR": "off",
         }
     )
@@ -36,6 +38,7 @@ def test_values():
         log=frozenset({"cache", "fuse"}),
         verify=True,
         guard="end",
+        blocking=True,
         cache_dir=None,
     )
 

@@ -52,6 +52,7 @@ class FakeApi:
             **{f"CU_DEVICE_ATTRIBUTE_{name}": name for name in ATTRIBUTES}
         )
         self.CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
+        self.CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
         self.CUmemAllocationType = SimpleNamespace(CU_MEM_ALLOCATION_TYPE_PINNED="pinned")
         self.CUmemLocationType = SimpleNamespace(CU_MEM_LOCATION_TYPE_DEVICE="device")
         self.CUmemPool_attribute = SimpleNamespace(CU_MEMPOOL_ATTR_RELEASE_THRESHOLD="threshold")
@@ -73,6 +74,7 @@ class FakeApi:
             "cuGraphExecKernelNodeSetParams", "cuGraphExecMemcpyNodeSetParams",
             "cuGraphExecMemsetNodeSetParams", "cuGraphLaunch", "cuGraphExecDestroy",
             "cuGraphDestroy", "cuEventRecord", "cuEventSynchronize", "cuStreamSynchronize",
+            "cuStreamWaitEvent", "cuEventDestroy",
         ):  # fmt: skip
             setattr(self, name, self._function(name))
 
@@ -224,6 +226,19 @@ def test_copies_and_marks(api, driver):
         ("cuEventRecord", ("event", "stream")),
         ("cuEventSynchronize", ("event",)),
         ("cuEventElapsedTime", ("event", "event")),
+    ]
+
+
+@pytest.mark.parametrize("way", ["lead", "follow"])
+def test_streams_of_others_wait_by_themselves(api, driver, way):
+    before = len(api.calls)
+    getattr(driver, way)(77)
+    first, then = ("stream", 77) if way == "lead" else (77, "stream")
+    assert api.since(before) == [
+        ("cuEventCreate", (2,)),
+        ("cuEventRecord", ("event", first)),
+        ("cuStreamWaitEvent", (then, "event", 0)),
+        ("cuEventDestroy", ("event",)),
     ]
 
 

@@ -129,6 +129,15 @@ def test_each_thread_has_the_context():
     assert len(found) == 2 and np.array_equal(found[0], np.arange(5.0))
 
 
+def test_streams_of_other_libraries():
+    gpu = SimulatedGpu()
+    gpu.device.lend(5)
+    gpu.device.borrow(7)
+    assert gpu.driver.ordered == []  # nobody waits on the host
+    gpu.device.synchronize()
+    assert gpu.driver.ordered == [(0, 5), (7, 0)]
+
+
 @pytest.fixture
 def no_devices(monkeypatch):
     """As in a process that has opened none."""
