@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ir.block_schedule import BlockSchedule
 from ..ir.builder import Recording
+from ..ir.gpu_target import GpuTarget
 from ..ir.graph import Graph, Node, Value
 from ..ir.literal import Literal
 from ..ir.plan import Plan
@@ -27,6 +28,7 @@ from .schedule import schedule
 from .schedule_blocks import schedule_blocks
 from .simplify import simplify
 from .split_complex import split_complex
+from .split_contracts import split_contracts
 from .split_products import split_products
 from .split_reductions import split_reductions
 from .trim import trim
@@ -111,6 +113,8 @@ def run_passes(
     graph = stage("fuse", fuse(graph))
     if (split := split_reductions(graph)) is not graph:
         graph = stage("split reductions", split)
+    if isinstance(target, GpuTarget) and (split := split_contracts(graph, target)) is not graph:
+        graph = stage("split contracts", split)
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
     graph = stage("lift constants", graph)
