@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, SYMBOL
+from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, IS_SHORT, SYMBOL
 from ..backends.llvm.native import Library, assembly, host
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
@@ -156,6 +156,11 @@ class Executable:
         if self._hosts is not None or self._guard is not None or not self._is_runnable:
             return 0
         return self._library.address(SYMBOL)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it takes so little time that other threads may wait for it."""
+        return bool(ctypes.c_int64.from_address(self._library.address(IS_SHORT)).value)
 
     def binding(self, sizes: tuple[int, ...]) -> Binding:
         """What is known of calls with these values of `symbols`."""

@@ -121,8 +121,8 @@ class Record:
         self._words = self._array([
             len(specs), sum(type(x) is not Identical for x in specs), self._specs(specs),
             id(context), self._kept(guards), len(checks), 0, id(idle), id(binding),
-            executable.native_entry, executable.buffers_at, self._kept(results), len(patterns),
-            int(is_single), 0 if finish is None else id(finish),
+            int(executable.is_short), executable.native_entry, executable.buffers_at,
+            self._kept(results), len(patterns), int(is_single), 0 if finish is None else id(finish),
         ])  # fmt: skip
         self.address = ctypes.addressof(self._words)
         self._now: Any = None

@@ -69,8 +69,9 @@ define internal ptr @item(ptr %words, i64 %index) alwaysinline {
 """
 
 _RUNNING = f"""
-; An idle lease that is prepared for the record and the pool of now; null where there is none.
-define internal ptr @take_lease(ptr %record) {{
+; The last of the idle leases (borrowed), if it is prepared for the record and for the pool of now;
+; null if not.
+define internal ptr @find_lease(ptr %record) {{
 entry:
   %idle = call ptr @record_idle(ptr %record)
   %size = call i64 @PyList_Size(ptr %idle)
@@ -101,8 +102,22 @@ decide:
   call void @Py_DecRef(ptr %running)
   %true = call ptr @world_true()
   %runs = icmp eq ptr %running, %true
-  br i1 %runs, label %take, label %no
-take:
+  br i1 %runs, label %yes, label %no
+yes:
+  ret ptr %lease
+failed:
+  call void @PyErr_Clear()
+  br label %no
+no:
+  ret ptr null
+}}
+
+; Takes the lease from the idle ones; null where there is an error, which is set.
+define internal ptr @take_lease(ptr %record, ptr %lease) {{
+entry:
+  %idle = call ptr @record_idle(ptr %record)
+  %size = call i64 @PyList_Size(ptr %idle)
+  %last = add i64 %size, -1
   call void @Py_IncRef(ptr %lease)
   %status = call i32 @PyList_SetSlice(ptr %idle, i64 %last, i64 %size, ptr null)
   %taken = icmp eq i32 %status, 0
@@ -111,11 +126,6 @@ yes:
   ret ptr %lease
 drop:
   call void @Py_DecRef(ptr %lease)
-  br label %failed
-failed:
-  call void @PyErr_Clear()
-  br label %no
-no:
   ret ptr null
 }}
 
@@ -133,20 +143,8 @@ end:
   ret void
 }}
 
-; Runs the program with the arguments at %pointers; the object `missing` where it has no lease.
-define internal ptr @run(ptr %record, ptr %pointers) {{
-entry:
-  %lease = call ptr @take_lease(ptr %record)
-  %leased = icmp ne ptr %lease, null
-  br i1 %leased, label %write, label %missing
-missing:
-  %nothing = call ptr @world_missing()
-  call void @Py_IncRef(ptr %nothing)
-  ret ptr %nothing
-write:
-  %now = call ptr @record_now(ptr %record)
-  %held = call ptr @now_held(ptr %now)
-  call void @Py_IncRef(ptr %held)
+; Writes all pointers into the frame of the lease, and gives the frame.
+define internal ptr @fill(ptr %record, ptr %now, ptr %lease, ptr %pointers, ptr %fresh) {{
   %address_at = call ptr @world_lease_address_at()
   %number = call ptr @slot(ptr %lease, ptr %address_at)
   %frame = call ptr @PyLong_AsVoidPtr(ptr %number)
@@ -155,38 +153,95 @@ write:
   %inputs = getelementptr i8, ptr %frame, i64 %skipped
   %tensors = call ptr @record_tensors(ptr %record)
   %input_count = ptrtoint ptr %tensors to i64
-  %input_bytes = mul i64 %input_count, 8
-  call void @llvm.memcpy.p0.p0.i64(ptr %inputs, ptr %pointers, i64 %input_bytes, i1 false)
-  %rest = getelementptr i64, ptr %inputs, i64 %input_count
+  %rest = call ptr @append(ptr %inputs, ptr %pointers, i64 %input_count)
   %tail = call ptr @now_tail(ptr %now)
   %tail_count = call ptr @now_tail_count(ptr %now)
   %tail_words = ptrtoint ptr %tail_count to i64
-  %tail_bytes = mul i64 %tail_words, 8
-  call void @llvm.memcpy.p0.p0.i64(ptr %rest, ptr %tail, i64 %tail_bytes, i1 false)
-  %fresh = getelementptr i64, ptr %rest, i64 %tail_words
-  %results = call ptr @new_results(ptr %record, ptr %fresh)
-  %made = icmp ne ptr %results, null
-  br i1 %made, label %go, label %failed
+  %last = call ptr @append(ptr %rest, ptr %tail, i64 %tail_words)
+  %result_count = call ptr @record_result_count(ptr %record)
+  %results = ptrtoint ptr %result_count to i64
+  %end = call ptr @append(ptr %last, ptr %fresh, i64 %results)
+  ret ptr %frame
+}}
+
+; Copies words, and gives the end of the copy.
+define internal ptr @append(ptr %at, ptr %words, i64 %count) alwaysinline {{
+  %bytes = mul i64 %count, 8
+  call void @llvm.memcpy.p0.p0.i64(ptr %at, ptr %words, i64 %bytes, i1 false)
+  %end = getelementptr i8, ptr %at, i64 %bytes
+  ret ptr %end
+}}
+
+; Runs the program without the interpreter's lock, in a lease of its own; whether it has.
+define internal i1 @run_unlocked(ptr %record, ptr %now, ptr %idle, ptr %pointers, ptr %fresh) {{
+entry:
+  %lease = call ptr @take_lease(ptr %record, ptr %idle)
+  %taken = icmp ne ptr %lease, null
+  br i1 %taken, label %go, label %failed
 failed:
-  call void @Py_DecRef(ptr %held)
-  call void @give_back(ptr %record, ptr %lease)
-  ret ptr null
+  call void @PyErr_Clear()
+  ret i1 false
 go:
+  %held = call ptr @now_held(ptr %now)
+  call void @Py_IncRef(ptr %held)
+  %frame = call ptr @fill(ptr %record, ptr %now, ptr %lease, ptr %pointers, ptr %fresh)
   %enter = call ptr @record_entry(ptr %record)
   %thread = call ptr @PyEval_SaveThread()
   call void %enter(ptr %frame)
   call void @PyEval_RestoreThread(ptr %thread)
   call void @Py_DecRef(ptr %held)
   call void @give_back(ptr %record, ptr %lease)
+  ret i1 true
+}}
+
+; Runs the program with the arguments at %pointers; the object `missing` where it has no lease, or
+; where making the results has run code of Python's that changed what is known of the program.
+define internal ptr @run(ptr %record, ptr %pointers) {{
+entry:
+  %known = call ptr @record_now(ptr %record)
+  %result_count = call ptr @record_result_count(ptr %record)
+  %count = ptrtoint ptr %result_count to i64
+  %fresh = alloca ptr, i64 %count, align 8
+  %results = call ptr @new_results(ptr %record, ptr %fresh)
+  %made = icmp ne ptr %results, null
+  br i1 %made, label %look, label %failed
+failed:
+  ret ptr null
+look:
+  %now = call ptr @record_now(ptr %record)
+  %same = icmp eq ptr %now, %known
+  br i1 %same, label %find, label %drop
+find:
+  %lease = call ptr @find_lease(ptr %record)
+  %leased = icmp ne ptr %lease, null
+  br i1 %leased, label %choose, label %drop
+choose:
+  %short = call ptr @record_is_short(ptr %record)
+  %keeps_lock = icmp ne ptr %short, null
+  br i1 %keeps_lock, label %locked, label %unlocked
+locked: ; nobody else can look for a lease
+  %frame = call ptr @fill(ptr %record, ptr %now, ptr %lease, ptr %pointers, ptr %fresh)
+  %enter = call ptr @record_entry(ptr %record)
+  call void %enter(ptr %frame)
+  br label %done
+unlocked:
+  %ran = call i1 @run_unlocked(ptr %record, ptr %now, ptr %lease, ptr %pointers, ptr %fresh)
+  br i1 %ran, label %done, label %drop
+done:
   %finish = call ptr @record_finish(ptr %record)
   %plain = icmp eq ptr %finish, null
-  br i1 %plain, label %done, label %last
-done:
+  br i1 %plain, label %return, label %last
+return:
   ret ptr %results
 last:
   %finished = call ptr @PyObject_CallOneArg(ptr %finish, ptr %results)
   call void @Py_DecRef(ptr %results)
   ret ptr %finished
+drop:
+  call void @Py_DecRef(ptr %results)
+  %nothing = call ptr @world_missing()
+  call void @Py_IncRef(ptr %nothing)
+  ret ptr %nothing
 }}
 
 ; The settings of this thread (borrowed); null where a function is recorded or differentiated, or

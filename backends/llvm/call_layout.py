@@ -31,6 +31,7 @@ RECORD = (
     "checks", "check_count",
     "now",  # what changes; 0: nothing is known of it
     "idle", "binding",  # the leases, and what theirs must be prepared for
+    "is_short",  # not 0: the program takes no longer than giving up the interpreter's lock is worth
     "entry", "buffers_at",  # the native entry; bytes of its frame before the pointers
     "results", "result_count", "is_single",
     "finish",  # called with the tuple of results; 0: that is the result

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...ir.dims import Dim
+from ...ir.dims import Dim, add_all
 from ...ir.plan import (
     Branch,
     Carry,
@@ -42,8 +42,10 @@ POOL, POOL_RUN, SCRATCH, SCRATCH_STRIDE, HOST_CALL, HOST_STATUS, FIRST_SYMBOL = 
 # some ten thousand vector instructions.
 WORTH_THREADS = 1 << 17
 WORTH_A_CHUNK = 1 << 15
+SHORT = 1 << 16  # a program that takes a microsecond or two
 
 SYMBOL = "sley_entry"
+IS_SHORT = "sley_is_short"  # a global variable: 1 where the program is known to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class _Entry:
         return "\n".join(
             [
                 _HELPERS,
+                f"@{IS_SHORT} = constant i64 {int(self._is_short())}, align 8",
                 *(f"declare void @{name}(ptr, i64, i64, ptr)" for name in declared),
                 "",
                 f"define void @{SYMBOL}(ptr %frame) {{",
@@ -142,6 +145,12 @@ class _Entry:
                 "",
             ]
         )
+
+    def _is_short(self) -> bool:
+        """Whether the program takes next to no time, for any sizes."""
+        launches = all(isinstance(step, Launch) for step in self.plan.steps)
+        works = [call.work for call in self.calls]
+        return launches and all(isinstance(w, int) for w in works) and add_all(works) <= SHORT
 
     # ---------------------------------------------------------------- steps
 

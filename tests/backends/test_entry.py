@@ -11,6 +11,8 @@ from launches import launch, program, scale
 from sley.backends.llvm.dim_text import DimText
 from sley.backends.llvm.entry import (
     FIRST_SYMBOL,
+    IS_SHORT,
+    SHORT,
     WORTH_A_CHUNK,
     WORTH_THREADS,
     KernelCall,
@@ -34,6 +36,18 @@ KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
 def linked(text, symbols=None):
     code = compile_object(text, cpu=TARGET.cpu, features=TARGET.features, opt_level=1)
     return Library([code], symbols)
+
+
+@pytest.mark.parametrize(
+    "works, is_short", [([100], 1), ([SHORT, 1], 0), ([SHORT - 1, 1], 1), ([N], 0)]
+)
+def test_whether_a_program_is_short(works, is_short):
+    plan = lower_launches(
+        program([(N,)], lambda x: [launch(scale((N,)), x) for _ in works]), TARGET
+    ).plan
+    calls = [KernelCall("kernel", (), 1, work) for work in works]
+    text = entry_text(plan, frame_of(plan, ("N",)), calls)
+    assert f"@{IS_SHORT} = constant i64 {is_short}," in text
 
 
 def call_entry(sizes, extent, work, grain=1, threads=True):
