@@ -427,6 +427,7 @@ from .frontend.functions.special import (
     stop_gradient,
     xlogy,
 )
+from .frontend.functions.spectra import istft, stft
 from .frontend.functions.statistics import logsumexp, norm, std, std_mean, var, var_mean
 from .frontend.functions.windows import (
     bartlett_window,
@@ -777,6 +778,7 @@ __all__ = [
     "isneginf",
     "isposinf",
     "isreal",
+    "istft",
     "jacfwd",
     "jacrev",
     "jvp",
@@ -929,6 +931,7 @@ __all__ = [
     "stack",
     "std",
     "std_mean",
+    "stft",
     "stop_gradient",
     "sub",
     "subtract",

@@ -30,6 +30,7 @@ from .functions import (
     select,
     shape,
     special,
+    spectra,
     statistics,
     writes,
 )
@@ -129,6 +130,7 @@ FUNCTIONS: dict[ModuleType, str] = {
         hsplit vsplit dsplit diag_embed diagflat diagonal_scatter select_scatter slice_scatter
     """,
     gamma: "lgamma digamma polygamma erfc",
+    spectra: "stft istft",
     statistics: "var std var_mean std_mean logsumexp norm",
     shape: """
         reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -310,25 +311,28 @@ class ParameterDict(Module):
 
     def copy(self) -> ParameterDict:
         """Another dict of the same parameters."""
-        return ParameterDict(dict(self.items()))
+        return ParameterDict(self.items())
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A dict of these names, all with the parameter `default`."""
-        return ParameterDict(dict.fromkeys(keys, default))
+        return ParameterDict((key, default) for key in keys)
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(list(self))
 
     def __or__(self, other: Any) -> ParameterDict:
-        return ParameterDict({**dict(self.items()), **dict(other.items())})
+        return ParameterDict({**dict(self.items()), **dict(other.items())}.items())
 
     def __ior__(self, other: Any) -> ParameterDict:
         self.update(other)
         return self
 
     def update(self, values: Any) -> None:
-        """Add the parameters of a dict, or of pairs of name and parameter."""
+        """Add the parameters of a dict, by name, or of pairs of name and parameter, as they come;
+        an OrderedDict and another ParameterDict keep their order."""
         pairs = values.items() if isinstance(values, (Mapping, ParameterDict)) else values
+        if isinstance(values, Mapping) and not isinstance(values, OrderedDict):
+            pairs = sorted(pairs)
         for name, value in pairs:
             if not isinstance(value, (Tensor, type(None))):
                 raise ArgumentError(f"{name!r} is a {type(value).__name__}, not a tensor")

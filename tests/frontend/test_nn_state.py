@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,12 @@ def test_taking_modules_out_of_lists() -> None:
         assert held.pop(-1) is third and len(held) == 1
         with pytest.raises(IndexError):
             held.pop(4)
+
+
+def test_parameters_of_a_dict_come_by_name() -> None:
+    """As in PyTorch, whose optimizers' states number the parameters in this order."""
+    one = {name: sley.ones(1) for name in ("b", "a")}
+    assert list(nn.ParameterDict(one)) == ["a", "b"]
+    assert list(nn.ParameterDict(one.items())) == ["b", "a"]
+    kept = nn.ParameterDict(OrderedDict(one))
+    assert list(kept) == list(kept.copy()) == list(kept | {"c": sley.ones(1)})[:2] == ["b", "a"]
