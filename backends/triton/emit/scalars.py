@@ -130,6 +130,12 @@ def _pow(at: At, x: str, y: str) -> str:
         str(at.dtype.bits))  # fmt: skip
 
 
+def _bit_not(at: At, x: str) -> str:
+    if at.dtype.kind != "uint":
+        return f"(~{x})"
+    return f"({x} ^ tl.full([], {(1 << at.dtype.bits) - 1}, {type_of(at.dtype)}))"
+
+
 def _shift_left(at: At, x: str, by: str) -> str:
     return at.call("_shift_left", x, by, str(at.dtype.bits))
 
@@ -153,7 +159,7 @@ RULES: dict[str, Rule] = {
     "sqrt": _sqrt,
     "sigmoid": _sigmoid,
     "pow": _pow,
-    "bit_not": lambda at, x: f"(~{x})",
+    "bit_not": _bit_not,
     "stop_gradient": lambda at, x: x,
     "add": _infix("+", "|"),
     "sub": _infix("-"),
