@@ -29,9 +29,11 @@ from sley.runtime.cuda.driver import Command, Copy, Fill
 from sley.runtime.cuda.errors import DriverError, KernelFault
 from sley.runtime.cuda.executable import CudaExecutable
 from sley.runtime.cuda.staging import HALF
+from sley.runtime.cuda.timing import measure
 
 Build = Callable[[Graph, Mapping[int, int]], CudaExecutable]
 TOLERANCE = {"f64": 1e-10, "f32": 2e-4, "f16": 2e-2, "bf16": 1e-1}
+OK = "ok"
 THREADS = 16  # programs that are compiled beside each other
 
 
@@ -45,11 +47,12 @@ class Context:
 
 @dataclass
 class Case:
-    """`check` of what `prepare` gives; all of a group are prepared beside each other."""
+    """`check` of what `prepare` gives; all of a group are prepared beside each other. It may give
+    what it has found out."""
 
     name: str
     prepare: Callable[[], Any]
-    check: Callable[[Any], None]
+    check: Callable[[Any], str | None]
 
 
 def near(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
@@ -297,8 +300,64 @@ def gradients(context: Context) -> Iterator[Case]:
         yield compared(context, f"gradient of {sample}", graph, [arrays], calls=1)
 
 
+def times(context: Context) -> Iterator[Case]:
+    """What the device and its driver need: bytes a second, microseconds of a launch."""
+    device = context.device
+
+    def rate(nbytes: int, work: Callable[[], object]) -> str:
+        best = min(measure(device, work, 20))
+        return f"{nbytes / best / 1e9:.3f} TB/s"
+
+    def copies(size: int) -> str:
+        source, target = device.empty(size), device.empty(size)
+        device.issue(Fill(source.address, 0, 4, size // 4, 4))
+        command = Copy(target.address, source.address, size)
+        return rate(2 * size, lambda: device.issue(command))
+
+    def fills(size: int) -> str:
+        block = device.empty(size)
+        return rate(size, lambda: device.issue(Fill(block.address, 0, 4, size // 4, 4)))
+
+    def across(size: int) -> str:
+        data = np.zeros(size, np.uint8)
+        block = device.put(data)
+        start = time.perf_counter()
+        device.write(block.address, data)
+        device.synchronize()
+        middle = time.perf_counter()
+        device.read(block.address, data)
+        there, back = middle - start, time.perf_counter() - middle
+        return f"{size / there / 1e9:.1f} GB/s there, {size / back / 1e9:.1f} GB/s back"
+
+    def on_the_host(count: int) -> str:
+        blocks = [device.put(np.zeros(64, np.uint8)) for _ in range(2)]
+        commands = [Copy(blocks[0].address, blocks[1].address, 64) for _ in range(count)]
+        graph = device.driver.graph(commands)
+        graph.launch()
+        device.synchronize()
+        start = time.perf_counter()
+        for command in commands:
+            device.issue(command)
+        single = time.perf_counter() - start
+        device.synchronize()
+        start = time.perf_counter()
+        graph.launch()
+        whole = time.perf_counter() - start
+        device.synchronize()
+        end = time.perf_counter() - start
+        return (
+            f"{1e6 * single / count:.2f} us a command, graph of {count}: {1e6 * whole:.1f} us to "
+            f"issue, {1e6 * end / count:.2f} us a node to run"
+        )
+
+    for work, size in ((copies, 1 << 30), (fills, 1 << 30), (across, 1 << 28), (on_the_host, 1000)):
+        size = min(size, device.info.total_bytes // 16) if work is not on_the_host else size
+        yield Case(work.__name__, lambda n=size: n, work)
+
+
 GROUPS: dict[str, Callable[[Context], Iterator[Case]]] = {
-    group.__name__: group for group in (memory, commands, programs, loops, training, ops, gradients)
+    group.__name__: group
+    for group in (memory, commands, times, programs, loops, training, ops, gradients)
 }
 
 
@@ -306,13 +365,13 @@ GROUPS: dict[str, Callable[[Context], Iterator[Case]]] = {
 
 
 def run_group(name: str, context: Context, skip: int = 0) -> Iterator[tuple[str, str]]:
-    """(case, "ok" or what was wrong) for each case after the first `skip`; a fault is the last."""
+    """(case, "ok .." or what was wrong) for all but the first `skip`; a fault is the last."""
     cases = list(GROUPS[name](context))[skip:]
     with ThreadPoolExecutor(THREADS) as executor:
         prepared = [executor.submit(case.prepare) for case in cases]
         for case, future in zip(cases, prepared, strict=True):
             try:
-                case.check(future.result())
+                found = case.check(future.result())
             except (KernelFault, DriverError) as error:
                 for other in prepared:
                     other.cancel()
@@ -321,7 +380,7 @@ def run_group(name: str, context: Context, skip: int = 0) -> Iterator[tuple[str,
             except Exception as error:  # of whatever kind: it is what the report is for
                 yield case.name, f"{type(error).__name__}: {error}"[:2000]
             else:
-                yield case.name, "ok"
+                yield case.name, OK if found is None else f"{OK}, {found}"
 
 
 def real_context() -> Context:
@@ -365,13 +424,15 @@ def main() -> int:
     end = time.monotonic() + options.seconds
     for name in options.groups.split(","):
         report[name] = run_in_processes(name, end)
-        wrong = {case: what for case, what in report[name].items() if what != "ok"}
+        wrong = {c: what for c, what in report[name].items() if not what.startswith(OK)}
+        told = {c: what for c, what in report[name].items() if what != OK}
         print(f"{name}: {len(report[name]) - len(wrong)} of {len(report[name])} right")
-        for case, what in wrong.items():
+        for case, what in told.items():
             print(f"  {case}: {what.splitlines()[0][:150]}")
         if options.out is not None:
             options.out.write_text(json.dumps(report, indent=1))
-    return int(any(what != "ok" for group in report.values() for what in group.values()))
+    results = [what for group in report.values() for what in group.values()]
+    return int(not all(what.startswith(OK) for what in results))
 
 
 def run_in_processes(name: str, end: float) -> dict[str, str]:

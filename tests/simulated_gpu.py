@@ -108,7 +108,7 @@ class SimulatedDriver:
     """
 
     def __init__(self, compiler: SimulatedCompiler, total_bytes: int = 64 << 20) -> None:
-        self.info = DeviceInfo("simulated", (9, 0), 132, 232_448, 50 << 20, total_bytes)
+        self.info = DeviceInfo("simulated", (9, 0), 132, 232_448, 1 << 20, total_bytes)
         self.compiler = compiler
         self.memory: dict[int, Memory] = {}
         self.pinned: dict[int, ctypes.Array] = {}
@@ -306,6 +306,9 @@ class SimulatedDriver:
         assert fill.target % fill.width == 0
         element = np.frombuffer(fill.value.to_bytes(fill.width, "little"), np.uint8)
         memory, where = self.find(fill.target, fill.stride * (fill.count - 1) + fill.width, "fill")
+        if fill.stride == fill.width:
+            memory.data[where], memory.known[where] = np.tile(element, fill.count), True
+            return
         places = where.start + fill.stride * np.arange(fill.count)[:, None] + np.arange(fill.width)
         memory.data[places], memory.known[places] = element, True
 

@@ -48,6 +48,12 @@ def test_training(context):
     gpu_check._check_training(context.device, executable, step_arrays(graph, 3), steps=3)
 
 
+def test_times_are_told(context):
+    results = dict(gpu_check.run_group("times", context))
+    assert all(what.startswith("ok, ") for what in results.values()), results
+    assert "TB/s" in results["copies"] and "us a command" in results["on_the_host"]
+
+
 def test_wrong_results_are_told(gpu, context, monkeypatch):
     monkeypatch.setattr(gpu.driver, "_copy", lambda copy: None)
     results = dict(gpu_check.run_group("commands", context))
