@@ -1,14 +1,12 @@
-"""The one place where a function becomes an op: values of the arguments, emission, results.
+"""The one place where a function becomes an op: promotion, broadcasting, emission, results.
 
-Eager and traced run the same lines; they differ in the builder and in what a value is. Promotion,
-broadcasting and emission stand in one file, since each step hands values of its kind to the next.
+Eager and traced run the same lines; `values` says in what they differ.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +20,6 @@ from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
 from .errors import (
-    AutogradError,
     DTypeError,
     IndexingError,
     ShapeError,
@@ -31,25 +28,13 @@ from .errors import (
 )
 from .promotion import result_type
 from .scalars import number_array, stretched
-from .storage import Storage
 from .symint import SymInt
 from .tape import PLAIN, TRACKING, EagerValue
-from .tensor import Tensor, here, init, make, no_data, of_array
-from .views import replay
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from .tensor import Tensor, here, of_array
+from .values import builder, detached_value, is_tracked, over, value_of, wrap
 
 _BROADCAST, _CAST, _RESHAPE = OPS["broadcast"], OPS["cast"], OPS["reshape"]
-_CONSTANT, _SIZE, _STOP = OPS["constant"], OPS["size"], OPS["stop_gradient"]
-
-
-def builder() -> Builder:
-    """What ops emit through now: the trace's recording builder, or the eager tape."""
-    trace = ambient.trace
-    if trace is not None:
-        return trace.builder
-    return TRACKING if ambient.context.grad_enabled else PLAIN
+_CONSTANT, _SIZE = OPS["constant"], OPS["size"]
 
 
 def apply(op: Op | str, tensors: Sequence[Tensor], **attrs: Any) -> Any:
@@ -99,152 +84,6 @@ def _failure(op: Op, values: Sequence[Value], error: TypeRuleError) -> SleyError
         f"{op.name}({got}): {error}",
         hint="bring the axes into line with reshape(), unsqueeze(), permute() or a slice",
     )
-
-
-def value_of(tensor: Tensor) -> Value:
-    """What `tensor` holds now, as a value of the current mode. A value is kept until its storage is
-    written."""
-    trace = ambient.trace
-    if tensor.storage.trace is not trace:
-        if trace is None:
-            no_data(tensor, "used")
-        tensor = trace.lift(tensor)
-    if tensor._version == tensor.storage.version:
-        return tensor._value  # type: ignore[return-value]
-    return _derive(tensor, trace)
-
-
-def _derive(tensor: Tensor, trace: Trace | None) -> Value:
-    """Find the value of a tensor that has none yet, or whose storage was written since."""
-    root = tensor.root()
-    stale = [tensor]
-    while (base := _base(stale[-1])) is not None and base._version != tensor.storage.version:
-        stale.append(base)
-    for view in reversed(stale):
-        value = _derive_one(view, root, trace)
-    return value
-
-
-def _base(tensor: Tensor) -> Tensor | None:
-    """What `tensor` is a view of by its last step: an object that changed its own shape since has
-    put another in its place."""
-    base = tensor.base
-    while base is not None and len(base.path) >= len(tensor.path):
-        base = tensor.base = base.base
-    return base
-
-
-def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:
-    """As `_derive`, where the value of the base is present."""
-    storage = tensor.storage
-    if tensor is not root and (root._tracked or root._requires or trace is not None):
-        assert tensor.base is not None and tensor.step is not None
-        emit_view = TRACKING.emit if trace is None else trace.builder.emit_view
-        value = tensor.step.emit(value_of(tensor.base), emit_view)
-        if trace is None:
-            value = _at(value, tensor)
-    elif root._tracked:
-        raise AutogradError(
-            f"a tensor {tensor.spec} with a history was overwritten through a detached view"
-            + ("" if storage.written is None else f" at {storage.written}"),
-            hint="write to the tensor itself, or to a clone()",
-        )
-    elif trace is None:
-        assert tensor._array is not None
-        value = _at(EagerValue(tensor._array, tensor.spec), tensor)
-        if tensor._requires:
-            value.tracked, value.leaf = True, weakref.ref(tensor)
-    else:
-        value = trace.current(storage)
-        value = replay(tensor.path, value, trace.builder.emit)
-        value = trace.leaf_value(value, tensor) if tensor._requires else trace.untracked(value)
-    tensor._value, tensor._version = value, storage.version
-    return value
-
-
-def _at(value: Value, tensor: Tensor) -> EagerValue:
-    """Mark an eager value as lying in the tensor's memory."""
-    assert isinstance(value, EagerValue) and tensor._array is not None
-    value.array, value.storage, value.version = (
-        tensor._array,
-        tensor.storage,
-        tensor.storage.version,
-    )
-    return value
-
-
-def is_tracked(value: Value) -> bool:
-    """Whether a gradient may be asked through `value`."""
-    if isinstance(value, EagerValue):
-        return value.tracked
-    return ambient.trace is not None and value in ambient.trace.tracked
-
-
-def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
-    """A tensor with memory of its own that holds a value just made from `operands`."""
-    if isinstance(value, EagerValue):
-        array, type = value.array, value.type
-        if not _owned(array, operands):
-            array = value.array = np.array(array, order="C")
-        value.storage = storage = Storage(type, array)
-        value.version = 0
-        tensor = Tensor.__new__(Tensor)
-        init(tensor, storage, (), type, array)
-        tensor._tracked = value.tracked
-        if value.node is not None and value.node._saved:  # type: ignore[attr-defined]
-            value.node.placed(value)  # type: ignore[attr-defined]
-    else:
-        trace = ambient.trace
-        assert trace is not None
-        storage = Storage(value.type, trace=trace, value=value)
-        tensor = make(storage, (), value.type)
-        tensor._tracked = value in trace.tracked
-    tensor._value, tensor._version = value, 0
-    return tensor
-
-
-def over(value: Value) -> Tensor:
-    """A tensor over the memory of a value of the current mode, with its history; for handing it to
-    functions, not for writing to it."""
-    trace = ambient.trace
-    if isinstance(value, EagerValue):
-        storage = value.storage
-        if storage is None or storage.array is not value.array:
-            storage = Storage(value.type, value.array)
-        tensor = make(storage, (), value.type, value.array)
-        tensor._tracked = value.tracked
-    else:
-        assert trace is not None
-        storage = Storage(value.type, trace=trace, value=value)
-        tensor = make(storage, (), value.type)
-        tensor._tracked = value in trace.tracked
-    tensor._value, tensor._version = value, storage.version
-    return tensor
-
-
-def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:
-    """Whether `array` is dense, writable, and no part of an operand's memory."""
-    if not array.flags.carray:  # dense and writable
-        return False
-    owner = array if array.base is None else _owner(array)
-    value: Any
-    for value in operands:
-        other = value.array
-        if other is owner:
-            return False
-        # A result that has memory of its own is new: no op gives what an operand is a view of.
-        if owner is not array and other.base is not None and _owner(other) is owner:
-            return False
-    return True
-
-
-def _owner(array: Any) -> Any:
-    while type(array) is np.ndarray and array.base is not None:
-        array = array.base
-    return array
-
-
-# Promotion and broadcasting
 
 
 def elementwise(op: Op | str, *args: Any, promote: str = "default", conditions: int = 0) -> Tensor:
@@ -504,19 +343,18 @@ def constant(array: np.ndarray) -> Tensor:
     return wrap(ambient.trace.builder.emit(_CONSTANT, (), {"value": Literal(np.array(array))}))
 
 
-def detached_value(value: Value) -> Value:
-    """The same elements without a history."""
-    return builder().emit(_STOP, (value,)) if is_tracked(value) else value
-
-
 __all__ = [
     "apply",
     "as_type",
     "broadcast_shapes",
     "builder",
     "constant",
+    "detached_value",
     "elementwise",
     "emit",
+    "expanded",
+    "is_tracked",
+    "over",
     "value_of",
     "wrap",
 ]
