@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backends.llvm import native
+from . import processor
 from .objects import object_code
 
 _SLOTS = 1 << 14  # of the table of code that was met; at most half are used
@@ -106,7 +107,7 @@ class CallHook(tuple):
 
 @functools.cache
 def _library() -> native.Library:
-    host = native.host()
+    host = processor.host()
     made = object_code(_TEXT, cpu=host.cpu, features=host.features)
     return native.Library([made.code])
 

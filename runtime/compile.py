@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..backends.llvm.native import LLVMError
-from ..backends.llvm.target import host_target
 from ..ir.graph import Graph
 from ..ir.target import Target
+from . import processor
 from .collector import no_collection
 from .config import config
 from .executable import Details, Executable
@@ -42,7 +42,7 @@ class Options:
     verify: bool | None = None
 
     def target(self) -> Target:
-        return host_target(self.cpu or config().cpu)
+        return processor.target(self.cpu or config().cpu)
 
     @property
     def verified(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..backends.llvm.entry import FIRST_SYMBOL, HOST_STATUS, IS_SHORT, SYMBOL
-from ..backends.llvm.native import Library, assembly, host
+from ..backends.llvm.native import Library, assembly
 from ..ir.dims import Dim, evaluate
 from ..ir.evaluate import bind_sizes
 from ..ir.graph import Graph, Value
@@ -28,6 +28,7 @@ from .image import Image, PreparationImage
 from .lease import Binding, Lease, Memory, NewArray
 from .memory import SMALL, result_allocator
 from .preparation import Preparation
+from .processor import host
 from .threads import ThreadPool, default_pool
 
 _MAX_BINDINGS = 256  # bindings of the symbols that are remembered

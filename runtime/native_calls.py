@@ -29,7 +29,7 @@ from ..backends.llvm.call_layout import (
     RESULT,
     WORLD,
 )
-from . import threads
+from . import processor, threads
 from .executable import Executable
 from .lease import Lease, NewArray
 from .objects import object_code
@@ -219,7 +219,7 @@ class NativeCalls:
         plain: Mapping[str, Any],
         locate: Callable[[Any], int],
     ) -> None:
-        host = native.host()
+        host = processor.host()
         made = object_code(call_text(), cpu=host.cpu, features=host.features, opt_level=0)
         symbols = {name: _address(getattr(ctypes.pythonapi, name)) for name in API}
         self._library = native.Library([made.code], symbols)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from ..backends.llvm import native
 from ..backends.llvm.pool import CORES_BYTES, LAYOUT, MAX_THREADS, SIZE, can_park, pool_text
+from . import processor
 from .config import config
 from .objects import object_code
 
@@ -46,7 +47,7 @@ class ThreadPool:
     def __init__(self, threads: int, *, spin_us: float | None = None, wait_us: float | None = None):
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"a pool has 1 to {MAX_THREADS} threads, not {threads}")
-        crowded = threads > native.host().cores
+        crowded = threads > processor.host().cores
         if spin_us is None:
             spin_us = CROWDED_SPIN_US if crowded else SPIN_US
         if wait_us is None:
@@ -134,7 +135,7 @@ class _Code:
     """The native functions of all pools, compiled once."""
 
     def __init__(self) -> None:
-        host = native.host()
+        host = processor.host()
         text = pool_text(platform.system(), platform.machine())
         made = object_code(text, cpu=host.cpu, features=host.features, opt_level=0)
         self.library = native.Library([made.code])

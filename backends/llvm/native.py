@@ -11,11 +11,13 @@ import functools
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .loading import load
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
@@ -65,20 +67,35 @@ _AARCH64_TRIPLE = "aarch64-unknown-linux-gnu"
 CPU_NAMES = ("host", *_X86_LEVELS, "aarch64")
 
 
+class Identity(NamedTuple):
+    """What LLVM says of this machine: its processor, that one's features, the system."""
+
+    cpu: str
+    features: tuple[tuple[str, bool], ...]
+    triple: str
+
+
 @functools.cache
-def host(cpu: str = "host") -> HostInfo:
+def identity() -> Identity:
+    """This machine's, from LLVM."""
+    llvm = _binding()
+    features = tuple(sorted(llvm.get_host_cpu_features().items()))
+    return Identity(llvm.get_host_cpu_name() or "generic", features, llvm.get_process_triple())
+
+
+@functools.cache
+def host(cpu: str = "host", known: Identity | None = None) -> HostInfo:
     """Describe this machine, or a plainer processor to emit for instead.
 
     `cpu` is "host", "x86-64" (SSE2), "x86-64-v3" (AVX2 and FMA), "x86-64-v4" (AVX-512) or
-    "aarch64" (NEON). Code for another processor can always be emitted, see `runnable`.
+    "aarch64" (NEON). Code for another processor can always be emitted, see `runnable`. `known`:
+    this machine's identity, where that need not be asked for.
     """
-    llvm = _binding()
-    has = dict(llvm.get_host_cpu_features())
-    triple = llvm.get_process_triple()
+    name, flags, triple = known or identity()
+    has = dict(flags)
     is_x86 = triple.startswith("x86_64")
     if cpu == "host":
         width = _x86_vector_bytes(has) if is_x86 else 16
-        name = llvm.get_host_cpu_name() or "generic"
         features = _flatten(has)
         return _info(name, features, triple, width, runnable=True)
     if cpu == "aarch64":
@@ -329,6 +346,13 @@ class Library:
     """
 
     def __init__(self, objects: Iterable[bytes], symbols: Mapping[str, int] | None = None):
+        contents = list(objects)
+        self._loaded = load(contents, symbols or {})
+        if self._loaded is None:
+            self._link(contents, symbols or {})
+
+    def _link(self, objects: Sequence[bytes], symbols: Mapping[str, int]) -> None:
+        """By LLVM."""
         _initialize()
         binding = _binding()
         # One JIT for each library costs a millisecond and gives all its memory back at the end;
@@ -338,7 +362,7 @@ class Library:
         builder = binding.JITLibraryBuilder().add_current_process()
         for content in objects:
             builder.add_object_img(content)
-        for name, address in (symbols or {}).items():
+        for name, address in symbols.items():
             builder.import_symbol(name, address)
         self._trackers: dict[str, Any] = {}
         # Not __del__: in a reference cycle the JIT could then be closed before its trackers.
@@ -350,6 +374,10 @@ class Library:
 
     def address(self, symbol: str) -> int:
         """The address of a function or a global variable of this library."""
+        if self._loaded is not None:
+            if symbol not in self._loaded.addresses:
+                raise LLVMError(f"cannot resolve {symbol!r}: it is not defined")
+            return self._loaded.addresses[symbol]
         tracker = self._trackers.get(symbol)
         if tracker is None:
             try:

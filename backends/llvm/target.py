@@ -6,18 +6,21 @@ import functools
 from dataclasses import replace
 
 from ...ir.target import Target
-from .native import host
+from .native import Identity, host
 
 
 @functools.cache
-def host_target(cpu: str = "host", threads: int | None = None) -> Target:
+def host_target(
+    cpu: str = "host", threads: int | None = None, known: Identity | None = None
+) -> Target:
     """The target for `cpu`: "host", "x86-64" (SSE2), "x86-64-v3" (AVX2), "x86-64-v4" (AVX-512)
-    or "aarch64" (NEON), with this machine's caches and cores (`threads`, where given).
+    or "aarch64" (NEON), with this machine's caches and cores (`threads`, where given). `known` as
+    for `native.host`.
 
     Raises:
         ValueError: another name.
     """
-    info = host(cpu)
+    info = host(cpu, known)
     x86 = info.triple.startswith("x86_64")
     wide = info.vector_bytes == 64
     target = Target(
