@@ -69,10 +69,10 @@ def _attributes(value: Any, names: tuple[type, tuple[str, ...], tuple[Any, ...]]
     if not isinstance(value, type):
         return Check("attributes", value, len(keys), (kind, *_pairs(keys, values)))
     # What `vars` shows of a class is one dict for all its life.
-    (own,) = gc.get_referents(vars(value))
-    if type(own) is not dict or tuple(own) != keys:
+    own = gc.get_referents(vars(value))
+    if len(own) != 1 or type(own[0]) is not dict or tuple(own[0]) != keys:
         raise _NotComparable
-    return Check("dict", own, len(keys), _pairs(keys, values))
+    return Check("dict", own[0], len(keys), _pairs(keys, values))
 
 
 def _pairs(keys: Sequence[Any], values: Sequence[Any]) -> tuple[Any, ...]:
