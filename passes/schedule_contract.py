@@ -33,6 +33,7 @@ NEAR_BYTES = 1024  # from one k to the next of an operand that is read in place
 SET_BYTES = 2048  # between rows that share a set of the first cache
 WRITTEN_OUT = 256  # scalar instructions for the results of a tile
 WASTE = 16  # one vector of so many may be empty
+UNEVEN = 0.02  # of its work that the slowest thread may have more, for more blocks to share
 LATENCY = 4  # cycles of a multiply-add
 OVERHEAD = 2.5  # cycles of a turn of k beside its multiply-adds
 AHEAD = 8  # turns of k in which a line comes from L2
@@ -119,7 +120,7 @@ class _Chooser:
             columns = "direct"
         if rows == "along":
             rows = "rows"  # single elements are read from anywhere: no need to transpose
-        if columns != "dots" and self._rows_in_place(nr):
+        if columns != "dots" and self._rows_in_place(nr, kc):
             rows = "direct"
         # A panel of rows stays in L1 while all columns of a block pass by, and results are written
         # along their rows.
@@ -230,14 +231,18 @@ class _Chooser:
         return _ceil(m_panels, m_blocks) * mr, _ceil(n_panels, n_blocks) * nr
 
     def _shared(self, panels: int, most: int, wanted: int) -> int:
-        """Panels of a block, at most `most`, for `wanted` blocks or more (up to twice as many,
-        where the slowest thread then has less to do)."""
-        threads = self.target.threads
+        """Panels of a block, at most `most`: for about `wanted` blocks, unless fewer or more of
+        them leave the slowest thread less to do."""
         if wanted <= 1:
             return most
-        most = min(most, _ceil(panels, wanted))
-        sizes = range(most, max(1, most // 2) - 1, -1)
-        return min(sizes, key=lambda size: _ceil(_ceil(panels, size), threads) * size)
+        usual = min(most, _ceil(panels, wanted))
+        slowest = {
+            size: _ceil(_ceil(panels, size), self.target.threads) * size
+            for size in range(max(1, usual // 2), most + 1)
+        }
+        enough = min(slowest.values()) * (1 + UNEVEN)
+        even = (size for size in slowest if slowest[size] <= enough)
+        return min(even, key=lambda size: abs(size - usual))
 
     def _serves_batch(self) -> bool:
         """Whether packed rows can serve one point of the batch after the other."""
@@ -285,15 +290,17 @@ class _Chooser:
         own, k = (coefficient(access.offset, axes[-1]) for axes in (side.own, side.k))
         return (own, k) if isinstance(own, int) and isinstance(k, int) else (0, 0)
 
-    def _rows_in_place(self, nr: int) -> bool:
+    def _rows_in_place(self, nr: int, kc: int) -> bool:
         """Whether single elements are read where the rows lie: a few times along long rows, or
-        often where that is near."""
+        often where that is near, or where rows follow one another as in a panel."""
         rows, columns, depth = self.rows.extent, self.columns.extent, self.depth
         if not (isinstance(rows, int) and isinstance(columns, int) and isinstance(depth, int)):
             return False
         if columns <= FEW_PANELS * nr and self._strides(self.rows)[1] == 1:
             size = rows * depth * self.size
             return depth * self.size >= LONG_ROW or 2 * size <= self.target.l2
+        if self._strides(self.rows) == (depth, 1) and kc == depth:
+            return depth * self.size % SET_BYTES != 0
         return columns <= NEAR_PANELS * nr and self._near(self.rows)
 
     def _written_out(self, registers: int) -> bool:

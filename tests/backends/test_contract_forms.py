@@ -81,7 +81,7 @@ def wide(cpu="host"):
 def test_forms_that_are_chosen():
     small = tiles(matmul(60, 64, 64))
     assert (small.rows, small.columns, small.registers) == ("direct", "direct", True)
-    far = tiles(matmul(300, 300, 300), **SMALL)
+    far = tiles(matmul(300, 300, 512), **SMALL)
     assert (far.rows, far.columns, far.prefetch, far.ahead > 0) == ("rows", "across", True, True)
     assert (far.along_rows, tiles(matmul(300, 300, 40)).along_rows) == (False, True)
     few = tiles(matmul(16, 500, 512, tb=True))
@@ -104,6 +104,8 @@ def test_a_row_that_is_a_page_apart_is_copied():
     """14 rows in one set of the first cache would drive each other out."""
     assert tiles(matmul(28, 200, 1024)).rows != "direct"
     assert tiles(matmul(28, 200, 1000)).rows == "direct"
+    assert tiles(matmul(600, 600, 512)).rows == "rows"
+    assert tiles(matmul(600, 600, 511)).rows == "direct", "as they would lie in a panel"
 
 
 @pytest.mark.parametrize("shape", [(70, 5, 64), (33, 70, 40), (15, 16, 48), (6, 100, 200)])
