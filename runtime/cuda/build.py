@@ -10,6 +10,7 @@ from typing import Any
 from ...backends.triton.compile import CompileFailure
 from ...backends.triton.kernel import TritonKernel
 from ...ir import plan
+from ...ir.block_schedule import by_pointers
 from ...ir.dims import Dim, mod
 from ...ir.gpu_target import GpuTarget
 from ...ir.graph import Graph, Node
@@ -74,9 +75,9 @@ def build(
 
 
 def _text(node: Node, emit: Emit, target: GpuTarget, unaligned: tuple[int, ...]) -> TritonKernel:
-    kernel = node.attrs["kernel"]
+    kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
     try:
-        text = emit(kernel, node.attrs["schedule"], target)
+        text = emit(kernel, by_pointers(schedule) if unaligned else schedule, target)
     except (ValueError, NotImplementedError) as error:
         line = f" ({node.line})" if node.line else ""
         raise CompileError(f"kernel @{kernel.name}{line}: {error}") from error

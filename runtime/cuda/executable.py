@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from .driver import Copy
 from .errors import show_bytes
 from .memory import Block
 from .recorder import HostKernel, Layout, LoadedKernel
+from .uninterrupted import Uninterrupted
 
 _MAX_BINDINGS = 256  # bindings of the symbols that are remembered
 _ALIGNMENT = 16  # bytes: what kernels take for granted of a buffer's address
@@ -129,11 +131,22 @@ class CudaExecutable:
             ]
             bases += [0] * (binding.layout.bases - len(bases))
             device.begin(self)
-            run = Run(device, bases)
+            self._perform(Run(device, bases), binding, pointers, put_back)
+        return results
+
+    def _perform(
+        self,
+        run: Run,
+        binding: _Binding,
+        pointers: Sequence[int],
+        put_back: Sequence[tuple[Block, int]],
+    ) -> None:
+        """Issues everything; what is one segment, or may fail between two, needs no more care."""
+        together = (len(binding.actions) > 1 or put_back) and not self.may_fail
+        with Uninterrupted() if together else nullcontext():
             perform(binding.actions, run)
             for block, number in put_back:
                 run.copy(pointers[number], block.address, block.nbytes)
-        return results
 
     def _aligned(
         self, pointers: Sequence[int], binding: _Binding

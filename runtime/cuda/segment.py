@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .device import Device
 from .driver import Command, CommandGraph
+from .uninterrupted import Uninterrupted
 
 
 class Ref(NamedTuple):
@@ -71,8 +72,9 @@ class Segment:
         self._stale.clear()
 
     def _issue(self, device: Device) -> None:
-        for command, name in zip(self.commands, self._names, strict=True):
-            device.issue(command, name)
+        with Uninterrupted():
+            for command, name in zip(self.commands, self._names, strict=True):
+                device.issue(command, name)
 
     def _place(self, bases: Sequence[int]) -> int:
         """Writes the addresses of buffers that have moved into the commands; how many of these

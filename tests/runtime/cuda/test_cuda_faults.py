@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import threading
 
 import numpy as np
@@ -129,6 +131,37 @@ def test_each_thread_has_the_context():
     assert len(found) == 2 and np.array_equal(found[0], np.arange(5.0))
 
 
+def test_an_interrupt_waits_for_the_whole_program():
+    """Parameters are those of the step before, or of this one."""
+    graph, donated = mlp_step((7, 5, 10))
+    arrays = step_arrays(graph, 9)
+    states = []
+    for interrupted in (False, True):
+        gpu = SimulatedGpu()
+        executable = gpu.build(run_passes(graph, host_target(), donated=donated))
+        blocks = [gpu.device.put(array) for array in arrays]
+        issue, count = gpu.driver.issue, itertools.count()
+
+        def noted(command, issue=issue, count=count):
+            issue(command)
+            if next(count) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        if interrupted:
+            gpu.driver.issue = noted
+            with pytest.raises(KeyboardInterrupt):
+                executable.run([block.address for block in blocks], (9,))
+        else:
+            executable.run([block.address for block in blocks], (9,))
+        states.append(
+            [
+                gpu.device.get(blocks[k].address, arrays[k].shape, arrays[k].dtype).tobytes()
+                for k in donated.values()
+            ]
+        )
+    assert states[0] == states[1] != [arrays[k].tobytes() for k in donated.values()]
+
+
 def test_streams_of_other_libraries():
     gpu = SimulatedGpu()
     gpu.device.lend(5)
@@ -136,6 +169,39 @@ def test_streams_of_other_libraries():
     assert gpu.driver.ordered == []  # nobody waits on the host
     gpu.device.synchronize()
     assert gpu.driver.ordered == [(0, 5), (7, 0)]
+
+
+LOOPING = """
+graph @looping(%w: f32[4], %k: i64[], %zero: i64[]) -> (f32[4], f32[4]) {
+  %v = mul(%w, %w)
+  %i, %y = while(%k, %zero, %v) {consts=1} condition (%n, %j, %a: f32[4]) {
+    yield lt(%j, %n)
+  } (%n, %j, %a: f32[4]) {
+    yield add(%j, 1), sin(%a)
+  }
+  yield %v, %y
+}
+"""
+
+
+def test_an_interrupt_waits_for_loops_that_the_host_decides():
+    gpu = SimulatedGpu()
+    executable = gpu.build(run_passes(parse(LOOPING), host_target(), donated={0: 0}))
+    w = gpu.device.put(np.full(4, 3, np.float32))
+    k, zero = gpu.device.put(np.array(5)), gpu.device.put(np.array(0))
+    issue, count = gpu.driver.issue, itertools.count()
+
+    def noted(command):
+        issue(command)
+        if next(count) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    gpu.driver.issue = noted
+    with pytest.raises(KeyboardInterrupt):
+        executable.run([w.address, k.address, zero.address])
+    assert next(count) > 10
+    assert (gpu.device.get(w.address, (4,), np.dtype(np.float32)) == 9).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture
