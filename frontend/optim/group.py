@@ -11,6 +11,7 @@ from ..context import ambient, setting
 from ..epoch import epoch
 from ..errors import DTypeError
 from ..tensor import Tensor, of_array
+from .number import GroupNumber
 
 _SCHEDULED = ("lr",)  # numbers that may pass through 0 and decide nothing
 
@@ -21,7 +22,7 @@ class ParamGroup(MutableMapping[str, Any]):
     Each number (or tuple of numbers) lives in 0-d float64 tensors. `group["lr"]` gives the number,
     or in a trace the tensor; `group["lr"] = 0.01` writes into the tensor. Options (bools, strings,
     None), and whether a number but "lr" is 0, decide what a step computes, so compiled steps depend
-    on them.
+    on them; on the sign, where a step compares with 0.
 
     Attributes:
         params: the parameters, in order.
@@ -47,7 +48,8 @@ class ParamGroup(MutableMapping[str, Any]):
             self.options[name] = value
             return
         parts = value if isinstance(value, (tuple, list)) else (value,)
-        self._numbers[name] = tuple(_as_number(v) for v in parts)
+        make = _scheduled if name in _SCHEDULED else GroupNumber
+        self._numbers[name] = tuple(v if isinstance(v, Tensor) else make(v) for v in parts)
         if isinstance(value, (tuple, list)):
             self._is_tuple.add(name)
         if name not in _SCHEDULED:
@@ -107,6 +109,9 @@ class ParamGroup(MutableMapping[str, Any]):
                     tensor.copy_(value)
         if ambient.trace is None and name not in _SCHEDULED:
             self._set_option(_flag(name), any(t.item() != 0 for t in tensors))
+            for tensor in tensors:
+                if isinstance(tensor, GroupNumber):
+                    tensor.written()
 
     def _set_option(self, name: str, value: Any) -> None:
         if self.options[name] == value:
@@ -149,5 +154,5 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, (int, float, Tensor, np.number)) and not isinstance(value, bool)
 
 
-def _as_number(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else of_array(np.array(value, np.float64))
+def _scheduled(value: Any) -> Tensor:
+    return of_array(np.array(value, np.float64))

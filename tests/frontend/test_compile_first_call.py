@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,43 @@ def test_a_parameter_without_a_gradient_counts_its_own_steps(kind) -> None:
         counts = [optimizer.state[layer.weight]["step"].item() for layer in net]
         assert counts == [6, 3, 0]
     np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+class Decaying(sley.optim.Optimizer):
+    """Branches on its numbers, as many optimizers do."""
+
+    def __init__(self, params, lr=0.1, weight_decay=0.0, betas=(0.9, 0.0)):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas})
+
+    @sley.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            decay = group["weight_decay"]
+            for p in group["params"]:
+                change = p.grad
+                if decay != 0:
+                    change = change + decay * p
+                if decay > 0.0:
+                    change = change * 2
+                if group["betas"][1]:
+                    change = change * group["betas"][1]
+                if not decay:
+                    change = change * 3
+                p.add_(change, alpha=-group["lr"])
+
+
+def test_a_step_may_branch_on_whether_a_number_is_zero() -> None:
+    found = []
+    for compiled in (False, True):
+        _, optimizer, step = model(Decaying)
+        call = sley.compile(step) if compiled else step
+        group = optimizer.param_groups[0]
+        losses = []
+        for i, (decay, beta) in enumerate([(0, 0), (0.1, 0), (0.2, 0), (-0.1, 0), (0, 0.5)]):
+            group["weight_decay"], group["betas"], group["lr"] = decay, (0.9, beta), 0.1 / (i + 1)
+            losses.append(call(sley.ones(2, 3, dtype=sley.float64)).item())
+        found.append(losses)
+        if compiled:
+            assert len(call.programs) == 4  # (0.2, 0) runs what was made for (0.1, 0)
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    assert copy.deepcopy(optimizer).param_groups[0]["betas"] == (0.9, 0.5)
