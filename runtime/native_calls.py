@@ -125,12 +125,19 @@ class Record:
             self._kept(results), len(patterns), int(is_single), 0 if finish is None else id(finish),
         ])  # fmt: skip
         self.address = ctypes.addressof(self._words)
-        self._now: Any = None
+        self._state: CallState | None = None
+        self._now: Any = None  # what owns the words of the state
+
+    def is_of(self, epoch: int) -> bool:
+        """Whether it is known how the program is called at this count of changes, whatever was
+        written to tensors."""
+        state = self._state
+        return state is not None and state.epoch is epoch and not state.storages
 
     def let_go(self) -> None:
         """Forgets what `refresh` has told: no call fits, and what that owned may go."""
         self._words[_NOW_WORD] = 0
-        self._now = None
+        self._state = self._now = None
 
     def refresh(self, state: CallState) -> None:
         """What changes from time to time, as it is now. It replaces the old as a whole: another
@@ -143,7 +150,7 @@ class Record:
         counts = len(state.storages), len(pointers)
         words = _words_of([id(state.epoch), versions, counts[0], tail, counts[1], id(state)])
         assert len(words) == len(NOW)
-        self._now = state, arrays, words
+        self._state, self._now = state, (arrays, words)
         self._words[_NOW_WORD] = ctypes.addressof(words)
 
     def _result(self, pattern: Pattern, result: NewArray) -> tuple[int, ...]:

@@ -81,8 +81,8 @@ class DirectCalls:
         if known.record == 0:
             known.record = self._new(known, args, kwargs)
         record, program = known.record, known.program
-        if not record:
-            return program.run(leaves, known.sizes)
+        if not record or record.is_of(program.guards.epoch):
+            return program.run(leaves, known.sizes)  # the arguments alone were others
         record.let_go()  # the call may replace what the last one depended on
         result = program.run(leaves, known.sizes)
         state = program.call_state()
