@@ -31,6 +31,7 @@ from .split_complex import split_complex
 from .split_contracts import split_contracts
 from .split_products import split_products
 from .split_reductions import split_reductions
+from .spread_scatters import spread_scatters
 from .trim import trim
 
 Program = Graph | Plan
@@ -115,6 +116,8 @@ def run_passes(
         graph = stage("split reductions", split)
     if isinstance(target, GpuTarget) and (split := split_contracts(graph, target)) is not graph:
         graph = stage("split contracts", split)
+    if isinstance(target, GpuTarget) and (spread := spread_scatters(graph)) is not graph:
+        graph = stage("spread scatters", spread)
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
     graph = stage("lift constants", graph)
