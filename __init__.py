@@ -438,6 +438,7 @@ from .frontend.functions.windows import (
 from .frontend.guarding import guard_module as _guard_module
 from .frontend.interop import from_dlpack
 from .frontend.linalg import (
+    cholesky_solve,
     det,
     matrix_exp,
     matrix_power,
@@ -447,6 +448,7 @@ from .frontend.linalg.root import (
     addbmm,
     chain_matmul,
     cholesky,
+    cholesky_inverse,
     cross,
     inverse,
     logdet,
@@ -632,6 +634,8 @@ __all__ = [
     "cfloat",
     "chain_matmul",
     "cholesky",
+    "cholesky_inverse",
+    "cholesky_solve",
     "chunk",
     "clamp",
     "clamp_max",

@@ -153,8 +153,8 @@ FUNCTIONS: dict[ModuleType, str] = {
         conj conj_physical resolve_conj is_conj angle view_as_real view_as_complex adjoint
     """,
     activation: "relu softmax log_softmax",
-    root: "inverse pinverse cholesky logdet cross addbmm",
-    systems: "det slogdet",
+    root: "inverse pinverse cholesky cholesky_inverse logdet cross addbmm",
+    systems: "det slogdet cholesky_solve",
     linear_products: "matrix_power",
     decompositions: "matrix_exp",
     random: "bernoulli multinomial",

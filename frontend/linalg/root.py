@@ -9,6 +9,7 @@ from ..errors import ShapeError
 from ..functions.arguments import shape_of, takes_out
 from ..functions.complex import angle
 from ..functions.complex import complex as make_complex
+from ..functions.creation import eye
 from ..functions.joining import flip
 from ..functions.math import where
 from ..functions.matrix import bmm
@@ -28,6 +29,11 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """`linalg.cholesky`."""
     return decompositions.cholesky(input, upper=upper)
+
+
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of each A, from its factor: L L^H, or with `upper` L^H L."""
+    return systems.cholesky_solve(eye(L.shape[-1], dtype=L.dtype).expand(L.shape), L, upper)
 
 
 def logdet(input: Tensor) -> Tensor:

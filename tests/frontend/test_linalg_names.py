@@ -51,3 +51,18 @@ def test_values_and_gradients(name: str) -> None:
 def test_logarithms_of_other_determinants() -> None:
     assert np.isnan(sley.logdet(sley.tensor([[0.0, 1], [1, 0]])).item())
     assert sley.logdet(sley.zeros(2, 2)).item() == -np.inf
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_systems_by_a_factor(upper: bool) -> None:
+    """`cholesky_solve` and `cholesky_inverse`, as functions and methods."""
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((2, 3, 3))
+    matrix = half @ half.swapaxes(-1, -2) + np.eye(3)
+    factor = sley.linalg.cholesky(sley.tensor(matrix), upper=upper)
+    right = sley.tensor(rng.standard_normal((2, 3, 2)))
+    expected = np.linalg.solve(matrix, right.numpy())
+    for found in (sley.cholesky_solve(right, factor, upper), right.cholesky_solve(factor, upper)):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+    for found in (sley.cholesky_inverse(factor, upper), factor.cholesky_inverse(upper)):
+        np.testing.assert_allclose(found, np.linalg.inv(matrix), rtol=1e-10)

@@ -52,6 +52,8 @@ _are("a constant: test_context.py", _everything("e inf nan newaxis pi"))
 _are("a constructor: test_typed.py", _everything(
     "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor "
     "IntTensor LongTensor ShortTensor autograd.Variable"))  # fmt: skip
+_are("factors: test_linalg_names.py", _everything(
+    "cholesky_inverse cholesky_solve Tensor.cholesky_inverse Tensor.cholesky_solve"))  # fmt: skip
 _are("pieces of a signal: test_spectra.py", _everything("stft istft Tensor.stft Tensor.istft"))
 _are("threads of kernels: test_threads.py", _everything("get_num_threads set_num_threads"))
 OTHERS.update({
