@@ -9,8 +9,8 @@ import pytest
 from simulated_gpu import SimulatedGpu
 from training_steps import mlp_step
 
-from sley.backends.llvm.target import host_target
 from sley.backends.triton.compile import CompiledText, CompileFailure
+from sley.backends.triton.target import gpu_target
 from sley.ir.evaluate import evaluate
 from sley.ir.parser import parse
 from sley.passes.pipeline import run_passes
@@ -137,7 +137,7 @@ def test_kernels_without_code_run_on_the_host_with_a_warning(how):
         return made
 
     graph = parse(PARTLY)
-    lowered = run_passes(graph, host_target(), donated={0: 0})
+    lowered = run_passes(graph, gpu_target("sm_90"), donated={0: 0})
     with pytest.raises(CompileError):
         build.build(lowered, gpu.device, emit, compile_all)
     count = itertools.count()

@@ -18,7 +18,7 @@ from training_steps import block_step, conv_step, mlp_step, step_arrays
 
 import sley
 from sley import nn
-from sley.backends.llvm.target import host_target
+from sley.backends.triton.target import gpu_target
 from sley.ir.builder import Recording
 from sley.ir.dims import symbol
 from sley.ir.dtypes import by_name
@@ -42,12 +42,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::sley.runtime.cuda.executable.Ho
 
 def on_gpu(graph, donated=None, gpu=None):
     gpu = gpu or SimulatedGpu()
-    return gpu, gpu.build(run_passes(graph, host_target(), donated=donated))
+    return gpu, gpu.build(run_passes(graph, gpu_target("sm_90"), donated=donated))
 
 
 def fused(graph, donated=None):
     gpu = SimulatedGpu()
-    return gpu, gpu.build(lower_launches(graph, host_target(), donated=donated))
+    return gpu, gpu.build(lower_launches(graph, gpu_target("sm_90"), donated=donated))
 
 
 def check(gpu, executable, arrays, sizes=None, calls=3):

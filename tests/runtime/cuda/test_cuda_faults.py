@@ -12,7 +12,7 @@ import pytest
 from simulated_gpu import Fault, SimulatedGpu
 from training_steps import mlp_step, step_arrays
 
-from sley.backends.llvm.target import host_target
+from sley.backends.triton.target import gpu_target
 from sley.ir.parser import parse
 from sley.passes.pipeline import run_passes
 from sley.runtime.cuda import device as devices
@@ -41,7 +41,7 @@ def failing(gpu, line):
 
 
 def net(gpu):
-    executable = gpu.build(run_passes(parse(TEXT), host_target()))
+    executable = gpu.build(run_passes(parse(TEXT), gpu_target("sm_90")))
     blocks = [gpu.device.put(np.ones(shape, np.float32)) for shape in ((5, 8), (8, 8))]
     return lambda: executable.run([block.address for block in blocks], (5,))
 
@@ -65,7 +65,7 @@ def test_a_fault_names_the_kernels_that_may_have_done_it():
 def test_what_was_waited_for_is_not_blamed():
     gpu = SimulatedGpu()
     graph, _ = mlp_step((7, 5, 10))
-    gpu.build(run_passes(graph, host_target()))(step_arrays(graph, 5))
+    gpu.build(run_passes(graph, gpu_target("sm_90")))(step_arrays(graph, 5))
     run = net(gpu)
     failing(gpu, 4)
     run()
@@ -138,7 +138,7 @@ def test_an_interrupt_waits_for_the_whole_program():
     states = []
     for interrupted in (False, True):
         gpu = SimulatedGpu()
-        executable = gpu.build(run_passes(graph, host_target(), donated=donated))
+        executable = gpu.build(run_passes(graph, gpu_target("sm_90"), donated=donated))
         blocks = [gpu.device.put(array) for array in arrays]
         issue, count = gpu.driver.issue, itertools.count()
 
@@ -186,7 +186,7 @@ graph @looping(%w: f32[4], %k: i64[], %zero: i64[]) -> (f32[4], f32[4]) {
 
 def test_an_interrupt_waits_for_loops_that_the_host_decides():
     gpu = SimulatedGpu()
-    executable = gpu.build(run_passes(parse(LOOPING), host_target(), donated={0: 0}))
+    executable = gpu.build(run_passes(parse(LOOPING), gpu_target("sm_90"), donated={0: 0}))
     w = gpu.device.put(np.full(4, 3, np.float32))
     k, zero = gpu.device.put(np.array(5)), gpu.device.put(np.array(0))
     issue, count = gpu.driver.issue, itertools.count()

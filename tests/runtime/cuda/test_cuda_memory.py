@@ -10,7 +10,7 @@ from launches import add, launch, program
 from simulated_gpu import SimulatedCompiler, SimulatedDriver, SimulatedGpu
 from training_steps import mlp_step, step_arrays
 
-from sley.backends.llvm.target import host_target
+from sley.backends.triton.target import gpu_target
 from sley.ir.dims import symbol
 from sley.ir.parser import parse
 from sley.passes.pipeline import lower_launches, run_passes
@@ -141,7 +141,7 @@ def test_a_program_without_memory_names_its_lines_and_writes_nothing():
 
     gpu = SimulatedGpu(total_bytes=24 * MiB)
     graph = parse(LARGE)
-    executable = gpu.build(run_passes(graph, host_target(), donated={0: 0}))
+    executable = gpu.build(run_passes(graph, gpu_target("sm_90"), donated={0: 0}))
     x = np.ones((3000, 1024), np.float32)
     block, w = gpu.device.put(x), gpu.device.put(np.ones((1024, 1024), np.float32))
     with pytest.raises(OutOfMemoryError, match="@large needs") as caught:
@@ -156,7 +156,7 @@ def test_a_program_without_memory_names_its_lines_and_writes_nothing():
 def test_memory_of_many_calls_does_not_grow():
     gpu = SimulatedGpu()
     graph, donated = mlp_step((7, 5, 10))
-    executable = gpu.build(run_passes(graph, host_target(), donated=donated))
+    executable = gpu.build(run_passes(graph, gpu_target("sm_90"), donated=donated))
     figures = []
     for _ in range(6):
         executable(step_arrays(graph, 9))
@@ -204,7 +204,7 @@ def test_the_simulated_device_notices_wrong_accesses(driver):
 def test_the_simulated_device_notices_wrong_launches(wrong):
     gpu = SimulatedGpu()
     graph = program([(N,), (N,)], lambda x, y: [launch(add((N,)), x, y)])
-    executable = gpu.build(lower_launches(graph, host_target()))
+    executable = gpu.build(lower_launches(graph, gpu_target("sm_90")))
     x, y = (gpu.device.put(np.ones(512, np.float32)) for _ in range(2))
     executable.run([x.address, y.address], (512,))
     gpu.device.synchronize()
@@ -218,7 +218,7 @@ def test_the_simulated_device_notices_wrong_launches(wrong):
         executable.run([x.address, x.address + 256], (512,))
     if wrong == "overlap":
         gpu.device.synchronize()  # two inputs may overlap
-        executable = gpu.build(lower_launches(graph, host_target(), donated={0: 0}))
+        executable = gpu.build(lower_launches(graph, gpu_target("sm_90"), donated={0: 0}))
         executable.run([x.address, x.address + 256], (384,))
     with pytest.raises(RuntimeError, match="ILLEGAL_ADDRESS in a kernel"):
         gpu.device.synchronize()

@@ -7,7 +7,7 @@ import pytest
 from op_samples import ALL_SAMPLES
 from simulated_gpu import SimulatedGpu
 
-from sley.backends.llvm.target import host_target
+from sley.backends.triton.target import gpu_target
 from sley.ir.dtypes import f32, i64
 from sley.ir.literal import array_type
 from sley.ir.ops import OPS
@@ -29,7 +29,7 @@ class Eager:
 
     def compile(self, graph, donated):
         self.compiled.append(graph)
-        return self.gpu.build(run_passes(graph, host_target(), donated=donated))
+        return self.gpu.build(run_passes(graph, gpu_target("sm_90"), donated=donated))
 
     def __call__(self, key, record, *arrays, donated=None):
         device = self.gpu.device

@@ -7,7 +7,7 @@ import pytest
 from simulated_gpu import Fault, SimulatedGpu
 from training_steps import conv_step, step_arrays
 
-from sley.backends.llvm.target import host_target
+from sley.backends.triton.target import gpu_target
 from sley.passes.pipeline import run_passes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sley.runtime.cuda.executable.HostStepWarning")
@@ -21,7 +21,7 @@ def gpu():
 @pytest.fixture
 def context(gpu):
     def build(graph, donated):
-        return gpu.build(run_passes(graph, host_target(), donated=donated))
+        return gpu.build(run_passes(graph, gpu_target("sm_90"), donated=donated))
 
     return gpu_check.Context(gpu.device, build)
 
