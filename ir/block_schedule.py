@@ -5,7 +5,7 @@ A `BlockSchedule` has one `BlockNest` for each node of `scheduled_nodes(kernel)`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .graph import Graph, Node
 from .schedule_text import Written
@@ -25,6 +25,8 @@ class ContractBlocks(Written):
         alone_m, alone_n: axes of m and n that do not, of which a program has one element.
         turns: axes of k of which a block has one element.
         halves: what is made of the sums is computed for half of the columns, then for the others.
+        described: operands are read by descriptors, as whole blocks.
+        programs: so many of them compute one block after the other; 0: there is one for each block.
         precision: what tensor cores make of float32: "ieee" multiplies them as they are.
     """
 
@@ -39,6 +41,8 @@ class ContractBlocks(Written):
     alone_n: tuple[int, ...] = ()
     turns: tuple[int, ...] = ()
     halves: bool = False
+    described: bool = False
+    programs: int = 0
     precision: str = "ieee"
 
 
@@ -105,3 +109,13 @@ def grid_node(kernel: Graph) -> Node | None:
     if len(with_regions) != 1 or with_regions[0].op.name not in SPREAD:
         return None
     return with_regions[0] if with_regions[0] is kernel.nodes[-1] else None
+
+
+def by_pointers(schedule: BlockSchedule) -> BlockSchedule:
+    """`schedule` without descriptors, which begin at multiples of 16 bytes only."""
+    nests = tuple(
+        nest if nest.contract is None
+        else replace(nest, contract=replace(nest.contract, described=False))
+        for nest in schedule.nests
+    )  # fmt: skip
+    return replace(schedule, nests=nests)

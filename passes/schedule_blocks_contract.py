@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from ..ir.access import Expressions, accesses, axis_extents
+from ..ir.access import Expressions, accesses, axis_extents, coefficient, replace_var
 from ..ir.block_schedule import ContractBlocks
-from ..ir.dims import Dim, product
+from ..ir.dims import Dim, product, terms_of
 from ..ir.dtypes import DType
 from ..ir.gpu_target import GpuTarget
-from ..ir.graph import Node
+from ..ir.graph import Node, Region, Value
 from .contract_axes import LEAST, UNKNOWN, arranged, sizes_in_blocks
-from .contract_operands import innermost, strided
+from .contract_operands import innermost, side_of, strided
 
 HOPPER = 90  # from this capability on, four warps multiply 64 rows at once
+HOPPER_ROWS = 64
 EDGES = 128  # multiply-adds in the time in which one more element of both operands is read
 WARP_SUMS = 2048  # of a block, for each warp
 PLACES = 4096  # elements of a block whose places, one by one, fill the registers of 4 warps
@@ -42,6 +43,7 @@ class _Chooser:
         rows, columns = (self.n, self.m) if swap else (self.m, self.n)
         r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(*tile, rows, columns))
         k = self._depth(r * c)
+        described = r >= HOPPER_ROWS and self._matrices()
         halves = r * c > 128 * 128 and self._reads()
         blocks = ContractBlocks(
             *((c, r) if swap else (r, c)),
@@ -49,6 +51,8 @@ class _Chooser:
             swap=swap,
             **asdict(self.axes),
             halves=halves,
+            described=described,
+            programs=self._programs(r, c) if described else 0,
         )
         if not self._by_blocks():
             return blocks, 4, 1
@@ -65,6 +69,41 @@ class _Chooser:
             for node in region.walk()
         )
 
+    def _matrices(self) -> bool:
+        """Whether both operands are matrices as they lie, that the hardware copies block by block:
+        what lies beside each other does so, and all else at multiples of 16 bytes."""
+        attrs, axes = self.node.attrs, self.axes
+        apart = (axes.with_m, axes.with_n, axes.alone_m, axes.alone_n, axes.turns)
+        if not self.cores or self.target.capability < HOPPER or any(apart):
+            return False
+        b, m, k = (len(attrs[name]) for name in ("batch", "m", "k"))
+        lhs, rhs, _ = self.node.regions
+        left = lhs.params[b : b + m], lhs.params[b + m :]
+        right = rhs.params[b + k :], rhs.params[b : b + k]
+        return self._is_matrix(lhs, *left, attrs["m"]) and self._is_matrix(rhs, *right, attrs["n"])
+
+    def _is_matrix(
+        self, region: Region, own: Sequence[Value], k: Sequence[Value], sizes: Sequence[Dim]
+    ) -> bool:
+        side = side_of(region, own, k, sizes, self.node.attrs["k"])
+        if not side.plain or (side.own_runs, side.k_runs) != (1, 1):
+            return False
+        (access,), line = side.accesses, 16 // self.dtype.itemsize
+        steps = [coefficient(access.offset, axes[-1]) for axes in (side.own, side.k)]
+        if 1 not in steps or not all(isinstance(s, int) and s > 0 for s in steps):
+            return False
+        at_zero = dict.fromkeys((*side.own, *side.k), 0)
+        rest = [c for _, c in terms_of(replace_var(access.offset, at_zero))]
+        return all(c % line == 0 for c in (*rest, *(s for s in steps if s != 1)))
+
+    def _programs(self, r: int, c: int) -> int:
+        """Programs that take one block after the other, so that the next is read while this one is
+        stored; 0 where each has a block. Of a batch each matrix has a descriptor of its own."""
+        rows, columns = (self.n, self.m) if self._swapped() else (self.m, self.n)
+        blocks = _ceil(rows, r) * _ceil(columns, c)
+        many = self.batch == 1 and blocks > self.target.multiprocessors
+        return self.target.multiprocessors if many else 0
+
     def _reads(self) -> bool:
         """Whether the sums meet something from memory."""
         return any(node.op.name == "load" for node in self.node.regions[2].walk())
@@ -76,9 +115,9 @@ class _Chooser:
     def _swapped(self) -> bool:
         """Whether n runs over the rows of blocks: few rows would leave instructions that multiply
         64 at once empty; else what is contiguous in the result should be so in a block."""
-        if self.cores and self.target.capability >= HOPPER and self.m < 64 <= self.n:
+        if self.cores and self.target.capability >= HOPPER and self.m < HOPPER_ROWS <= self.n:
             return True
-        if self.cores and self.target.capability >= HOPPER and self.n < 64 <= self.m:
+        if self.cores and self.target.capability >= HOPPER and self.n < HOPPER_ROWS <= self.m:
             return False
         attrs, out = self.node.attrs, self.node.regions[2]
         b, first = len(attrs["batch"]), len(attrs["batch"]) + len(attrs["m"])

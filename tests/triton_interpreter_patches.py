@@ -244,23 +244,27 @@ def _patch_memory() -> None:
     builder = I.InterpreterBuilder
     join = builder.create_atomic_rmw
 
-    def load(self: Any, ptrs: Any, *rest: Any) -> Any:
+    def load(self: Any, ptrs: Any, *rest: Any, **options: Any) -> Any:
         dtype = ptrs.get_element_ty()
         lanes = np.ones_like(ptrs.data, dtype=bool)
         other = np.zeros_like(ptrs.data, dtype=I._get_np_dtype(dtype))
         return _load(ptrs, lanes, other)
 
-    def masked_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any) -> Any:
+    def masked_load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **options: Any) -> Any:
         filled = _poison(ptrs) if other is None else other.data
         return _load(ptrs, mask.data, filled)
 
-    def store(self: Any, ptrs: Any, value: Any, *rest: Any) -> None:
+    def store(self: Any, ptrs: Any, value: Any, *rest: Any, **options: Any) -> None:
         _store(ptrs, value, np.ones_like(ptrs.data, dtype=bool))
 
-    def masked_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any) -> None:
+    def masked_store(
+        self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **options: Any
+    ) -> None:
         _store(ptrs, value, mask.data)
 
-    def atomic(self: Any, op: Any, ptrs: Any, value: Any, mask: Any, *rest: Any) -> Any:
+    def atomic(
+        self: Any, op: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **options: Any
+    ) -> Any:
         addresses = _active(ptrs, mask.data)
         memory.current.join(addresses, I._get_np_dtype(ptrs.get_element_ty()).itemsize)
         if value.dtype.scalar not in BITS:

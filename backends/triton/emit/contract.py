@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 from ....ir.access import unflatten
 from ....ir.block_schedule import BlockSchedule
-from ....ir.dims import Dim, Var, of_atom, product
+from ....ir.dims import Dim, Var, minimum, of_atom, product
 from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
 from . import scalars
+from .descriptors import Descriptor, Line, described
 from .loops import open_axis
 from .scope import Axis, Emitter, Scope, load_of
 from .text import Block, joined_shape
@@ -77,12 +78,32 @@ class _Product:
         self.m = _Side(node, [*with_m, *others("m")], blocks.m)
         self.n = _Side(node, [*with_n, *others("n")], blocks.n)
         self.k, self.turns = _Side(node, others("k"), blocks.k), _Side(node, turns, 1)
+        self.descriptors: dict[int, Descriptor] = {}  # by operand
+        self.starts: dict[Value, str] = {}  # of the block of rows, and of columns
         self.rows, self.columns = (self.n, self.m) if blocks.swap else (self.m, self.n)
 
     def write(self) -> Dim:
-        number, row, column = self._program()
+        """Writes the body; gives the number of programs."""
+        w, count = self.e.w, product((self.batch.count, self.m.blocks, self.n.blocks))
+        program = w.let("program", f"tl.program_id(0){'.to(tl.int64)' if self.wide else ''}")
+        if self.batch.count == 1:
+            self._describe(self.scope)
+        if not self.blocks.programs:
+            self._block(program)
+            return count
+        tile, most = w.fresh("tile"), self.blocks.programs
+        bounds = f"{program}, {self._text(count)}, {most}"
+        with w.indented(f"for {tile} in tl.range({bounds}, flatten=True)"):
+            self._block(tile)
+        return minimum(count, most)
+
+    def _block(self, tile: str) -> None:
+        """The block of results with the number `tile`."""
+        number, row, column = self._place(tile)
         outer = self.scope.inner()
         outer.values[self.batch.flat] = Block(number)
+        if self.batch.count != 1:
+            self._describe(outer)
         down, row_index = self._opened(outer, self.rows, row)
         across, column_index = self._opened(outer.inner(down), self.columns, column)
         inner = outer.inner(down, across)
@@ -98,22 +119,31 @@ class _Product:
             self._halves(outer, down, row_index, column, sums)
         else:
             self._results(inner, Block(sums, shape))
-        return product((self.batch.count, self.m.blocks, self.n.blocks))
+
+    def _describe(self, scope: Scope) -> None:
+        """Descriptors of both operands, where they are read so."""
+        if not self.blocks.described:
+            return
+        k = Line(self.k.flat, self.k.count, self.k.size)
+        for which, side in enumerate((self.m, self.n)):
+            region, inner = self.node.regions[which], scope.inner()
+            inner.exprs.update(self._places(region, ("m", "k") if which == 0 else ("k", "n")))
+            own = Line(side.flat, side.count, side.size)
+            self.descriptors[which] = described(self.e, inner, region, own, k)
 
     def _opened(self, scope: Scope, side: _Side, number: str) -> tuple[Axis, Block]:
         hint = "i" if side is self.m else "j"
-        start = self.e.w.let(f"{hint}0", f"{number} * {side.size}")
+        start = self.starts[side.flat] = self.e.w.let(f"{hint}0", f"{number} * {side.size}")
         return open_axis(self.e, scope, side.count, side.size, start, hint)
 
     # ------------------------------------------------------------------ programs
 
-    def _program(self) -> tuple[str, str, str]:
-        """The point of the batch, the block of rows and the block of columns of this program.
+    def _place(self, tile: str) -> tuple[str, str, str]:
+        """The point of the batch, the block of rows and the block of columns.
 
         Programs that run beside each other have the same few blocks of both operands: a group of
         row blocks and one block of columns, then the next block of columns."""
         w, down, across = self.e.w, self.rows.blocks, self.columns.blocks
-        tile = w.let("program", f"tl.program_id(0){'.to(tl.int64)' if self.wide else ''}")
         number = "0"
         if self.batch.count != 1:
             tiles = self._text(down * across)
@@ -144,6 +174,12 @@ class _Product:
         down, across = inner.open
         left, right = (1, 0) if self.blocks.swap else (0, 1)
         with self._loop(outer, self.k.size) as start:
+            if self.blocks.described:
+                rows, columns = self.starts[self.rows.flat], self.starts[self.columns.flat]
+                a = self.descriptors[left].load(rows, start or "0", k_first=False)
+                b = self.descriptors[right].load(columns, start or "0", k_first=True)
+                self.e.w.line(f"{sums} = tl.dot({a}, {b}, {sums}{self._how()})")
+                return
             k_left, index = self._k_axis(outer.inner(down), start)
             a = self._operand(left, outer, inner, (down, k_left), index, 1)
             k_right, index = self._k_axis(outer, start)

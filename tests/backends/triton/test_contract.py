@@ -16,7 +16,7 @@ from sley.backends.triton.emit.kernel import kernel_text
 from sley.backends.triton.kernel import TritonKernel
 from sley.backends.triton.target import gpu_target
 from sley.ir import dtypes
-from sley.ir.block_schedule import BlockNest, BlockSchedule
+from sley.ir.block_schedule import BlockNest, BlockSchedule, by_pointers
 from sley.ir.builder import Recording
 from sley.ir.dims import Dim, evaluate, symbol
 from sley.ir.evaluate_kernel import evaluate_kernel
@@ -145,6 +145,44 @@ def test_axes_in_any_order(seed):
     kernels = products(lambda x, w: OPS["dot_general"](x, w, **attrs), left, right, dtype=dtype)
     for kernel in kernels:
         check(kernel, m=16, n=16, k=16, swap=seed % 3 == 0)
+
+
+@pytest.mark.parametrize("programs", [0, 3])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_matrices_read_by_descriptors(ta, tb, programs):
+    """Whole blocks, in both orders; a few programs that compute one block after the other."""
+    (kernel,) = products(matmul(ta, tb), *shapes(72, 40, 56, ta, tb), dtype="bf16")
+    for swap in (False, True):
+        blocks = {"described": True, "programs": programs, "swap": swap}
+        text = check(kernel, m=32, n=16, k=32, **blocks)
+        assert text.grid == (programs or 9, 1, 1)
+        assert "make_tensor_descriptor" in text.source
+
+
+def test_batches_and_unknown_rows_read_by_descriptors():
+    attrs = {"lhs_contract": (2,), "rhs_contract": (1,), "lhs_batch": (0,), "rhs_batch": (0,)}
+    body = lambda x, w: OPS["dot_general"](x, w, **attrs)
+    (kernel,) = products(body, (3, 40, 24), (3, 24, 40), dtype="f16")
+    check(kernel, m=16, n=16, k=16, described=True, programs=4)
+    (kernel,) = products(matmul(), *shapes(M, 40, 24), dtype="f16")
+    check(kernel, {"M": 37}, m=16, n=16, k=16, described=True, programs=4)
+
+
+def test_descriptors_are_for_matrices_whose_rows_are_aligned():
+    def described(body: Body, *given: tuple, target=SM_90) -> bool:
+        (kernel,) = products(body, *given, dtype="bf16")
+        return schedule_blocks(kernel, target).nests[-1].contract.described
+
+    assert described(matmul(), *shapes(2048, 2048, 2048))
+    assert described(matmul(), *shapes(M, 2048, 2048))
+    assert not described(matmul(), *shapes(2048, 2048, 2048), target=SM_80)
+    assert not described(matmul(), *shapes(2048, 2052, 2048))  # rows of 4104 bytes
+    assert not described(lambda x, w: matmul()(OPS["exp"](x), w), *shapes(2048, 2048, 2048))
+    assert not described(matmul(), *shapes(2048, N, 2048))
+    (kernel,) = products(matmul(), *shapes(2048, 2048, 2048), dtype="bf16")
+    loose = by_pointers(schedule_blocks(kernel, SM_90))
+    assert "descriptor" not in kernel_text(kernel, loose, "product").source
 
 
 # --------------------------------------------------------------------------------- what is fused
@@ -297,5 +335,6 @@ def test_machine_code(dtype, target):
             wide = target is SM_90 and case in ("large", "epilogue", "unknown")
             assert ("wgmma.mma_async" if wide else "mma.") in made.ptx, case
             assert "cp.async" in made.ptx or case in ("convolution", "odd"), case
+            assert ("cp.async.bulk.tensor" in made.ptx) == wide, case
         if dtype == "f32":
             assert "mma." not in made.ptx, case
