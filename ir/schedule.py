@@ -166,6 +166,8 @@ class Nest(Written):
             vector of columns after the other runs over all rows.
         shared: of the outermost loop, where it scatters (`ir/scattering.py`): (tasks, rows): so
             many tasks share the rows, of which they take turns to own so many; or None.
+        together: of the outermost loop: points of it in a task, which meet at the same elements of
+            what atomics join (`ir/parts.py`); 0: one.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -181,6 +183,7 @@ class Nest(Written):
     sweep: int = 0
     turn: int = 0
     shared: tuple[int, int] | None = None
+    together: int = 0
 
 
 @dataclass(frozen=True, slots=True)

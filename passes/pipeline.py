@@ -16,6 +16,7 @@ from ..ir.schedule import Schedule
 from ..ir.target import AnyTarget, Target
 from .attention import recognise_attention
 from .decompose import decompose
+from .fold_in_rows import fold_in_rows
 from .fuse import fuse
 from .hoist import hoist
 from .lift_constants import lift_constants
@@ -112,6 +113,8 @@ def run_passes(
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
     graph = stage("fuse", fuse(graph))
+    if isinstance(target, Target) and (folded := fold_in_rows(graph)) is not graph:
+        graph = stage("fold in rows", folded)
     if (split := split_reductions(graph)) is not graph:
         graph = stage("split reductions", split)
     if isinstance(target, GpuTarget) and (split := split_contracts(graph, target)) is not graph:

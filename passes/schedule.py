@@ -22,6 +22,7 @@ from ..ir.access import (
 from ..ir.dims import Dim, Var, atoms, product
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops.attend import AXES
+from ..ir.parts import rows_of_a_part
 from ..ir.scattering import scattering
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
@@ -122,7 +123,12 @@ class _Scheduler:
                 lanes, tail = turn, turn if self.target.masks else 1
                 tile = tile[0], TILE * turn
         block = BLOCK if node.op.name == "reduce" and rounds(node.regions[1]) else 0
-        self.nests[node] = Nest(groups, vector, lanes, tail, tile, block, recompute, turn=turn)
+        together = 0
+        if node is self.outermost and vector is None:
+            together = rows_of_a_part(self.kernel) or 0
+        self.nests[node] = Nest(
+            groups, vector, lanes, tail, tile, block, recompute, turn=turn, together=together
+        )
         for inner in node.regions:
             self._visit(inner, vectorised or vector is not None)
 
@@ -413,6 +419,7 @@ class _Scheduler:
             outer is None
             or outer.op.name in ("contract", *AXES)
             or self.nests[outer].vector is not None
+            or self.nests[outer].together
         ):
             return 1
         points: Dim = 1

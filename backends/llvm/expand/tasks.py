@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ....ir.dims import Dim, Var, minimum, of_atom, product
-from ....ir.graph import Graph, Node, Value
-from ....ir.schedule import Schedule, scheduled_nodes
+from ....ir.graph import Graph, Node, Region, Value
+from ....ir.schedule import Nest, Schedule, scheduled_nodes
 from ....ir.sugar import neutral
 from ....ir.target import Target
 from .attend import expand_attend
@@ -55,14 +55,17 @@ def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
     scope = Scope(None, None)
     for param in kernel.params:
         scope.buffers[param] = expander.builder.param(param.type, param.name), 0
-    _fill_joined(expander, kernel)
-    outer = _outermost(kernel)
+    outer = _outermost(kernel, nests)
+    if outer is None or not nests[outer].together:
+        _fill_joined(expander, kernel, scope)
     for node in kernel.nodes:
         expander.builder.line = node.line
         if node is not outer:
             expander.node(node, scope)
         elif node.op.name == "many":
             _many_tasks(expander, scope, node, schedule)
+        elif nests[node].together:
+            _tasks_of_parts(expander, scope, node)
         else:
             _parallel_tasks(expander, scope, node, schedule)
     return Graph(
@@ -74,19 +77,27 @@ def expand(kernel: Graph, schedule: Schedule, target: Target) -> Graph:
     )
 
 
-def _fill_joined(expander: Expander, kernel: Graph) -> None:
-    """Outputs that atomics join begin as neutral elements."""
+def _fill_joined(expander: Expander, kernel: Region, scope: Scope, part: Dim | None = None) -> None:
+    """Outputs that atomics join begin as neutral elements: all of them, or those of one part."""
     joined = {n.operands[0]: n.attrs["combine"] for n in kernel.walk() if n.op.name == "atomic"}
-    for param, buffer in zip(kernel.params, expander.builder.params, strict=True):
-        if param not in joined:
-            continue
-        value = expander.emit("constant", value=neutral(joined[param], param.type.dtype))
+    for param, combine in joined.items():
+        buffer, _ = scope.find("buffers", param)
+        value = expander.emit("constant", value=neutral(combine, param.type.dtype))
         lanes, size = native_lanes(expander, param.type.dtype), param.type.size
+        start: Dim = 0
+        if part is not None:
+            size = product(param.type.shape[1:])
+            start = part * size
 
         def fill(
-            at: Scope, flat: Dim, _: Carried, buffer: Value = buffer, value: Value = value
+            at: Scope,
+            flat: Dim,
+            _: Carried,
+            buffer: Value = buffer,
+            value: Value = value,
+            start: Dim = start,
         ) -> Sequence[Value]:
-            expander.write(buffer, flat, value, at)
+            expander.write(buffer, start + flat, value, at)
             return ()
 
         vector_loop(expander, Scope(None, None), size, lanes, 0, size, fill)
@@ -100,10 +111,13 @@ def task_extent(loops: Graph) -> Dim:
     return 1
 
 
-def _outermost(kernel: Graph) -> Node | None:
+def _outermost(kernel: Graph, nests: dict[Node, Nest]) -> Node | None:
     """The one node whose range tasks share; None where the kernel is one task."""
     working = [n for n in kernel.nodes if n.regions or n.op.name in ("store", "atomic")]
-    if len(working) != 1 or any(n.op.name == "atomic" for n in kernel.walk()):
+    if len(working) != 1:
+        return None
+    meeting = any(n.op.name == "atomic" for n in kernel.walk())
+    if meeting and not (working[0] in nests and nests[working[0]].together):
         return None
     return working[0] if working[0].op.name in ("parallel", "many") else None
 
@@ -174,6 +188,30 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
         vector_loop(expander, inner, length, (nest.lanes, nest.tail), lo, hi, point)
 
     _run_tasks(expander, scope, product([shares, blocks, *counts.values()]), task)
+
+
+def _tasks_of_parts(expander: Expander, scope: Scope, node: Node) -> None:
+    """A task is the points that meet at one part of what they join, in order."""
+    nest = expander.nests[node]
+    extents = group_extents(node, nest)
+    points, order = product(extents), list(range(len(extents)))
+    counts = dict(enumerate(extents))
+
+    def task(inner: Scope, number: Dim) -> None:
+        bind_single(inner, node)
+        _fill_joined(expander, node.regions[0], inner, number)
+        lo = number * nest.together
+
+        def turn(variable: Value, _: Carried) -> Sequence[Value]:
+            at = inner.inner()
+            for group, place in _points(order, counts, axis_variable(variable, points)).items():
+                bind(at, node, nest, group, place)
+            expander.run_nodes(node.regions[0], at)
+            return ()
+
+        expander.loop(lo, minimum(lo + nest.together, points), 1, (), turn, unroll=1)
+
+    _run_tasks(expander, scope, (points + nest.together - 1) // nest.together, task)
 
 
 def _as_variable(expander: Expander, dim: Dim, extent: Dim) -> Dim:
