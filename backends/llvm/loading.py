@@ -1,8 +1,8 @@
 """Object files into memory without LLVM, whose loading takes longer, and more memory, than all else
 that a program needs which was found on disk.
 
-What LLVM writes for kernels on x86-64 Linux is known: code and constants, calls, and relocations
-relative to the instruction. Of anything else `load` makes nothing, and LLVM links it.
+What LLVM writes for kernels on x86-64 Linux is known: code, data, calls, and relocations relative
+to the instruction. Of anything else `load` makes nothing, and LLVM links it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _SYMBOL = struct.Struct("<IBxHQ8x")
 _RELOCATION = struct.Struct("<QQq")
 _KERNEL_FILE = b"\x7fELF\x02\x01", 1, 62, 64  # 64 bits, relocatable, x86-64
 
-_PROGBITS, _SYMTAB, _RELA, _UNWIND = 1, 2, 4, 0x70000001  # sections
-_ALLOC, _EXECUTE, _READ_ONLY = 2, 4, 0x36  # flags; of _READ_ONLY also merged constants, strings
+_PROGBITS, _SYMTAB, _RELA, _ZEROS, _UNWIND = 1, 2, 4, 8, 0x70000001  # sections
+_WRITE, _ALLOC, _EXECUTE, _KNOWN = 1, 2, 4, 0x37  # flags; of _KNOWN also merged constants, strings
 _PLAIN = (0, 1, 2, 3)  # symbols: without type, data, function, section
 _ABSOLUTE, _RELATIVE, _CALL, _TABLE = 1, 2, 4, (9, 41, 42)  # relocations
 
+_PAGE = 4096  # bytes
 _LINE = 64  # bytes of a line of the cache: where the code of an object begins
 _ENTRY = 16  # bytes of the table: an address, and a jump to it
 _JUMP = b"\xff\x25\xf2\xff\xff\xff\x90\x90"  # to the address that lies 8 bytes before
@@ -78,6 +79,8 @@ class _Object:
             yield _Symbol(text.decode(), info >> 4 == 0, info & 15, section, value)
 
     def bytes_of(self, section: _Section) -> bytes:
+        if section.type == _ZEROS:
+            return bytes(section.size)
         return self.content[section.offset : section.offset + section.size]
 
     def relocations(self) -> Iterator[tuple[int, int, _Symbol, int]]:
@@ -103,8 +106,13 @@ class Loaded:
         self._image = bytearray()
         self._offsets: dict[str, int] = {}  # of what the objects define
         files = [_Object(content) for content in objects]
+        for file in files:  # what is written to has pages of its own
+            self._place(file, _WRITE)
+        self._align(_PAGE)
+        code = len(self._image)
         for file in files:
-            self._place(file)
+            self._place(file, 0)
+            self._define(file)
         self._table = self._table_of(files, symbols)
         size = len(self._image)
         self._base = _memory(size, self)
@@ -116,19 +124,25 @@ class Loaded:
             struct.pack_into("<Q8s", self._image, at, self.addresses.get(name, address), _JUMP)
         ctypes.memmove(self._base, bytes(self._image), size)
         # From now on it can be run, and not be written to.
-        if _libc().mprotect(self._base, size, mmap.PROT_READ | mmap.PROT_EXEC) != 0:
+        use = mmap.PROT_READ | mmap.PROT_EXEC
+        if _libc().mprotect(self._base + code, size - code, use) != 0:
             raise Unsupported("this system runs no memory that was written to")
 
-    def _place(self, file: _Object) -> None:
-        """Appends the sections of a file, but for those to unwind by: no error passes kernels."""
+    def _place(self, file: _Object, writable: int) -> None:
+        """Appends the sections of a file that are or are not written to, but for those to unwind
+        by: no error passes kernels."""
         for number, section in enumerate(file.sections):
             if not section.flags & _ALLOC or not section.size or section.type == _UNWIND:
                 continue
-            if section.type != _PROGBITS or section.flags & ~_READ_ONLY:
-                raise Unsupported("data that changes")
+            if section.type not in (_PROGBITS, _ZEROS) or section.flags & ~_KNOWN:
+                raise Unsupported("memory of another kind")
+            if section.flags & _WRITE != writable:
+                continue
             self._align(max(section.alignment, _LINE if section.flags & _EXECUTE else 1))
             file.places[number] = len(self._image)
             self._image += file.bytes_of(section)
+
+    def _define(self, file: _Object) -> None:
         for symbol in file.symbols:
             if symbol.local or symbol.section == 0:
                 continue

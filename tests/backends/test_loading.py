@@ -100,6 +100,27 @@ def test_code_is_never_writable_and_given_back():
     assert not [rights for first, last, rights in _maps() if first <= address < last]
 
 
+def test_data_that_is_written_to():
+    (code,) = compiled(
+        "@counter = global i64 40\n@zeros = global [3 x i64] zeroinitializer\n"
+        "define i64 @next() {\n"
+        "  %place = getelementptr i64, ptr @zeros, i64 2\n"
+        "  %old = load i64, ptr @counter\n  %zero = load i64, ptr %place\n"
+        "  %new = add i64 %old, 1\n  store i64 %new, ptr @counter\n"
+        "  store i64 %new, ptr %place\n"
+        "  %both = add i64 %new, %zero\n  ret i64 %both\n}\n"
+    )
+    loaded = loading.load([code, *compiled(MORE)], {})
+    assert loaded is not None
+    step = ctypes.CFUNCTYPE(ctypes.c_int64)(loaded.addresses["next"])
+    assert [step(), step(), step()] == [41, 42 + 41, 43 + 42]
+    ctypes.c_int64.from_address(loaded.addresses["counter"]).value = 1
+    assert step() == 2 + 43
+    for name, rights in (("counter", "rw-p"), ("zeros", "rw-p"), ("next", "r-xp")):
+        at = loaded.addresses[name]
+        assert [r for first, last, r in _maps() if first <= at < last] == [rights]
+
+
 def _maps() -> list[tuple[int, int, str]]:
     rows = [row.split() for row in Path("/proc/self/maps").read_text().splitlines()]
     return [(*(int(n, 16) for n in row[0].split("-")), row[1]) for row in rows]  # type: ignore
@@ -108,14 +129,13 @@ def _maps() -> list[tuple[int, int, str]]:
 @pytest.mark.parametrize(
     "texts",
     [
-        ["@counter = global i64 40\n"],
         ["@counter = common global i64 0\n"],
         ["@own = thread_local global i64 1\n"],
         [MORE, MORE],
         ["declare void @sley_is_not_there()\ndefine void @f() {\n"
          "  call void @sley_is_not_there()\n  ret void\n}\n"],
     ],
-    ids=["data", "common", "of a thread", "twice", "missing"],
+    ids=["common", "of a thread", "twice", "missing"],
 )  # fmt: skip
 def test_what_is_left_to_llvm(texts):
     assert loading.load(compiled(*texts), {}) is None
