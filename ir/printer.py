@@ -144,7 +144,7 @@ class _Writer:
     # Nodes.
 
     def nodes(self, region: Region) -> None:
-        hidden = hidden_inits(region, self.counts)
+        hidden = hidden_inits(region, self.counts, self.program.with_lines)
         for node in region.nodes:
             if node in hidden:
                 continue
@@ -214,7 +214,7 @@ class _Writer:
         outer = set(self.taken)
         parts = dict(zip(node.op.region_names, node.regions, strict=True))
         attrs = dict(node.attrs)
-        combine = combine_ops(node)
+        combine = combine_ops(node, self.program.with_lines)
         if combine is not None:
             head += f" {', '.join(combine)}"
             del parts["combine"]

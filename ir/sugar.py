@@ -67,8 +67,9 @@ def order_follows(node: Node) -> bool:
     return first_uses(found[0]) == list(range(found[1], found[2]))
 
 
-def combine_ops(node: Node) -> list[str] | None:
-    """The op of each member where the combine region joins the tuples member by member."""
+def combine_ops(node: Node, one_line: bool = False) -> list[str] | None:
+    """The op of each member where the combine region joins the tuples member by member; with
+    `one_line` only where the user's line of the ops is the node's."""
     if node.op.name not in ("reduce", "cumulate"):
         return None
     region, count = node.regions[1], len(node.operands)
@@ -77,7 +78,9 @@ def combine_ops(node: Node) -> list[str] | None:
     names = []
     for k, inner in enumerate(region.nodes):
         pair = (region.params[k], region.params[count + k])
-        plain = not inner.attrs and inner.line == node.line and len(inner.results) == 1
+        plain = not inner.attrs and len(inner.results) == 1
+        if one_line and inner.line != node.line:
+            return None
         if not plain or inner.operands != pair or inner.op.name not in NEUTRAL:
             return None
         names.append(inner.op.name)
@@ -86,24 +89,27 @@ def combine_ops(node: Node) -> list[str] | None:
     return names
 
 
-def hidden_inits(region: Region, counts: Mapping[Value, int]) -> set[Node]:
+def hidden_inits(region: Region, counts: Mapping[Value, int], one_line: bool) -> set[Node]:
     """The constants in `region` that a short `reduce` or `cumulate` leaves out: neutral elements
-    right before it that nothing else reads (`counts`: how often each value is read)."""
+    right before it, with `one_line` of its line, that nothing else reads (`counts`: how often each
+    value is read)."""
     hidden: set[Node] = set()
     for position, node in enumerate(region.nodes):
-        combine = combine_ops(node)
+        combine = combine_ops(node, one_line)
         if combine is None or position < len(combine):
             continue
         inits = region.nodes[position - len(combine) : position]
+        if one_line and any(init.line != node.line for init in inits):
+            continue
         if all(
-            _is_neutral(init, name, node) and operand.node is init and counts[operand] == 1
+            _is_neutral(init, name) and operand.node is init and counts[operand] == 1
             for init, name, operand in zip(inits, combine, node.operands, strict=True)
         ):
             hidden.update(inits)
     return hidden
 
 
-def _is_neutral(init: Node, combine: str, reader: Node) -> bool:
-    if init.op.name != "constant" or init.line != reader.line or init.results[0].type.shape:
+def _is_neutral(init: Node, combine: str) -> bool:
+    if init.op.name != "constant" or init.results[0].type.shape:
         return False
     return init.attrs["value"] == neutral(combine, init.results[0].type.dtype)

@@ -294,6 +294,37 @@ def test_hash_without_names_and_lines() -> None:
     assert graph_hash(a, lines=True) != graph_hash(lined, lines=True)
 
 
+def test_a_short_reduction_has_no_lines_to_hide() -> None:
+    """Where a reduction's parts are of other lines, the short form would lose these; a text
+    without lines, and so a hash, has nothing to lose."""
+    node = next(n for n in _sums(None).walk() if n.op.name == "reduce")
+    assert node.regions[1].nodes[0].line is None
+    plain, apart = _sums(None), _sums(Location("f.py", 3, "g"))
+    assert graph_hash(plain) == graph_hash(apart)
+    assert graph_hash(plain, lines=True) != graph_hash(apart, lines=True)
+    assert "combine" not in print_program(apart, lines=False)[0]
+    assert difference(apart, round_trip(apart)) is None
+
+
+def _sums(line: Location | None) -> Graph:
+    """A kernel of row sums, whose neutral element and joining are of `line`."""
+    graph = parse(
+        "kernel @sums(%x: f32[N, 8]) -> (%out: f32[N]) {\n"
+        "  parallel %i in N {\n"
+        "    %s = reduce add %j in 8 {\n"
+        "      %v = load %x[%i, %j] : f32[]\n"
+        "      yield %v\n"
+        "    } : f32[]\n"
+        "    store %out[%i] = %s\n"
+        "  }\n"
+        "}\n"
+    )
+    for node in graph.walk():
+        if node.op.name in ("constant", "add"):
+            node.line = line
+    return graph
+
+
 BASE = """graph @f(%x: f32[N], %y: f32[N]) -> (f32[N]) {
   %s = add(%x, %y)
   %r = cumsum(%s) {axis=0, reverse=false}
