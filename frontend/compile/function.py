@@ -212,7 +212,8 @@ class CompiledFunction:
     ) -> Program:
         """Traces until no assumption is broken any more, and compiles."""
         sizes = Sizes(family.symbols)
-        for _ in range(_MAX_RETRACES):
+        # Each attempt may find that two more symbols are equal.
+        for _ in range(_MAX_RETRACES + len(family.symbols)):
             try:
                 return self._attempt(family, sizes, leaves, structure, reason)
             except Retrace as retrace:

@@ -307,6 +307,12 @@ def test_sizes_that_must_agree_and_sizes_that_do_not(dynamic: Any) -> None:
         )
 
 
+def test_many_arguments_of_one_shape() -> None:
+    f = sley.compile(lambda *xs: functools.reduce(lambda a, b: a + b, xs), dynamic=True)
+    for shape in ((3, 4), (5, 7)):
+        assert f(*[sley.ones(*shape)] * 36).tolist() == np.full(shape, 36.0).tolist()
+
+
 def test_shapes_in_python_with_symbols() -> None:
     @sley.compile
     def function(x: sley.Tensor) -> tuple:
