@@ -87,9 +87,9 @@ def compile_launches(graph: Graph, options: Options | None = None) -> Executable
 
 
 def _make(graph: Graph, options: Options) -> Executable:
-    from .build import build
+    with no_collection():  # loading all that compiles makes as many objects as compiling
+        from .build import build
 
-    with no_collection():
         return build(_lower(graph, options), options.target())
 
 
