@@ -12,6 +12,7 @@ from contract_building import NAMES, contract, matmul, numbers
 from kernel_building import load, op, store
 from kernel_running import Program
 
+from sley.backends.llvm.expand import expand
 from sley.backends.llvm.target import host_target
 from sley.passes.schedule import schedule as decide
 
@@ -61,6 +62,19 @@ def test_sizes_around_every_tile(seed):
 def test_a_narrow_last_tile(tb, caches):
     for shape in [(30, 77, 40), (16, 80, 9), (5, 33, 700)]:
         check(shape, tb=tb, caches=caches)
+
+
+def test_last_rows_by_the_tile_of_all_others():
+    """Rows that there are not are summed with the last ones, and leave no trace."""
+    for m, n, k in [(64, 512, 784), (41, 96, 600), (83, 77, 511), (64, 65, 1024)]:
+        for cpu in ("host", "x86-64-v3"):
+            check((m, n, k), tb=True, cpu=cpu)
+    kernel, target = matmul(64, 512, 784, False, True), host_target("x86-64-v4", 2)
+    chosen = decide(kernel, target)
+    tile = chosen.nests[0].contract
+    assert (tile.mr, tile.registers, tile.rows) == (13, True, "rows"), "five tiles of 13 for 64"
+    sums = [n for n in expand(kernel, chosen, target).walk() if n.op.name == "fma"]
+    assert len(sums) == tile.mr * tile.nr // tile.lanes, "one loop for all tiles"
 
 
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64"])
