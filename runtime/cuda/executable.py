@@ -57,6 +57,7 @@ class CudaExecutable:
         donated: result number -> number of the input whose buffer takes it.
         constants: arrays that follow the caller's as inputs of the planned program.
         kernels: what each launch runs.
+        may_fail: whether a step runs on the host, which may raise an error.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class CudaExecutable:
         # Kept alive, and at fixed addresses, as long as the program.
         self.constants = lowered.constants
         self._constants = [device.put(literal.array) for literal in lowered.constants]
+        self._constant_addresses = [block.address for block in self._constants]
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._hosts = [step.node for step in self.plan.walk() if isinstance(step, HostCall)]
         for node in self._hosts:
@@ -83,11 +85,7 @@ class CudaExecutable:
         for node, kernel in kernels.items():
             if isinstance(kernel, HostKernel):
                 _warn(f"kernel @{kernel.name} has no code for GPUs ({kernel.reason})", node.line)
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether a step runs on the host, which may raise an error."""
-        return bool(self._hosts) or self.on_host > 0
+        self.may_fail = bool(self._hosts) or self.on_host > 0
 
     @property
     def on_host(self) -> int:
@@ -122,48 +120,44 @@ class CudaExecutable:
                 for _, _, nbytes in binding.results
             ]
             arena = device.workspace(binding.layout.arena_bytes, lambda: self._largest(binding))
-            placed, put_back = self._aligned(pointers, binding)
+            placed, copies = self._aligned(pointers, binding)
             bases = [
                 *placed,
-                *(block.address for block in self._constants),
+                *self._constant_addresses,
                 *(block.address for block in results),
                 arena.address,
             ]
             bases += [0] * (binding.layout.bases - len(bases))
             device.begin(self)
-            self._perform(Run(device, bases), binding, pointers, put_back)
+            self._perform(Run(device, bases), binding, pointers, copies)
         return results
 
     def _perform(
-        self,
-        run: Run,
-        binding: _Binding,
-        pointers: Sequence[int],
-        put_back: Sequence[tuple[Block, int]],
+        self, run: Run, binding: _Binding, pointers: Sequence[int], copies: Mapping[int, Block]
     ) -> None:
         """Issues everything; what is one segment, or may fail between two, needs no more care."""
-        together = (len(binding.actions) > 1 or put_back) and not self.may_fail
+        together = (len(binding.actions) > 1 or copies) and not self.may_fail
         with Uninterrupted() if together else nullcontext():
             perform(binding.actions, run)
-            for block, number in put_back:
-                run.copy(pointers[number], block.address, block.nbytes)
+            for number, block in copies.items():
+                if number in self.donated.values():
+                    run.copy(pointers[number], block.address, block.nbytes)
 
     def _aligned(
         self, pointers: Sequence[int], binding: _Binding
-    ) -> tuple[list[int], list[tuple[Block, int]]]:
-        """Addresses that kernels can read vectors from: inputs that lie elsewhere are copied. With
-        the copies of donated ones, and which these are."""
-        placed, put_back = list(pointers), []
+    ) -> tuple[list[int], dict[int, Block]]:
+        """Addresses that kernels can read vectors from. Inputs that lie elsewhere are copied: by
+        their numbers the copies, which must live until all is issued."""
+        placed, copies = list(pointers), {}
         for number, pointer in enumerate(pointers):
             if pointer % _ALIGNMENT == 0:
                 continue
             nbytes = evaluate(self.inputs[number].type.nbytes, binding.sizes)
             block = self.device.pool.take(nbytes, lambda: self._largest(binding))
-            self.device.issue(Copy(block.address, pointer, nbytes), "a copy")
-            placed[number] = block.address
-            if number in self.donated.values():
-                put_back.append((block, number))
-        return placed, put_back
+            if nbytes:
+                self.device.issue(Copy(block.address, pointer, nbytes), "a copy")
+            placed[number], copies[number] = block.address, block
+        return placed, copies
 
     def __call__(
         self, arrays: Sequence[np.ndarray], sizes: Mapping[str, int] | None = None

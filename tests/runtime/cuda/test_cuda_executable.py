@@ -360,6 +360,17 @@ def test_inputs_that_begin_anywhere_are_copied():
     assert np.array_equal(gpu.device.get(whole.address, (9,), data.dtype), expected)
 
 
+def test_copies_of_inputs_live_until_all_is_issued():
+    body = lambda x, y, z: [launch(add((N,)), launch(add((N,)), x, y), z)]
+    gpu, executable = fused(program([(N,), (N,), (N,)], body))
+    data = np.arange(30, dtype=np.float32)
+    block = gpu.device.put(data)
+    for _ in range(3):
+        (result,) = executable.run([block.address + 4 * k for k in (1, 10, 19)], (7,))
+        found = gpu.device.get(result.address, (7,), data.dtype)
+        assert np.array_equal(found, data[1:8] + data[10:17] + data[19:26])
+
+
 ODD = """
 graph @odd(%x: f32[5, 3], %h: f32[3]) -> (f32[3], f32[5, 3]) {
   %y, %z = scan(%h, %x) {length=5, consts=0, carries=1, reverse=false} (%a: f32[3], %b: f32[3]) {
