@@ -19,6 +19,7 @@ HOPPER_ROWS = 64
 EDGES = 128  # multiply-adds in the time in which one more element of both operands is read
 WARP_SUMS = 2048  # of a block, for each warp
 PLACES = 4096  # elements of a block whose places, one by one, fill the registers of 4 warps
+DESCRIBED = 8  # blocks of k for which a program makes descriptors
 FUNCTION = 10  # cost of an op that needs many registers, such as an exponential
 AHEAD = 1 << 15  # bytes under way to a multiprocessor, so that its share of memory is used
 
@@ -43,7 +44,8 @@ class _Chooser:
         rows, columns = (self.n, self.m) if swap else (self.m, self.n)
         r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(*tile, rows, columns))
         k = self._depth(r * c)
-        described = r >= HOPPER_ROWS and self._matrices()
+        long = _ceil(self.k, k) >= DESCRIBED
+        described = r >= HOPPER_ROWS and long and self._matrices()
         halves = r * c > 128 * 128 and self._reads()
         blocks = ContractBlocks(
             *((c, r) if swap else (r, c)),

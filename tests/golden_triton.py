@@ -76,6 +76,7 @@ CASES: dict[str, tuple[Callable, tuple]] = {
     "product_gelu": (
         lambda x, w, b: F.gelu(x @ w + b), (normal(512, 784), normal(784, 128), normal(128)),
     ),
+    "large_product": (lambda x, w: x @ w, (half(4096, 1024), half(1024, 4096))),
     "product_gradient": (gradient(lambda x, w: x @ w), (half(512, 784), half(784, 128))),
     "batched_product": (lambda x, w: x @ w, (half(12, 65, 64), half(12, 64, 70))),
     "convolution": (

@@ -145,6 +145,8 @@ class _Product:
         row blocks and one block of columns, then the next block of columns."""
         w, down, across = self.e.w, self.rows.blocks, self.columns.blocks
         number = "0"
+        if down == across == 1:
+            return tile, "0", "0"
         if self.batch.count != 1:
             tiles = self._text(down * across)
             number = w.let("b", f"{tile} // {tiles}")
