@@ -18,20 +18,20 @@ class GroupNumber(Tensor):
     whether the number is 0 (`if group["weight_decay"] != 0`), and is made again when that changes.
 
     Attributes:
-        sign: 1, 0, -1, or NaN.
+        known_sign: 1, 0, -1, or NaN.
     """
 
     __slots__ = ("__dict__",)
 
     def __init__(self, value: Any) -> None:
         super().__init__(of_array(np.array(value, np.float64)))
-        self.sign = float(np.sign(float(value)))
+        self.known_sign = float(np.sign(float(value)))
 
     def written(self) -> None:
         """Note the sign after a write outside of traces."""
         sign = float(np.sign(self.item()))
-        if sign != self.sign:
-            self.sign = sign
+        if sign != self.known_sign:
+            self.known_sign = sign
             epoch.count += 1
 
     __hash__ = Tensor.__hash__
@@ -41,8 +41,8 @@ class GroupNumber(Tensor):
 
     def _sign(self) -> float:
         assert ambient.trace is not None
-        ambient.trace.record_read("attribute", self, "sign", self.sign)
-        return self.sign
+        ambient.trace.record_read("attribute", self, "known_sign", self.known_sign)
+        return self.known_sign
 
 
 def _with_zero(name: str, compare: Callable[[Any, Any], Any]) -> Callable[..., Any]:
