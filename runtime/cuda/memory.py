@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,7 +51,8 @@ class Block:
         self.nbytes = nbytes
 
     def __del__(self) -> None:
-        self._pool._give_back(self._piece)
+        # A garbage collection may come at any point, inside of the pool's own functions too.
+        self._pool._returned.append(self._piece)
 
     def __repr__(self) -> str:
         return f"<{self.nbytes} bytes at {self.address:#x}>"
@@ -80,21 +82,24 @@ class Statistics:
 
 
 class DevicePool:
-    """The memory of one GPU.
-
-    Attributes:
-        statistics: how much is in use.
-    """
+    """The memory of one GPU."""
 
     def __init__(self, driver: Driver) -> None:
-        self.statistics = Statistics()
+        self._statistics = Statistics()
         self._driver = driver
+        self._returned: deque[_Piece] = deque()  # of blocks that nobody holds any more
         self._idle: dict[int, list[_Piece]] = {}
         self._sizes: list[int] = []  # of large idle pieces, sorted, each once
         self._segments: dict[int, int] = {}  # address -> bytes of it that are in use
         self._cut = (0, SEGMENT)  # the segment at hand, and how much of it is cut off
-        # Reentrant: a garbage collection inside `take` may give blocks back.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+
+    @property
+    def statistics(self) -> Statistics:
+        """How much is in use now."""
+        with self._lock:
+            self._take_back()
+            return self._statistics
 
     def take(self, nbytes: int, purpose: Purpose | None = None) -> Block:
         """A block of at least `nbytes` bytes of unknown contents.
@@ -107,15 +112,18 @@ class DevicePool:
         """
         size = size_class(max(nbytes, 1), GRAIN)
         with self._lock:
+            if self._returned:
+                self._take_back()
             piece = self._find(size) or self._make(size, nbytes, purpose)
             if piece.segment:
                 self._segments[piece.segment] += piece.size
-            self.statistics.change(allocated=piece.size)
+            self._statistics.change(allocated=piece.size)
             return Block(self, piece, nbytes)
 
     def trim(self) -> None:
         """Gives up all memory that is idle."""
         with self._lock:
+            self._take_back()
             self._trim()
 
     def _find(self, size: int) -> _Piece | None:
@@ -153,22 +161,25 @@ class DevicePool:
         try:
             address = self._driver.allocate(size)
         except DeviceFull:
+            self._take_back()
             self._trim()
             try:
                 address = self._driver.allocate(size)
             except DeviceFull:
                 raise self._error(asked, purpose) from None
-        self.statistics.change(reserved=size)
+        self._statistics.change(reserved=size)
         return address
 
     def _error(self, asked: int, purpose: Purpose | None) -> OutOfMemoryError:
         free, total = self._driver.memory_info()
-        held, lines = self.statistics, () if purpose is None else purpose()
+        held, lines = self._statistics, () if purpose is None else purpose()
         return OutOfMemoryError(asked, held.allocated, held.reserved, free, total, lines)
 
-    def _give_back(self, piece: _Piece) -> None:
-        with self._lock:
-            self.statistics.change(allocated=-piece.size)
+    def _take_back(self) -> None:
+        """Makes memory of returned blocks idle."""
+        while self._returned:
+            piece = self._returned.popleft()
+            self._statistics.change(allocated=-piece.size)
             if piece.segment:
                 self._segments[piece.segment] -= piece.size
             idle = self._idle.get(piece.size)
@@ -198,5 +209,5 @@ class DevicePool:
         if self._cut[0] in unused:
             self._cut = (0, SEGMENT)
         self._sizes.clear()  # all large idle pieces are gone
-        self.statistics.change(reserved=-freed - SEGMENT * len(unused))
+        self._statistics.change(reserved=-freed - SEGMENT * len(unused))
         self._driver.trim()
