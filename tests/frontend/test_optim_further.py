@@ -171,3 +171,24 @@ def test_momentum_cycles_against_the_rate():
         found.append((round(group["lr"], 6), round(group["momentum"], 6)))
         schedule.step()
     assert found == [(0.1, 0.9), (0.3, 0.85), (0.5, 0.8), (0.3, 0.85), (0.1, 0.9)]
+
+
+def test_a_scheduler_of_the_users() -> None:
+    """Derived from the base under its former name, by `base_lrs` and `last_epoch`."""
+
+    class Warm(sley.optim.lr_scheduler._LRScheduler):  # type: ignore[name-defined, misc]
+        def __init__(self, optimizer, steps, last_epoch=-1):
+            self.steps = steps
+            super().__init__(optimizer, last_epoch)
+
+        def get_lr(self):
+            return [rate * min(1, (self.last_epoch + 1) / self.steps) for rate in self.base_lrs]
+
+    optimizer = sley.optim.SGD([sley.ones(1, requires_grad=True)], lr=0.3)
+    scheduler = Warm(optimizer, 3)
+    rates = []
+    for _ in range(3):
+        rates += scheduler.get_last_lr()
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([0.1, 0.2, 0.3])

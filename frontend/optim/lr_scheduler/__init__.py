@@ -16,6 +16,8 @@ from .decay import (
     StepLR,
 )
 
+_LRScheduler = LRScheduler  # as schedulers of older code name their base
+
 __all__ = [
     "ChainedScheduler",
     "ConstantLR",
