@@ -77,8 +77,8 @@ class _Scheduler:
             self.nests[node] = BlockNest(((0,),), (LOOP,))
             return
         if node.op.name == "contract":
-            blocks, self.warps, self.stages = schedule_contract_blocks(node, self.target)
-            self.nests[node] = BlockNest(contract=blocks)
+            tiles, self.warps, self.stages = schedule_contract_blocks(node, self.target)
+            self.nests[node] = BlockNest(contract=tiles)
             for region in node.regions:
                 for inner in region.nodes:
                     self._one_by_one(inner)

@@ -42,7 +42,7 @@ class _Chooser:
     def choose(self) -> tuple[ContractBlocks, int, int]:
         swap = self._swapped()
         rows, columns = (self.n, self.m) if swap else (self.m, self.n)
-        r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(*tile, rows, columns))
+        r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(tile, rows, columns))
         k = self._depth(r * c)
         long = _ceil(self.k, k) >= DESCRIBED
         described = r >= HOPPER_ROWS and long and self._matrices()
@@ -92,11 +92,12 @@ class _Chooser:
             return False
         (access,), line = side.accesses, 16 // self.dtype.itemsize
         steps = [coefficient(access.offset, axes[-1]) for axes in (side.own, side.k)]
-        if 1 not in steps or not all(isinstance(s, int) and s > 0 for s in steps):
+        known = [s for s in steps if isinstance(s, int) and s > 0]
+        if len(known) < 2 or 1 not in known:
             return False
         at_zero = dict.fromkeys((*side.own, *side.k), 0)
         rest = [c for _, c in terms_of(replace_var(access.offset, at_zero))]
-        return all(c % line == 0 for c in (*rest, *(s for s in steps if s != 1)))
+        return all(c % line == 0 for c in (*rest, *(s for s in known if s != 1)))
 
     def _programs(self, r: int, c: int) -> int:
         """Programs that take one block after the other, so that the next is read while this one is
@@ -150,9 +151,10 @@ class _Chooser:
             return 128 * 256
         return 64 * 64 if self.dtype.itemsize == 8 else 128 * 128
 
-    def _cost(self, r: int, c: int, rows: int, columns: int) -> float:
+    def _cost(self, tile: tuple[int, int], rows: int, columns: int) -> float:
         """Of all blocks: what the multiprocessors do one after the other, multiplying and reading.
         Among equal ones the larger blocks."""
+        r, c = tile
         blocks = self.batch * _ceil(rows, r) * _ceil(columns, c)
         rounds = max(1, _ceil(blocks, self.target.multiprocessors))
         return rounds * (r * c + EDGES * (r + c)) - r * c / 1e6
