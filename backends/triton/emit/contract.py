@@ -17,8 +17,9 @@ from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
 from . import scalars
 from .descriptors import Descriptor, Line, described
+from .facts import load_of
 from .loops import open_axis
-from .scope import Axis, Emitter, Scope, load_of
+from .scope import Axis, Emitter, Scope
 from .text import Block, joined_shape
 
 

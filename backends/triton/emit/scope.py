@@ -26,7 +26,6 @@ from ....ir.dims import (
     nonnegative,
     of_atom,
     substitute,
-    upper,
 )
 from ....ir.dtypes import f32, i64
 from ....ir.graph import Node, Region, Value
@@ -34,6 +33,7 @@ from ....ir.literal import Literal
 from ....ir.ops import Kind
 from ....ir.ops.kernel import INDEX
 from . import scalars
+from .facts import fits_32_bits, load_of
 from .text import Block, Writer, joined_shape
 
 
@@ -426,29 +426,6 @@ class Emitter:
         if block.shape_at(scope.depth) != shape:
             text = f"tl.broadcast_to({text}, {list(shape)})"
         return Block(text, shape)
-
-
-def load_of(value: Value) -> Node | None:
-    """The load that gives a value: 0 where its guard is false, even if that is said once more."""
-    node = value.node
-    if node is None or node.op.name == "load":
-        return node
-    if node.op.name != "where":
-        return None
-    guard, loaded, other = (v.node for v in node.operands)
-    if loaded is None or loaded.op.name != "load" or not loaded.attrs.get("guarded"):
-        return None
-    if guard is None or loaded.operands[-1].node is not guard or other is None:
-        return None
-    zero = other.op.name == "constant" and not other.attrs["value"].array.tobytes().strip(b"\0")
-    return loaded if zero else None
-
-
-def fits_32_bits(dim: Dim) -> bool:
-    """Whether an index is known to be so, with room for the elements behind the end of an axis that
-    a block has."""
-    low, high = lower(dim), upper(dim)
-    return isinstance(low, int) and isinstance(high, int) and max(-low, high) < 1 << 30
 
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
