@@ -90,8 +90,9 @@ class _Chooser:
         """Whether the columns fill no vector, and the rows are read in place as columns. Beside dot
         products, whose few rows are read again for each, three quarters of a vector are enough."""
         m, n, lanes = left.extent, right.extent, self.lanes
-        few = isinstance(n, int) and 0 < n <= lanes and not (isinstance(m, int) and m < 2 * n)
-        if not few or not isinstance(self.depth, int) or self.depth < TURNED_DEEP:
+        if not isinstance(n, int) or not 0 < n <= lanes or (isinstance(m, int) and m < 2 * n):
+            return False
+        if not isinstance(self.depth, int) or self.depth < TURNED_DEEP:
             return False
         if max(left.own_runs, left.k_runs, right.k_runs) > 1 or not left.own:
             return False

@@ -78,7 +78,7 @@ def _split(node: Node, operands: tuple[Value, ...]) -> Value | None:
     for side, operand in zip(("lhs", "rhs"), operands, strict=True):
         axis = attrs[f"{side}_contract"][pair]
         shape: list[Dim] = list(operand.type.shape)
-        shape[axis : axis + 1] = [parts, operand.type.shape[axis] // parts]  # type: ignore[operator]
+        shape[axis : axis + 1] = [parts, operand.type.shape[axis] // parts]
         cut.append(RESHAPE(operand, shape=tuple(shape)))
         for name in (f"{side}_contract", f"{side}_batch"):
             attrs[name] = tuple(a + (a >= axis) for a in attrs[name])
