@@ -12,8 +12,9 @@ from ....ir.block_schedule import BlockSchedule
 from ....ir.dims import Dim, product
 from ....ir.graph import Node
 from .attend_parts import Parts, exact
+from .emitter import Emitter
 from .grid import Programs
-from .scope import Emitter, Scope
+from .scope import Scope
 
 
 def spread_attend(e: Emitter, scope: Scope, node: Node, schedule: BlockSchedule) -> Programs:

@@ -15,9 +15,10 @@ from ....ir.graph import Node, Region, Value
 from ....ir.ops.attend import AXES, extents_of
 from ....ir.ops.attention import hidden_of, scale_of
 from ....ir.ops.kernel import INDEX
+from .emitter import Emitter
 from .loops import arange
 from .scalars import type_of
-from .scope import Axis, Emitter, Scope
+from .scope import Axis, Scope
 from .text import Block
 
 
@@ -110,7 +111,8 @@ class Parts:
 
     def _inside(self, region: Region, letters: str) -> Scope:
         """The scope of a region: blocks of those of its axes that are open."""
-        inner, position, exprs = self.scope.inner(), 0, []
+        inner, position = self.scope.inner(), 0
+        exprs: list[Dim] = []
         for letter in letters:
             if letter in "bg":
                 exprs += self._points[letter]

@@ -17,9 +17,10 @@ from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
 from . import scalars
 from .descriptors import Descriptor, Line, described
+from .emitter import Emitter
 from .facts import load_of
 from .loops import open_axis
-from .scope import Axis, Emitter, Scope
+from .scope import Axis, Scope
 from .text import Block, joined_shape
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ....ir.access import coefficient, flat_offset, replace_var
 from ....ir.dims import Dim
 from ....ir.graph import Region, Value
-from .scope import Emitter, Scope
+from .emitter import Emitter
+from .scope import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from ....ir.block_schedule import BlockSchedule
 from ....ir.dims import Dim, Var, of_atom, product
 from ....ir.graph import Node, Value
 from ....ir.ops.kernel import INDEX
+from .emitter import Emitter
 from .loops import arange, axis_exprs
-from .scope import Axis, Emitter, Scope
+from .scope import Axis, Scope
 from .text import Block
 
 Programs = tuple[Dim, Dim, Dim]

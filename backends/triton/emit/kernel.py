@@ -12,9 +12,10 @@ from ..kernel import TritonKernel
 from . import scalars
 from .attend import spread_attend, spread_attend_gradient
 from .contract import spread_contract
+from .emitter import Emitter, Handler
 from .grid import Programs, Spread, spread_many, spread_parallel
 from .loops import emit_cumulate, emit_parallel, emit_reduce, emit_row
-from .scope import Emitter, Handler, Scope
+from .scope import Scope
 from .sequential import emit_for
 from .text import Writer
 

@@ -12,7 +12,8 @@ from ....ir.dims import Dim, Var, of_atom, product
 from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
 from ....ir.sugar import combine_ops
-from .scope import Axis, Emitter, Here, Inline, Kept, Late, Scope
+from .emitter import Emitter
+from .scope import Axis, Here, Inline, Kept, Late, Scope
 from .text import Block, Writer
 
 

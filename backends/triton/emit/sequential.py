@@ -5,7 +5,8 @@ from __future__ import annotations
 from ....ir.dims import Var, of_atom
 from ....ir.graph import Node, Region, Value
 from ....ir.ops.kernel import INDEX
-from .scope import Emitter, Scope
+from .emitter import Emitter
+from .scope import Scope
 from .text import Block, joined_shape
 
 
