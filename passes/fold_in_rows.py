@@ -12,23 +12,18 @@ of threads.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ..ir.access import Expressions, axes, axis_extents
+from ..ir.access import axes
 from ..ir.builder import Recording
 from ..ir.dims import Dim, Slot, of_atom, product
 from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops import OPS
-from ..ir.ops.base import Kind
 from ..ir.ops.kernel import INDEX
-from ..ir.parts import flat_number
-from ..ir.sugar import NEUTRAL
 from ..ir.types import TensorType, tensor_type
 from .rewrite import rewrite
+from .row_folds import Fold, Plan, others_params, plans_of, single_loop, stored
 
-NARROWEST = 64  # columns that are worth a loop of vectors for each row
-FEWEST = 64  # rows
 PARTS = 32  # of many rows, as long as none is longer than
 LONGEST = 512  # rows: the rounding error of a sum grows with them
 SHORTEST = 16
@@ -36,9 +31,9 @@ SHORTEST = 16
 
 def fold_in_rows(graph: Graph) -> Graph:
     """`graph` with its folds of columns where their rows are computed; itself without any."""
-    plans: dict[Node, _Plan] = {}
+    plans: dict[Node, Plan] = {}
     for region in _regions(graph):
-        for plan in _plans(region):
+        for plan in plans_of(region):
             plans.update(dict.fromkeys((plan.rows, *(f.node for f in plan.folds)), plan))
     if not plans:
         return graph
@@ -81,203 +76,24 @@ def _tuple(found: Value | tuple[Value, ...]) -> tuple[Value, ...]:
     return (found,) if isinstance(found, Value) else found
 
 
-# What is folded where ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """A launch whose kernel folds columns: its outer loop, the reduction, and for each parameter
-    that this loads, the operand (non-negative) or result (~number) of the rows' launch."""
-
-    node: Node
-    loop: Node
-    reduction: Node
-    sources: tuple[tuple[Value, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A launch of rows and the folds that it takes over.
-
-    Attributes:
-        inner: the loop over the columns of a row at whose points elements are joined.
-        dropped: numbers of the results that nothing else reads.
-    """
-
-    rows: Node
-    inner: Node
-    folds: tuple[_Fold, ...]
-    dropped: frozenset[int]
-
-    @property
-    def results(self) -> range:
-        return range(len(self.rows.results))
-
-    @property
-    def key(self) -> tuple:
-        folds = tuple((f.node.attrs["kernel"], tuple(k for _, k in f.sources)) for f in self.folds)
-        return self.rows.attrs["kernel"], folds, self.dropped
-
-
-def _plans(region: Region) -> list[_Plan]:
-    """The folds of a region; each launch is part of one at most."""
-    readers: dict[Value, list[Node]] = {}
-    for node in region.nodes:
-        for value in dict.fromkeys((*node.operands, *_inside(node))):
-            readers.setdefault(value, []).append(node)
-    position = {node: k for k, node in enumerate(region.nodes)}
-    taken: set[Node] = set()
-    found: list[_Plan] = []
-    for node in region.nodes:
-        inner = _inner_loop(node) if node not in taken else None
-        if inner is None:
-            continue
-        reading = {r for v in (*node.operands, *node.results) for r in readers.get(v, ())}
-        later = sorted(
-            (r for r in reading if position[r] > position[node]), key=position.__getitem__
-        )
-        folds = [f for r in later if r not in taken for f in _folds(r, node, inner)]
-        if not folds:
-            continue
-        folding = {f.node for f in folds}
-        taken |= folding | {node}
-        dropped = frozenset(
-            k for k, v in enumerate(node.results)
-            if v not in region.yields and set(readers.get(v, ())) <= folding
-            and all(v not in _others(f) for f in folds)
-        )  # fmt: skip
-        found.append(_Plan(node, inner, tuple(folds), dropped))
-    return found
-
-
-def _inside(node: Node) -> list[Value]:
-    inside = [n for region in node.regions for n in region.walk()]
-    return [v for n in inside for v in n.operands]
-
-
-def _others(fold: _Fold) -> set[Value]:
-    """What a fold reads elsewhere than in its reduction."""
-    used, inputs = _others_params(fold), fold.node.attrs["kernel"].inputs
-    return {o for p, o in zip(inputs, fold.node.operands, strict=True) if p in used}
-
-
-def _single_loop(node: Node) -> Node | None:
-    """The one outermost loop of a launched kernel, if that is a `parallel`."""
-    if node.op.name != "launch" or node.attrs.get("schedule") is not None:
-        return None
-    kernel = node.attrs["kernel"]
-    names = [p.name for p in kernel.params]
-    loops = [n for n in kernel.nodes if n.regions]
-    if len(loops) != 1 or loops[0].op.name != "parallel" or len(set(names)) < len(names):
-        return None
-    return None if any(n.op.name in ("atomic", "for") for n in kernel.walk()) else loops[0]
-
-
-def _inner_loop(node: Node) -> Node | None:
-    """The last loop over the columns of a row, of a kernel that reduces long rows."""
-    loop = _single_loop(node)
-    if loop is None or not any(n.op.name == "reduce" for n in loop.regions[0].nodes):
-        return None
-    rows = product(loop.attrs["extents"])
-    inner = [n for n in loop.regions[0].nodes if n.op.name == "parallel"]
-    if not inner or any(n.regions for n in inner[-1].regions[0].nodes):
-        return None
-    columns = product(inner[-1].attrs["extents"])
-    if isinstance(rows, int) and rows < FEWEST:
-        return None
-    return None if isinstance(columns, int) and columns < NARROWEST else inner[-1]
-
-
-def _folds(node: Node, rows: Node, inner: Node) -> list[_Fold]:
-    """`node` as a fold of what the launch `rows` reads or stores at the points of `inner`."""
-    loop = _single_loop(node)
-    if loop is None:
-        return []
-    inside = [n for n in loop.regions[0].nodes if n.regions]
-    if [n.op.name for n in inside] != ["reduce"] or len(inside[0].results) != 1:
-        return []
-    (reduction,) = inside
-    outer = _single_loop(rows)
-    assert outer is not None
-    same = product(reduction.attrs["extents"]) == product(outer.attrs["extents"])
-    columns = product(inner.attrs["extents"])
-    if not same or product(loop.attrs["extents"]) != columns or not _is_plain(node, reduction):
-        return []
-    expressions = Expressions(axis_extents(node.attrs["kernel"]))
-    where = flat_number(reduction) * columns + flat_number(loop)
-    operands = dict(zip(node.attrs["kernel"].inputs, node.operands, strict=True))
-    stored = _stored(rows, outer, inner)
-    sources: dict[Value, int] = {}
-    for load in (n for n in reduction.regions[0].nodes if n.op.name == "load"):
-        value = operands.get(load.operands[0])
-        if value is None or load.attrs.get("guarded") or expressions.offset(load) != where:
-            return []
-        if value in rows.operands:
-            sources[load.operands[0]] = rows.operands.index(value)
-        elif value in rows.results and rows.results.index(value) in stored:
-            sources[load.operands[0]] = ~rows.results.index(value)
-        else:
-            return []
-    return [_Fold(node, loop, reduction, tuple(sources.items()))] if sources else []
-
-
-def _is_plain(node: Node, reduction: Node) -> bool:
-    """Whether the elements are made of loads and constants alone, and one op joins two."""
-    body, combine = reduction.regions
-    if any(v.type.shape for v in reduction.operands) or len(combine.nodes) != 1:
-        return False
-    (join,) = combine.nodes
-    if join.op.name not in NEUTRAL or set(join.operands) != set(combine.params):
-        return False
-    made = {n.results[0] for n in body.nodes}
-    made |= {n.results[0] for n in node.attrs["kernel"].walk() if n.op.name == "constant"}
-    for inner in body.nodes:
-        if inner.op.name in ("load", "index", "constant"):
-            continue
-        if inner.op.kind is not Kind.ELEMENTWISE or any(v not in made for v in inner.operands):
-            return False
-        if any(v.node is not None and v.node.op.name == "index" for v in inner.operands):
-            return False
-    return combine.yields == join.results and body.yields[0] in made
-
-
-def _stored(rows: Node, outer: Node, inner: Node) -> dict[int, Node]:
-    """Of the results that are stored point by point in `inner`, the stores."""
-    kernel = rows.attrs["kernel"]
-    expressions = Expressions(axis_extents(kernel))
-    where = flat_number(outer) * product(inner.attrs["extents"]) + flat_number(inner)
-    stores = [n for n in kernel.walk() if n.op.name == "store"]
-    found: dict[int, Node] = {}
-    for number, out in enumerate(kernel.out_params):
-        mine = [n for n in stores if n.operands[0] is out]
-        if len(mine) != 1 or mine[0] not in inner.regions[0].nodes or mine[0].attrs.get("guarded"):
-            continue
-        if expressions.offset(mine[0]) == where:
-            found[number] = mine[0]
-    return found
-
-
 def _rows_of_a_part(rows: Dim) -> int:
     if not isinstance(rows, int):
         return 2 * PARTS
     return min(LONGEST, max(SHORTEST, rows // PARTS))
 
 
-# Both kernels -----------------------------------------------------------------------------------
-
-
 class _Writer:
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.kernel = plan.rows.attrs["kernel"]
-        outer = _single_loop(plan.rows)
+        outer = single_loop(plan.rows)
         assert outer is not None
         self.outer = outer
         self.rows = product(outer.attrs["extents"])
         self.columns = product(plan.inner.attrs["extents"])
         self.size = _rows_of_a_part(self.rows)
         self.count = (self.rows + self.size - 1) // self.size
-        self.stored = _stored(plan.rows, outer, plan.inner)
+        self.stored = stored(plan.rows, outer, plan.inner)
         self.skipped = {self.stored[k] for k in plan.dropped}
         self.parts: list[Value] = []
         self.builder = Recording()
@@ -327,7 +143,7 @@ class _Writer:
             opened.yield_(*(self.new[v] for v in region.yields))
         return opened.closed
 
-    def _join(self, fold: _Fold, part: Value) -> None:
+    def _join(self, fold: Fold, part: Value) -> None:
         """The element of a fold, joined to the part of its row."""
         sources, new = dict(fold.sources), dict[Value, Value]()
         read = {v for node in fold.reduction.regions[0].nodes for v in node.operands}
@@ -392,7 +208,7 @@ class _Writer:
         (start,) = fold.reduction.operands
         name = _fresh("part", {p.name for p in kernel.params})
         part = self.builder.param(self._part_type(start), name)
-        used = _others_params(fold)
+        used = others_params(fold)
         for param in kernel.params:
             if param in used or param in kernel.out_params:
                 self.new[param] = self.builder.param(param.type, param.name)
@@ -411,7 +227,7 @@ class _Writer:
                 self.builder.emit(node.op, (), node.attrs, (opened.closed,))
         return self.builder.finish(f"{kernel.name}_folded", level="kernel", outs=kernel.outs)
 
-    def _fold_parts(self, fold: _Fold, part: Value) -> None:
+    def _fold_parts(self, fold: Fold, part: Value) -> None:
         with self.builder.region([INDEX]) as opened:
             values = [opened.params[0]]
             index: Dim = 0
@@ -435,13 +251,6 @@ class _Writer:
         regions = (opened.closed, joined.closed)
         found = self.builder.emit(fold.reduction.op, start, attrs, regions)
         self.new[fold.reduction.results[0]] = found
-
-
-def _others_params(fold: _Fold) -> set[Value]:
-    """The buffers that a fold reads elsewhere than in its reduction."""
-    kernel = fold.node.attrs["kernel"]
-    within = {n for region in fold.reduction.regions for n in region.walk()}
-    return {v for n in kernel.walk() if n not in within for v in n.operands}
 
 
 def _fresh(name: str, taken: set[str | None]) -> str:

@@ -28,21 +28,15 @@ from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
 from .kernel_facts import cost_of, rounds
 from .schedule_attend import schedule_attend
-from .schedule_columns import (
-    columns_of_a_task,
-    repeated_rows,
-    rows_of_a_turn,
-    shared_rows,
-    whole_rows,
-)
+from .schedule_columns import repeated_rows, rows_of_a_turn, shared_rows
 from .schedule_contract import schedule_contract
 from .schedule_rows import Inlining
+from .schedule_tasks import TILE, grain, task_elements
 from .schedule_windows import schedule_windows
 
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
 LINE = 64  # bytes of a line of the cache
 MOST_TURNED = 16  # side of a square that is transposed in registers
-TILE = 2  # squares along each side of a tile: few enough pages are open at a time
 BLOCK = 256  # vectors added up before a partial sum joins the total
 
 
@@ -65,7 +59,9 @@ class _Scheduler:
         self.rows.choose(self.kernel)
         self._visit(self.kernel, vectorised=False)
         nests = tuple(self.nests[node] for node in scheduled_nodes(self.kernel))
-        return Schedule(nests, task=self._task_elements(), grain=self._grain())
+        leaf = self.outermost is not None and self._leaf(self.outermost.regions[0])
+        task = task_elements(self.kernel, self.target, self.nests, leaf)
+        return Schedule(nests, task=task, grain=grain(self.kernel, self.target, self.nests))
 
     # ------------------------------------------------------------------ loops
 
@@ -370,67 +366,6 @@ class _Scheduler:
             while wide > native and extent < wide * 2 * self.target.threads:
                 wide //= 2
         return wide
-
-    # ------------------------------------------------------------------ tasks
-
-    def _task_elements(self) -> int:
-        """Elements of a task of the outermost loop, where that is vectorised: what fits in L1."""
-        outer = next(scheduled_nodes(self.kernel), None)
-        if outer is None or self.nests[outer].vector is None:
-            return 1
-        nest, (variables, _) = self.nests[outer], axes(outer)
-        if nest.sweep:
-            return self._swept_columns(outer, nest)
-        if nest.shared is not None:
-            columns = product(axes(outer)[1][axis] for axis in nest.groups[nest.vector or 0])
-            return whole_rows(columns, nest.lanes)
-        if not variables:
-            width = sum(p.type.dtype.itemsize for p in outer.regions[0].params[1:])
-            return nest.lanes * max(1, self.target.l1 // max(1, width * nest.lanes))
-        if not self._leaf(outer.regions[0]):
-            return nest.lanes
-        if nest.turn:
-            return TILE * nest.turn
-        width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
-        return nest.lanes * max(1, self.target.l1 // (width * nest.lanes))
-
-    def _swept_columns(self, outer: Node, nest: Nest) -> int:
-        """Columns of a task that passes over their rows."""
-        _, extents = axes(outer)
-        sizes = [product(extents[axis] for axis in group) for group in nest.groups]
-        assert nest.vector is not None
-        columns = sizes.pop(nest.vector)
-        loops = [n for n in outer.regions[0].nodes if n.op.name in ("reduce", "parallel")]
-        return columns_of_a_task(
-            self.target,
-            nest.lanes,
-            columns,
-            product(sizes),
-            product(axes(loops[0])[1]),
-            len(loops),
-            max(p.type.dtype.itemsize for p in self.kernel.params),
-            sum(2 * len(n.results) for n in loops),
-        )
-
-    def _grain(self) -> int:
-        """Tasks that together touch about as much as L1 holds."""
-        outer = next(scheduled_nodes(self.kernel), None)
-        if (
-            outer is None
-            or outer.op.name in ("contract", *AXES)
-            or self.nests[outer].vector is not None
-            or self.nests[outer].together
-        ):
-            return 1
-        points: Dim = 1
-        for node in scheduled_nodes(outer.regions[0]):
-            size = product(axes(node)[1])
-            if not isinstance(size, int) or not isinstance(points, int):
-                return 1
-            points = max(points, size)
-        assert isinstance(points, int)
-        width = sum(p.type.dtype.itemsize for p in self.kernel.params) or 1
-        return max(1, self.target.l1 // (width * max(1, points)))
 
 
 def _holds_rows(node: Node) -> bool:

@@ -93,4 +93,4 @@ def shared_rows(
 
 def whole_rows(columns: Dim, lanes: int) -> int:
     """All columns in one task, where their number is known."""
-    return -(-(columns if isinstance(columns, int) else UNKNOWN) // lanes) * lanes
+    return max(1, -(-(columns if isinstance(columns, int) else UNKNOWN) // lanes)) * lanes

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...ir.dims import Dim, add_all
+from ...ir.dims import Dim
 from ...ir.plan import (
     Branch,
     Carry,
@@ -149,8 +149,8 @@ class _Entry:
     def _is_short(self) -> bool:
         """Whether the program takes next to no time, for any sizes."""
         launches = all(isinstance(step, Launch) for step in self.plan.steps)
-        works = [call.work for call in self.calls]
-        return launches and all(isinstance(w, int) for w in works) and add_all(works) <= SHORT
+        works = [call.work for call in self.calls if isinstance(call.work, int)]
+        return launches and len(works) == len(self.calls) and sum(works) <= SHORT
 
     # ---------------------------------------------------------------- steps
 

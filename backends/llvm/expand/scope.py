@@ -388,16 +388,14 @@ def row_offset(row: Scratch, index: Sequence[Dim]) -> Dim:
     flat: Dim = 0
     for extent, i in zip(row.shape, index, strict=True):
         flat = flat * extent + i
-    if row.vector is None:
-        return flat
-    return flat * row.vector.lanes + of_atom(Var(row.vector.iota, row.vector.lanes))
+    if row.vector is not None:
+        flat = flat * row.vector.lanes + of_atom(Var(row.vector.iota, row.vector.lanes))
+    return flat
 
 
 def lane_stride(offset: Dim, vector: Vector | None) -> Dim | None:
     """How far apart two neighbouring lanes are: 0 for a uniform offset, None if no constant."""
     if vector is None:
         return 0
-    for atom in atoms(offset):
-        if isinstance(atom, Var) and atom.value.type.shape and atom.value is not vector.iota:
-            return None
-    return coefficient(offset, vector.iota)
+    others = (a for a in atoms(offset) if isinstance(a, Var) and a.value is not vector.iota)
+    return None if any(a.value.type.shape for a in others) else coefficient(offset, vector.iota)
