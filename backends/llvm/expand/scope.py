@@ -157,11 +157,11 @@ class Expander(Emitter):
     def expr(self, value: Value, scope: Scope) -> Dim:
         """A kernel's i64 as an expression over loop-level values."""
         found = scope.find("exprs", value)
-        if found is None:
-            known = scope.find("values", value)
-            assert known is not None, f"{value} is not computed yet"
-            found = of_atom(Var(known))
-        return found
+        if found is not None:
+            return found
+        known = scope.find("values", value)
+        assert known is not None, f"{value} is not computed yet"
+        return of_atom(Var(known))
 
     def apply(self, dim: Dim, operands: Sequence[Value], scope: Scope) -> Dim:
         """`dim` with the operands' expressions in place of its slots."""
@@ -175,9 +175,8 @@ class Expander(Emitter):
 
     def all_widened(self, values: Sequence[Value], scope: Scope) -> list[Value]:
         """The values as vectors where the scope has a vector axis (for what loops carry)."""
-        if scope.vector is None:
-            return list(values)
-        return [self.widen(v, scope.vector.lanes) for v in values]
+        vector = scope.vector
+        return list(values) if vector is None else [self.widen(v, vector.lanes) for v in values]
 
     def _constant(self, node: Node, scope: Scope) -> None:
         literal = node.attrs["value"]
