@@ -64,7 +64,7 @@ def train(compiled: bool, pictures: int = 480, epochs: int = 14):
     sley.manual_seed(0)
     model = Net()
     criterion = nn.CrossEntropyLoss()
-    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer = optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
 
     def step(x, y):
         optimizer.zero_grad()
