@@ -93,7 +93,7 @@ def samples():
 
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize("dtype", [dtypes.f32, dtypes.f64, dtypes.bf16], ids=str)
-@pytest.mark.parametrize(("name", "shapes", "attrs"), samples())
+@pytest.mark.parametrize(("name", "shapes", "attrs"), [*samples()])
 def test_what_is_prepared_is_what_evaluate_gives(name, shapes, attrs, dtype, strided):
     rng, op = np.random.default_rng(1), OPS[name]
     arrays = [rng.standard_normal(s[::-1] if strided else s).astype(dtype.numpy) for s in shapes]
