@@ -21,6 +21,7 @@ from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops import OPS
 from ..ir.ops.kernel import INDEX
 from ..ir.types import TensorType, tensor_type
+from .kernel_pieces import as_tuple
 from .rewrite import rewrite
 from .row_folds import Fold, Plan, others_params, plans_of, single_loop, stored
 
@@ -48,7 +49,7 @@ def fold_in_rows(graph: Graph) -> Graph:
             made[plan.key] = _Writer(plan).kernels()
         first, seconds = made[plan.key]
         if node is plan.rows:
-            found = _tuple(node.op(*operands, kernel=first))
+            found = as_tuple(node.op(*operands, kernel=first))
             given = iter(found)
             count = len(found) - len(plan.folds)
             parts.update(zip((f.node for f in plan.folds), found[count:], strict=True))
@@ -57,7 +58,7 @@ def fold_in_rows(graph: Graph) -> Graph:
         number = [f.node for f in plan.folds].index(node)
         names = dict(zip((p.name for p in node.attrs["kernel"].inputs), operands, strict=True))
         names[seconds[number].inputs[0].name] = parts[node]
-        return _tuple(
+        return as_tuple(
             node.op(*(names[p.name] for p in seconds[number].inputs), kernel=seconds[number])
         )
 
@@ -70,10 +71,6 @@ def _regions(graph: Graph) -> Iterable[Region]:
     for node in graph.walk():
         if node.op.name != "launch":
             yield from node.regions
-
-
-def _tuple(found: Value | tuple[Value, ...]) -> tuple[Value, ...]:
-    return (found,) if isinstance(found, Value) else found
 
 
 def _rows_of_a_part(rows: Dim) -> int:
@@ -130,7 +127,7 @@ class _Writer:
             regions = tuple(self._copied(node, region) for region in node.regions)
             self.builder.line = node.line
             operands = [self.new[v] for v in node.operands]
-            results = _tuple(self.builder.emit(node.op, operands, node.attrs, regions))
+            results = as_tuple(self.builder.emit(node.op, operands, node.attrs, regions))
             self.new.update(zip(node.results, results, strict=True))
 
     def _copied(self, node: Node, region: Region) -> Region:

@@ -11,7 +11,7 @@ gives the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..ir.builder import Recording
 from ..ir.dims import Dim, Slot, of_atom, product
@@ -21,6 +21,7 @@ from ..ir.literal import Literal
 from ..ir.ops import OPS
 from ..ir.ops.kernel import INDEX
 from ..ir.types import tensor_type
+from .kernel_pieces import Pieces, as_tuple, launched_in_turn
 from .rewrite import rewrite
 
 SIDE = 128  # rows and columns of a block that keeps a multiprocessor busy
@@ -41,19 +42,9 @@ def split_contracts(graph: Graph, target: GpuTarget) -> Graph:
 
     def rule(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         both = known[node.attrs["kernel"]] if node.op.name == "launch" else None
-        if both is None:
-            return None
-        first, second = both
-        named = dict(zip((p.name for p in node.attrs["kernel"].inputs), operands, strict=True))
-        part = node.op(*(named[p.name] for p in first.inputs), kernel=first)
-        named.update(zip((p.name for p in first.out_params), _tuple(part), strict=True))
-        return _tuple(node.op(*(named[p.name] for p in second.inputs), kernel=second))
+        return None if both is None else launched_in_turn(node, operands, both)
 
     return rewrite(graph, rule, Recording())
-
-
-def _tuple(found: Value | tuple[Value, ...]) -> tuple[Value, ...]:
-    return (found,) if isinstance(found, Value) else found
 
 
 def _split(kernel: Graph, target: GpuTarget) -> tuple[Graph, Graph] | None:
@@ -93,36 +84,26 @@ def _cut(contract: Node, target: GpuTarget) -> tuple[int, int]:
     return -axis, parts
 
 
-class _Parts:
+class _Parts(Pieces):
     """Writes both kernels."""
 
     def __init__(self, kernel: Graph, contract: Node, axis: int, parts: int) -> None:
-        self.kernel = kernel
+        super().__init__(kernel)
         self.contract = contract
         self.axis = axis
         self.parts = parts
         attrs = contract.attrs
         self.batch, self.m, self.n = (tuple(attrs[name]) for name in ("batch", "m", "n"))
         self.size = attrs["k"][axis] // parts
-        self.builder = Recording()
-        self.new: dict[Value, Value] = {}
 
     def made(self) -> tuple[Graph, Graph]:
         return self._first(), self._second()
 
     def _begin(self) -> Value:
-        """A new kernel with all that stands before the product; gives the buffer of the parts."""
-        self.builder = Recording()
-        self.new = {p: self.builder.param(p.type, p.name) for p in self.kernel.inputs}
+        """A new kernel; gives the buffer of the parts."""
+        self.begin()
         shape = (self.parts, *self.batch, *self.m, *self.n)
         return self.builder.param(tensor_type(self.contract.attrs["acc"], shape), "parts")
-
-    def _finish(self, name: str, outs: int) -> Graph:
-        """The kernel, without the inputs that it does not read."""
-        made = self.builder.finish(name, level="kernel", outs=outs)
-        used = {v for node in made.walk() for v in node.operands}
-        inputs = tuple(p for p in made.inputs if p in used)
-        return Graph(name, inputs + made.out_params, made.nodes, (), level="kernel", outs=outs)
 
     def _first(self) -> Graph:
         """The product with one more axis of the batch, whose results are the sums."""
@@ -145,7 +126,7 @@ class _Parts:
             attrs = dict(self.contract.attrs)
             attrs |= {"batch": (self.parts, *self.batch), "k": tuple(k)}
             self._emit("contract", (), attrs, (*operands, opened.closed))
-        return self._finish(f"{self.kernel.name}_parts", 1)
+        return self.finish(f"{self.kernel.name}_parts", 1)
 
     def _operand(self, region: Region, cut: int) -> Region:
         """The region of an operand, in whose parameter number `cut` a part counts from 0."""
@@ -155,7 +136,7 @@ class _Parts:
             place = of_atom(Slot(0, self.parts)) * self.size + of_atom(Slot(1, self.size))
             index = self._emit("index", (part, params[cut]), {"expr": place})
             self.new[region.params[cut]] = index[0]
-            self._copy(region.nodes)
+            self.copy(region.nodes)
             opened.yield_(*(self.new.get(v, v) for v in region.yields))
         return opened.closed
 
@@ -172,9 +153,9 @@ class _Parts:
                 point = opened.params
                 self.new.update(zip(out.params[:-1], point, strict=True))
                 self.new[out.params[-1]] = self._sum(parts, zero, point)
-                self._copy(out.nodes)
+                self.copy(out.nodes)
             self._emit("parallel", (), {"extents": extents}, (opened.closed,))
-        return self._finish(f"{self.kernel.name}_joined", len(outs))
+        return self.finish(f"{self.kernel.name}_joined", len(outs))
 
     def _zero(self) -> Value:
         zero = self.contract.attrs["acc"].numpy.type(0)
@@ -191,7 +172,7 @@ class _Parts:
         return self._emit("reduce", (zero,), {"extents": (self.parts,)}, regions)[0]
 
     def _before(self) -> None:
-        self._copy(node for node in self.kernel.nodes if node is not self.contract)
+        self.copy(node for node in self.kernel.nodes if node is not self.contract)
 
     def _emit(
         self,
@@ -201,15 +182,7 @@ class _Parts:
         regions: tuple[Region, ...] = (),
     ) -> tuple[Value, ...]:
         self.builder.line = self.contract.line
-        return _tuple(self.builder.emit(OPS[name], operands, attrs, regions))
-
-    def _copy(self, nodes: Iterable[Node]) -> None:
-        """The nodes, which have no regions, on what stands for their operands."""
-        for node in nodes:
-            self.builder.line = node.line
-            operands = [self.new[v] for v in node.operands]
-            results = _tuple(self.builder.emit(node.op, operands, node.attrs))
-            self.new.update(zip(node.results, results, strict=True))
+        return as_tuple(self.builder.emit(OPS[name], operands, attrs, regions))
 
 
 def _slots(first: int, extents: Sequence[Dim]) -> tuple[Dim, ...]:

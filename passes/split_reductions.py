@@ -10,7 +10,7 @@ threads. Shorter sums also round less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..ir.access import Expressions, axes, axis_extents, coefficient
 from ..ir.builder import Recording
@@ -19,6 +19,7 @@ from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops import OPS
 from ..ir.ops.kernel import INDEX
 from ..ir.types import tensor_type
+from .kernel_pieces import Pieces, as_tuple, launched_in_turn
 from .rewrite import rewrite
 
 BLOCK = 1 << 15  # elements that are worth a task
@@ -39,19 +40,9 @@ def split_reductions(graph: Graph) -> Graph:
 
     def rule(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         halves = known[node.attrs["kernel"]] if node.op.name == "launch" else None
-        if halves is None:
-            return None
-        first, second = halves
-        named = dict(zip((p.name for p in node.attrs["kernel"].inputs), operands, strict=True))
-        parts = _tuple(node.op(*(named[p.name] for p in first.inputs), kernel=first))
-        named.update(zip((p.name for p in first.out_params), parts, strict=True))
-        return _tuple(node.op(*(named[p.name] for p in second.inputs), kernel=second))
+        return None if halves is None else launched_in_turn(node, operands, halves)
 
     return rewrite(graph, rule, Recording())
-
-
-def _tuple(found: Value | tuple[Value, ...]) -> tuple[Value, ...]:
-    return (found,) if isinstance(found, Value) else found
 
 
 def _split(kernel: Graph) -> tuple[Graph, Graph] | None:
@@ -91,11 +82,11 @@ def _folds_columns(loop: Node, kernel: Graph) -> bool:
     return any(coefficient(expressions.offset(n), last) == 1 for n in loads)
 
 
-class _Halves:
+class _Halves(Pieces):
     """Writes both kernels. The axis of the reduction that is cut is its longest."""
 
     def __init__(self, kernel: Graph, loop: Node, reduction: Node, blocks: int) -> None:
-        self.kernel = kernel
+        super().__init__(kernel)
         self.loop = loop
         self.reduction = reduction
         self.extents: tuple[int, ...] = reduction.attrs["extents"]
@@ -103,16 +94,9 @@ class _Halves:
         self.blocks = blocks
         self.size = self.extents[self.axis] // blocks
         self.rest = self.extents[self.axis] - blocks * self.size
-        self.builder = Recording()
-        self.new: dict[Value, Value] = {}
 
     def made(self) -> tuple[Graph, Graph]:
         return self._first(), self._second()
-
-    def _begin(self) -> None:
-        """A new kernel with all that stands before the loop."""
-        self.builder = Recording()
-        self.new = {p: self.builder.param(p.type, p.name) for p in self.kernel.inputs}
 
     def _parts(self) -> list[Value]:
         """Buffers for what the blocks give."""
@@ -122,54 +106,47 @@ class _Halves:
             for number, v in enumerate(self.reduction.results)
         ]
 
-    def _finish(self, name: str, outs: int) -> Graph:
-        """The kernel, without the inputs that it does not read."""
-        made = self.builder.finish(name, level="kernel", outs=outs)
-        used = {v for node in made.walk() for v in node.operands}
-        inputs = tuple(p for p in made.inputs if p in used)
-        return Graph(name, inputs + made.out_params, made.nodes, (), level="kernel", outs=outs)
-
     def _first(self) -> Graph:
         """parallel block, results { reduce the block; store it }"""
-        self._begin()
+        self.begin()
         parts = self._parts()
         needed = self._needed()
         with self.builder:
-            self._copy(n for n in self.kernel.nodes if n is not self.loop)
+            self.copy(n for n in self.kernel.nodes if n is not self.loop)
             body = self.loop.regions[0]
             extents = (self.blocks, *self.loop.attrs["extents"])
             with self.builder.region([INDEX] * len(extents)) as opened:
                 block, *point = opened.params
                 self.new.update(zip(body.params, point, strict=True))
-                self._copy(n for n in body.nodes if n in needed)
+                self.copy(n for n in body.nodes if n in needed)
                 found = self._reduced(self.size, block)
                 index = self._index(2, [block, *point], extents)
                 for part, value in zip(parts, found, strict=True):
                     self.builder.emit(OPS["store"], (part, value, block, *point), {"index": index})
             self._emit("parallel", extents, (opened.closed,))
-        return self._finish(f"{self.kernel.name}_blocks", len(parts))
+        return self.finish(f"{self.kernel.name}_blocks", len(parts))
 
     def _second(self) -> Graph:
         """The kernel as it was, but for what it folds."""
-        self._begin()
+        self.begin()
         parts = self._parts()
         outs = [self.builder.param(p.type, p.name) for p in self.kernel.out_params]
         self.new.update(zip(self.kernel.out_params, outs, strict=True))
         with self.builder:
-            self._copy(n for n in self.kernel.nodes if n is not self.loop)
+            self.copy(n for n in self.kernel.nodes if n is not self.loop)
             body = self.loop.regions[0]
             with self.builder.region([p.type for p in body.params]) as opened:
                 self.new.update(zip(body.params, opened.params, strict=True))
                 for node in body.nodes:
                     if node is not self.reduction:
-                        self._copy([node])
+                        self.copy([node])
                         continue
                     found = self._joined_parts(parts, opened.params)
                     if self.rest:
                         found = self._join(found, self._reduced(self.rest, None))
                     self.new.update(zip(node.results, found, strict=True))
             self._emit("parallel", self.loop.attrs["extents"], (opened.closed,))
-        return self._finish(f"{self.kernel.name}_joined", len(outs))
+        return self.finish(f"{self.kernel.name}_joined", len(outs))
 
     def _needed(self) -> set[Node]:
         """The nodes of the loop's body on which the reduction depends."""
@@ -198,7 +175,7 @@ class _Halves:
             expr = start + of_atom(Slot(0, size))
             place = self.builder.emit(OPS["index"], operands, {"expr": expr})
             self.new[body.params[axis]] = place
-            self._copy(body.nodes)
+            self.copy(body.nodes)
             opened.yield_(*(self.new.get(v, v) for v in body.yields))
         return self._fold(extents, opened.closed, combine)
 
@@ -216,7 +193,7 @@ class _Halves:
     def _fold(self, extents: Sequence[int], body: Region, combine: Region) -> tuple[Value, ...]:
         with self.builder.region([p.type for p in combine.params]) as opened:
             self.new.update(zip(combine.params, opened.params, strict=True))
-            self._copy(combine.nodes)
+            self.copy(combine.nodes)
             opened.yield_(*(self.new[v] for v in combine.yields))
         start = [self.new[v] for v in self.reduction.operands]
         return self._emit("reduce", extents, (body, opened.closed), start)
@@ -224,7 +201,7 @@ class _Halves:
     def _join(self, left: Sequence[Value], right: Sequence[Value]) -> tuple[Value, ...]:
         combine = self.reduction.regions[1]
         self.new.update(zip(combine.params, (*left, *right), strict=True))
-        self._copy(combine.nodes)
+        self.copy(combine.nodes)
         return tuple(self.new[v] for v in combine.yields)
 
     def _emit(
@@ -236,15 +213,7 @@ class _Halves:
     ) -> tuple[Value, ...]:
         attrs = {"extents": tuple(extents)}
         self.builder.line = self.reduction.line
-        return _tuple(self.builder.emit(OPS[name], operands, attrs, regions))
-
-    def _copy(self, nodes: Iterable[Node]) -> None:
-        """The nodes, which have no regions, on what stands for their operands."""
-        for node in nodes:
-            self.builder.line = node.line
-            operands = [self.new[v] for v in node.operands]
-            results = _tuple(self.builder.emit(node.op, operands, node.attrs))
-            self.new.update(zip(node.results, results, strict=True))
+        return as_tuple(self.builder.emit(OPS[name], operands, attrs, regions))
 
     @staticmethod
     def _index(first: int, values: Sequence[Value], extents: Sequence[Dim]) -> tuple[Dim, ...]:

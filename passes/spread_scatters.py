@@ -21,6 +21,7 @@ from ..ir.graph import Graph, Node, Region, Value
 from ..ir.ops import OPS
 from ..ir.ops.kernel import INDEX
 from ..ir.sugar import neutral
+from .kernel_pieces import Pieces, launched_in_turn
 from .rewrite import rewrite
 
 # What the processor joins in one step, without an order that would show in more than rounding.
@@ -39,15 +40,9 @@ def spread_scatters(graph: Graph) -> Graph:
     if not any(known.values()):
         return graph
 
-    def rule(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    def rule(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         kernels = known[node.attrs["kernel"]] if node.op.name == "launch" else None
-        if kernels is None:
-            return None
-        named = dict(zip((p.name for p in node.attrs["kernel"].inputs), operands, strict=True))
-        for kernel in kernels:
-            result: Value = node.op(*(named[p.name] for p in kernel.inputs), kernel=kernel)
-            named[_SUMS] = result
-        return result
+        return None if kernels is None else launched_in_turn(node, operands, kernels)
 
     return rewrite(graph, rule, Recording())
 
@@ -106,17 +101,17 @@ def _with_regions(region: Region) -> list[Node]:
     return [n for n in region.nodes if n.regions]
 
 
-class _Parts:
+class _Parts(Pieces):
     """Writes the kernels that stand for one."""
 
     def __init__(self, kernel: Graph, found: _Found) -> None:
-        self.kernel = kernel
+        super().__init__(kernel)
         self.found = found
-        self.builder = Recording()
-        self.new: dict[Value, Value] = {}
 
     def made(self) -> tuple[Graph, ...]:
-        return (self._updates(),) if self._from_nothing() else (self._updates(), self._joined())
+        if self._from_nothing():
+            return (self._updates(self.kernel.out_params[0].name),)
+        return self._updates(_SUMS), self._joined()
 
     def _from_nothing(self) -> bool:
         """Whether the base is the neutral element everywhere."""
@@ -127,41 +122,42 @@ class _Parts:
         nothing = neutral(self.found.joined.op.name, dtype).array
         return bool(np.array_equal(made.attrs["value"].array, nothing))
 
-    def _updates(self) -> Graph:
-        """parallel updates, columns { join the update atomically }"""
+    def _updates(self, name: str | None) -> Graph:
+        """Into the buffer `name`: parallel updates, columns { join the update atomically }"""
         found = self.found
-        out = self._begin()
+        self.begin()
+        out = self._buffer(name)
         regions = [*self._around(), *(level.regions[0] for level in found.levels)]
         extents = [level.attrs["hi"] for level in found.levels]
         params = [level.regions[0].params[0] for level in found.levels]
         element = found.joined.operands[1]
         wanted = self._needed([element, *found.store.operands[2:]], regions)
         with self.builder:
-            self._copy(n for n in self.kernel.nodes if n in wanted)
+            self.copy(n for n in self.kernel.nodes if n in wanted)
             with self._points(extents, params):
                 for region in regions:
-                    self._copy(n for n in region.nodes if n in wanted)
+                    self.copy(n for n in region.nodes if n in wanted)
                 operands = [out, self.new[element]]
                 operands += [self.new[v] for v in found.store.operands[2:]]
                 attrs = {**found.store.attrs, "combine": found.joined.op.name}
                 self.builder.line = found.store.line
                 self.builder.emit(OPS["atomic"], operands, attrs)
-        return self._finish(f"{self.kernel.name}_updates")
+        return self.finish(f"{self.kernel.name}_updates", 1)
 
     def _joined(self) -> Graph:
         """parallel rows, columns { store base joined with what the updates gave }"""
         found, copy = self.found, self.found.copy
         filling = next(n for n in copy.regions[0].nodes if n.op.name == "store")
-        sums = self._begin(_SUMS)
-        out = self.builder.param(self.kernel.out_params[0].type, self.kernel.out_params[0].name)
+        self.begin()
+        sums, out = self._buffer(_SUMS), self._buffer(self.kernel.out_params[0].name)
         params, extents = axes(copy)
         regions = [*self._around(), copy.regions[0]]
         wanted = self._needed(filling.operands[1:], regions)
         with self.builder:
-            self._copy(n for n in self.kernel.nodes if n in wanted)
+            self.copy(n for n in self.kernel.nodes if n in wanted)
             with self._points(extents, params):
                 for region in regions:
-                    self._copy(n for n in region.nodes if n in wanted)
+                    self.copy(n for n in region.nodes if n in wanted)
                 index = tuple(self.new[v] for v in filling.operands[2:])
                 place = _moved(filling.attrs["index"], -1)
                 self.builder.line = found.joined.line
@@ -169,16 +165,13 @@ class _Parts:
                 base = self.new[filling.operands[1]]
                 value = self.builder.emit(found.joined.op, (base, load), {})
                 self.builder.emit(OPS["store"], (out, value, *index), filling.attrs)
-        return self._finish(f"{self.kernel.name}_joined")
+        return self.finish(f"{self.kernel.name}_joined", 1)
 
     # ------------------------------------------------------------------ writing
 
-    def _begin(self, last: str | None = None) -> Value:
-        """A new kernel with the inputs of the old one, and one more buffer, which is given."""
-        self.builder = Recording()
-        self.new = {p: self.builder.param(p.type, p.name) for p in self.kernel.inputs}
-        out = self.kernel.out_params[0]
-        return self.builder.param(out.type, last or out.name)
+    def _buffer(self, name: str | None) -> Value:
+        """One more buffer of the type of the output."""
+        return self.builder.param(self.kernel.out_params[0].type, name)
 
     def _around(self) -> list[Region]:
         return [] if self.found.outer is None else [self.found.outer.regions[0]]
@@ -204,21 +197,6 @@ class _Parts:
                     found.add(node)
                     used.update(node.operands)
         return found
-
-    def _copy(self, nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            self.builder.line = node.line
-            operands = [self.new[v] for v in node.operands]
-            made = self.builder.emit(node.op, operands, node.attrs)
-            results = (made,) if isinstance(made, Value) else made
-            self.new.update(zip(node.results, results, strict=True))
-
-    def _finish(self, name: str) -> Graph:
-        """The kernel, without the inputs that it does not read."""
-        made = self.builder.finish(name, level="kernel", outs=1)
-        used = {v for node in made.walk() for v in node.operands}
-        inputs = tuple(p for p in made.inputs if p in used)
-        return Graph(name, inputs + made.out_params, made.nodes, (), level="kernel", outs=1)
 
 
 def _moved(index: Sequence[Dim], by: int) -> tuple[Dim, ...]:
