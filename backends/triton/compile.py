@@ -6,7 +6,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import pickle
+import json
+import struct
 import threading
 import zlib
 from collections.abc import Iterable
@@ -21,7 +22,8 @@ from .workers import Crew, Failure
 
 _WORKER = Path(__file__).with_name("worker.py")
 _LIMIT_SECONDS = 300.0
-_FORMAT = 1  # of packed texts: another number makes those on disk unknown
+_LENGTH = struct.Struct("<I")  # of what stands before the machine code
+_FORMAT = 2  # of packed texts: another number makes those on disk unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,20 @@ class CompiledText:
 
     def packed(self) -> bytes:
         """As bytes; `unpacked` gives it back."""
-        return zlib.compress(pickle.dumps(asdict(self)), level=1)
+        plain = asdict(self)
+        code = plain.pop("cubin")
+        header = json.dumps(plain).encode()
+        return zlib.compress(_LENGTH.pack(len(header)) + header + code, level=1)
 
 
 def unpacked(content: bytes) -> CompiledText:
     """What `packed` made."""
-    return CompiledText(**pickle.loads(zlib.decompress(content)))
+    whole = zlib.decompress(content)
+    end = _LENGTH.size + _LENGTH.unpack_from(whole)[0]
+    plain = json.loads(whole[_LENGTH.size : end])
+    for name in ("global_scratch", "profile_scratch"):
+        plain[name] = tuple(plain[name])
+    return CompiledText(cubin=whole[end:], **plain)
 
 
 @dataclass(frozen=True, slots=True)
