@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..ir import dtypes
 from ..ir.dtypes import DType
+from ..ir.numerics import Numerics
 from .errors import ArgumentError, DTypeError
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Context:
     autocast: DType | None = None
     matmul_precision: str = "highest"
     deterministic: bool = False
+
+    @property
+    def numerics(self) -> Numerics:
+        """What the compiler is told of these settings."""
+        return Numerics(self.matmul_precision != "highest", self.deterministic)
 
 
 _fields = operator.attrgetter(*(field.name for field in fields(Context)))
@@ -188,7 +194,12 @@ def get_float32_matmul_precision() -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """How exact products of float32 matrices must be.
+    """How exact products of float32 matrices, convolutions and attention must be: "highest", as
+    float32 (the default), "high" or "medium", as fast as a GPU's tensor cores can, which round the
+    factors to 10 bits behind the point and add up in float32 (TensorFloat-32).
+
+    A processor always computes in float32, whatever is set. Compiled functions are compiled again
+    for another setting. It is this thread's.
 
     Raises:
         ArgumentError: `precision` is none of "highest", "high", "medium".
@@ -199,5 +210,10 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def use_deterministic_algorithms(mode: bool) -> None:
-    """Whether equal inputs must give equal bits on every run, whatever the number of threads."""
+    """Whether equal inputs must give equal bits on every run.
+
+    On a processor they do in any case, whatever the number of threads. On a GPU sums of floats
+    into the places of a `scatter` or the rows of an embedding's gradient are joined in the order in
+    which they come, unless this is set; then each place is added up in order, which takes longer.
+    """
     set_context(deterministic=bool(mode))

@@ -27,7 +27,8 @@ class ContractBlocks(Written):
         halves: what is made of the sums is computed for half of the columns, then for the others.
         described: operands are read by descriptors, as whole blocks.
         programs: so many of them compute one block after the other; 0: there is one for each block.
-        precision: what tensor cores make of float32: "ieee" multiplies them as they are.
+        precision: how float32 is multiplied: "ieee" as it is, "tf32" by tensor cores, which round
+            the factors.
     """
 
     m: int
@@ -49,12 +50,14 @@ class ContractBlocks(Written):
 @dataclass(frozen=True, slots=True)
 class AttendBlocks(Written):
     """Blocks of an `attend` or `attend_gradient`: elements along the queries, the keys, the
-    features and the width of values; powers of 2, of which those of the last two hold all."""
+    features and the width of values; powers of 2, of which those of the last two hold all. For
+    `precision` see `ContractBlocks`."""
 
     queries: int
     keys: int
     features: int
     width: int
+    precision: str = "ieee"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ..ir.builder import Recording
 from ..ir.gpu_target import GpuTarget
 from ..ir.graph import Graph, Node, Value
 from ..ir.literal import Literal
+from ..ir.numerics import EXACT, Numerics
 from ..ir.plan import Plan
 from ..ir.schedule import Schedule
 from ..ir.target import AnyTarget, Target
@@ -64,6 +65,7 @@ def run_passes(
     *,
     donated: Mapping[int, int] | None = None,
     fixed: Collection[int] = (),
+    numerics: Numerics = EXACT,
     dump: Hook | None = None,
     verify: Callable[[Graph], None] | None = None,
 ) -> Lowered:
@@ -72,6 +74,7 @@ def run_passes(
     Args:
         donated: result number -> input number whose buffer takes the result.
         fixed: numbers of inputs that stay the same over many calls.
+        numerics: how exact it is to be, for a GPU.
         dump: called with the name of each pass and the program after it.
         verify: called with each program; raises where it breaks a rule.
     """
@@ -100,7 +103,7 @@ def run_passes(
     if (prepared := prepare(graph, fixed, target)) is not None:
         stage("preparation", prepared.preparation)
         graph, slots = stage("prepare", prepared.graph), prepared.slots
-        preparation = run_passes(prepared.preparation, target, verify=verify)
+        preparation = run_passes(prepared.preparation, target, numerics=numerics, verify=verify)
     if (separated := separate_phases(graph)) is not graph:
         graph = stage("separate phases", separated)
     if (lowered := lower_sort(graph)) is not graph:
@@ -124,7 +127,7 @@ def run_passes(
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
     graph = stage("lift constants", graph)
-    graph = stage("schedule", schedule_kernels(graph, target))
+    graph = stage("schedule", schedule_kernels(graph, target, numerics))
     plan = plan_memory(graph, donated)
     _keep(stages, dump, "plan memory", plan)
     return Lowered(tuple(stages), plan, constants, preparation, slots)
@@ -150,7 +153,7 @@ def _keep(
         dump(name, program)
 
 
-def schedule_kernels(graph: Graph, target: AnyTarget) -> Graph:
+def schedule_kernels(graph: Graph, target: AnyTarget, numerics: Numerics = EXACT) -> Graph:
     """`graph` with a schedule beside every kernel; a launch that has one keeps it."""
     known: dict[Graph, Schedule | BlockSchedule] = {}
 
@@ -159,13 +162,13 @@ def schedule_kernels(graph: Graph, target: AnyTarget) -> Graph:
             return None
         kernel = node.attrs["kernel"]
         if kernel not in known:
-            known[kernel] = _scheduled(kernel, target)
+            known[kernel] = _scheduled(kernel, target, numerics)
         return node.op(*operands, kernel=kernel, schedule=known[kernel])
 
     return rewrite(graph, rule, Recording())
 
 
-def _scheduled(kernel: Graph, target: AnyTarget) -> Schedule | BlockSchedule:
+def _scheduled(kernel: Graph, target: AnyTarget, numerics: Numerics) -> Schedule | BlockSchedule:
     if isinstance(target, Target):
         return schedule(kernel, target)
-    return schedule_blocks(kernel, target)
+    return schedule_blocks(kernel, target, numerics)

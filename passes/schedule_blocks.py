@@ -23,6 +23,7 @@ from ..ir.dims import Dim, product
 from ..ir.gpu_target import GpuTarget
 from ..ir.graph import Graph, Node
 from ..ir.kernel_symbols import kernel_symbols
+from ..ir.numerics import EXACT, Numerics
 from ..ir.ops.attend import AXES
 from ..ir.schedule import scheduled_nodes
 from .schedule_blocks_attend import schedule_attend_blocks
@@ -37,15 +38,16 @@ SIDE = 32  # of a block in which what is contiguous changes
 WIDE = 1 << 31  # elements of a buffer whose offsets need more than 32 bits
 
 
-def schedule_blocks(kernel: Graph, target: GpuTarget) -> BlockSchedule:
+def schedule_blocks(kernel: Graph, target: GpuTarget, numerics: Numerics = EXACT) -> BlockSchedule:
     """The schedule of `kernel` for `target`."""
-    return _Scheduler(kernel, target).run()
+    return _Scheduler(kernel, target, numerics).run()
 
 
 class _Scheduler:
-    def __init__(self, kernel: Graph, target: GpuTarget) -> None:
+    def __init__(self, kernel: Graph, target: GpuTarget, numerics: Numerics) -> None:
         self.kernel = kernel
         self.target = target
+        self.numerics = numerics
         self.expressions = Expressions(axis_extents(kernel))
         self.nests: dict[Node, BlockNest] = {}
         self.elements = LOOP  # of a block, in the largest nest
@@ -77,14 +79,16 @@ class _Scheduler:
             self.nests[node] = BlockNest(((0,),), (LOOP,))
             return
         if node.op.name == "contract":
-            tiles, self.warps, self.stages = schedule_contract_blocks(node, self.target)
+            tiles, self.warps, self.stages = schedule_contract_blocks(
+                node, self.target, self.numerics
+            )
             self.nests[node] = BlockNest(contract=tiles)
             for region in node.regions:
                 for inner in region.nodes:
                     self._one_by_one(inner)
             return
         if node.op.name in AXES:
-            blocks, self.warps = schedule_attend_blocks(node)
+            blocks, self.warps = schedule_attend_blocks(node, self.numerics)
             self.nests[node] = BlockNest(attend=blocks)
             return
         if node.op.name != "parallel":

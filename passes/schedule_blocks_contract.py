@@ -11,6 +11,7 @@ from ..ir.dims import Dim, product, terms_of
 from ..ir.dtypes import DType
 from ..ir.gpu_target import GpuTarget
 from ..ir.graph import Node, Region, Value
+from ..ir.numerics import EXACT, Numerics
 from .contract_axes import LEAST, UNKNOWN, arranged, sizes_in_blocks
 from .contract_operands import innermost, side_of, strided
 
@@ -24,17 +25,20 @@ FUNCTION = 10  # cost of an op that needs many registers, such as an exponential
 AHEAD = 1 << 15  # bytes under way to a multiprocessor, so that its share of memory is used
 
 
-def schedule_contract_blocks(node: Node, target: GpuTarget) -> tuple[ContractBlocks, int, int]:
+def schedule_contract_blocks(
+    node: Node, target: GpuTarget, numerics: Numerics = EXACT
+) -> tuple[ContractBlocks, int, int]:
     """(blocks, warps, stages) of a `contract` node."""
-    return _Chooser(node, target).choose()
+    return _Chooser(node, target, numerics).choose()
 
 
 class _Chooser:
-    def __init__(self, node: Node, target: GpuTarget) -> None:
+    def __init__(self, node: Node, target: GpuTarget, numerics: Numerics) -> None:
         self.node = node
         self.target = target
         self.dtype: DType = node.attrs["dtype"]
-        self.cores = self.dtype.is_low_precision  # tensor cores multiply these
+        self.tf32 = numerics.tf32 and self.dtype.name == "f32"
+        self.cores = self.dtype.is_low_precision or self.tf32  # tensor cores multiply these
         self.axes = arranged(node)
         self.batch, self.m, self.n, self.k = map(_points, sizes_in_blocks(node, self.axes))
         self.turns = _points([node.attrs["k"][axis] for axis in self.axes.turns])
@@ -55,6 +59,7 @@ class _Chooser:
             halves=halves,
             described=described,
             programs=self._programs(r, c) if described else 0,
+            precision="tf32" if self.tf32 else "ieee",
         )
         if not self._by_blocks():
             return blocks, 4, 1
@@ -76,7 +81,7 @@ class _Chooser:
         what lies beside each other does so, and all else at multiples of 16 bytes."""
         attrs, axes = self.node.attrs, self.axes
         apart = (axes.with_m, axes.with_n, axes.alone_m, axes.alone_n, axes.turns)
-        if not self.cores or self.target.capability < HOPPER or any(apart):
+        if not self.dtype.is_low_precision or self.target.capability < HOPPER or any(apart):
             return False
         b, m, k = (len(attrs[name]) for name in ("batch", "m", "k"))
         lhs, rhs, _ = self.node.regions
@@ -160,7 +165,8 @@ class _Chooser:
         return rounds * (r * c + EDGES * (r + c)) - r * c / 1e6
 
     def _depth(self, sums: int) -> int:
-        most = {2: 64, 4: 16 if sums > 64 * 64 else 32}.get(self.dtype.itemsize, 16)
+        few = self.tf32 or sums <= 64 * 64
+        most = {2: 64, 4: 32 if few else 16}.get(self.dtype.itemsize, 16)
         return max(LEAST, min(most, _power(self.k)))
 
     def _stages(self, edges: int, k: int) -> int:

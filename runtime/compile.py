@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..backends.llvm.native import LLVMError
 from ..ir.graph import Graph
+from ..ir.numerics import EXACT, Numerics
 from ..ir.target import Target
 from . import processor
 from .collector import no_collection
@@ -31,6 +32,7 @@ class Options:
         donated: result number -> input number whose buffer takes the result at each call.
         fixed: numbers of inputs that stay the same over many calls: what follows from them alone
             is computed when they have changed (see `Executable.preparation`).
+        numerics: how exact it is to be, where a GPU has faster ways.
         dump: called with the name of each pass and the program after it.
         verify: whether programs are verified between passes; None: what `SLEY_VERIFY` says.
     """
@@ -38,6 +40,7 @@ class Options:
     cpu: str | None = None
     donated: Mapping[int, int] = field(default_factory=dict)
     fixed: frozenset[int] = frozenset()
+    numerics: Numerics = EXACT
     dump: Hook | None = None
     verify: bool | None = None
 

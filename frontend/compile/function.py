@@ -359,7 +359,8 @@ def _compile_graph(graph: Graph, donated: Mapping[int, int], fixed: frozenset[in
     # Loaded at the first compilation: passes and backends are half the time of `import sley`.
     from ...runtime.compile import Options, compile_graph
 
-    return compile_graph(graph, Options(donated=donated, fixed=fixed))
+    numerics = ambient.context.numerics
+    return compile_graph(graph, Options(donated=donated, fixed=fixed, numerics=numerics))
 
 
 def _tensor_of(storage: Storage) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from ...ir.graph import Graph
 from ...ir.printer import save
 from ...runtime.config import config
+from ..context import ambient
 from ..errors import ArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Lowered:
             after: a name of `passes`.
             level: "tensor" for the program (the default); for the kernels "kernel" (each with its
                 schedule), "loop", "llvm" or "asm"; "triton" for what they would be on an NVIDIA
-                H100 or H200, for which no GPU is needed.
+                H100 or H200 under the settings of now, for which no GPU is needed.
 
         Raises:
             ArgumentError: there is no such pass or level, or both `after` and a level of kernels.
@@ -78,7 +79,9 @@ class Lowered:
         from ...runtime.cuda.texts import triton_texts, with_launches  # CPU programs need none
 
         try:
-            return with_launches(triton_texts(self.graph, donated=self.executable.donated))
+            numerics = ambient.context.numerics
+            donated = self.executable.donated
+            return with_launches(triton_texts(self.graph, donated=donated, numerics=numerics))
         except NotImplementedError as error:
             raise UnsupportedError(f"a kernel of @{self.graph.name}: {error}") from error
 

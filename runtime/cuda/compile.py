@@ -43,6 +43,7 @@ def compile_graph(
             graph,
             device.target,
             donated=options.donated,
+            numerics=options.numerics,
             dump=options.dump,
             verify=verify if options.verified else None,
         )

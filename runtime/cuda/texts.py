@@ -8,12 +8,16 @@ from ...backends.triton.emit.kernel import kernel_text
 from ...backends.triton.kernel import TritonKernel
 from ...backends.triton.target import gpu_target
 from ...ir.graph import Graph
+from ...ir.numerics import EXACT, Numerics
 from ...ir.plan import Launch
 from ...passes.pipeline import run_passes
 
 
 def triton_texts(
-    graph: Graph, gpu: str = "sm_90", donated: Mapping[int, int] | None = None
+    graph: Graph,
+    gpu: str = "sm_90",
+    donated: Mapping[int, int] | None = None,
+    numerics: Numerics = EXACT,
 ) -> list[TritonKernel]:
     """The distinct kernels of a tensor program, in the order in which they first run.
 
@@ -22,7 +26,8 @@ def triton_texts(
         ValueError: no such GPU is known.
     """
     found: dict[str, TritonKernel] = {}
-    for step in run_passes(graph, gpu_target(gpu), donated=donated).plan.walk():
+    lowered = run_passes(graph, gpu_target(gpu), donated=donated, numerics=numerics)
+    for step in lowered.plan.walk():
         if isinstance(step, Launch):
             kernel, schedule = step.node.attrs["kernel"], step.node.attrs["schedule"]
             text = kernel_text(kernel, schedule, kernel.name)

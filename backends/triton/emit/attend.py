@@ -11,7 +11,7 @@ from __future__ import annotations
 from ....ir.block_schedule import BlockSchedule
 from ....ir.dims import Dim, product
 from ....ir.graph import Node
-from .attend_parts import Parts, exact
+from .attend_parts import Parts
 from .emitter import Emitter
 from .grid import Programs
 from .scope import Scope
@@ -43,7 +43,7 @@ def spread_attend(e: Emitter, scope: Scope, node: Node, schedule: BlockSchedule)
         if node.attrs["factored"]:
             weights = e.w.let("weights", f"{weights} * {parts.operand('factor')}")
         value = parts.operand("value")
-        product_ = f"tl.dot({parts.narrow(weights)}, {value}{exact(parts.dtype)})"
+        product_ = f"tl.dot({parts.narrow(weights)}, {value}{parts.how})"
         e.w.line(f"{acc} = {acc} * {kept}[:, None] + {product_}")
         e.w.line(f"{top} = {higher}")
     result = e.w.let("result", f"{acc} / {total}[:, None]")
@@ -87,7 +87,7 @@ def _of_query(e: Emitter, scope: Scope, parts: Parts, program: str) -> None:
         parts.open("s", "s0")
         key = parts.operand("key")
         _, inner = _inner(e, parts, (query, key, parts.operand("value"), cotangent, sums, mean))
-        e.w.line(f"{acc} += tl.dot({parts.narrow(inner)}, {key}{exact(parts.dtype)})")
+        e.w.line(f"{acc} += tl.dot({parts.narrow(inner)}, {key}{parts.how})")
     parts.use("of_query", acc)
 
 
@@ -110,9 +110,9 @@ def _of_keys(e: Emitter, scope: Scope, parts: Parts, number: str) -> None:
             sums, mean = parts.operand("sums"), parts.operand("mean")
             dropped, inner = _inner(e, parts, (query, key, value, cotangent, sums, mean))
             turned = f"tl.trans({parts.narrow(dropped)})"
-            e.w.line(f"{of_value} += tl.dot({turned}, {cotangent}{exact(parts.dtype)})")
+            e.w.line(f"{of_value} += tl.dot({turned}, {cotangent}{parts.how})")
             turned = f"tl.trans({parts.narrow(inner)})"
-            e.w.line(f"{of_key} += tl.dot({turned}, {query}{exact(parts.dtype)})")
+            e.w.line(f"{of_key} += tl.dot({turned}, {query}{parts.how})")
     parts.use("of_key", of_key)
     parts.use("of_value", of_value)
 
@@ -125,7 +125,7 @@ def _inner(e: Emitter, parts: Parts, operands: tuple[str, ...]) -> tuple[str, st
     within = parts.mask("l")
     if within is not None:
         weights = e.w.let("weights", f"tl.where({within}[:, None], {weights}, 0.0)")
-    inner = e.w.let("inner", f"tl.dot({cotangent}, tl.trans({value}){exact(parts.dtype)})")
+    inner = e.w.let("inner", f"tl.dot({cotangent}, tl.trans({value}){parts.how})")
     dropped = weights
     if parts.node.attrs["factored"]:
         factor = parts.operand("factor")

@@ -43,6 +43,7 @@ class Parts:
         self.regions = dict(zip(AXES[node.op.name], node.regions, strict=True))
         self.dtype: DType = node.attrs["dtype"]
         self.acc = type_of(node.attrs["acc"])
+        self.precision = nest.attend.precision
         self.scale = repr(scale_of(node.attrs))
         self._sizes = {
             "l": nest.attend.queries, "s": nest.attend.keys,
@@ -155,6 +156,11 @@ class Parts:
     # ------------------------------------------------------------------ scores
 
     @property
+    def how(self) -> str:
+        """The argument of a product that says what becomes of float32."""
+        return "" if self.dtype.is_low_precision else f', input_precision="{self.precision}"'
+
+    @property
     def hides(self) -> bool:
         """Whether there is a mask of bools."""
         if not self.node.attrs["masked"]:
@@ -168,7 +174,7 @@ class Parts:
     def scores(self, query: str, key: str) -> str:
         """query keyᵀ scale + mask of the open blocks; -inf where a key is not seen."""
         let, attrs = self.e.w.let, self.node.attrs
-        dot = f"tl.dot({query}, tl.trans({key}){exact(self.dtype)})"
+        dot = f"tl.dot({query}, tl.trans({key}){self.how})"
         scores = let("scores", f"{dot} * {self.scale}")
         if self.hides:
             hidden = repr(hidden_of(attrs)).replace("-inf", "float('-inf')")
@@ -183,8 +189,3 @@ class Parts:
         if not seen:
             return scores
         return let("scores", f"tl.where({' & '.join(seen)}, {scores}, float('-inf'))")
-
-
-def exact(dtype: DType) -> str:
-    """The argument of a product that keeps float32 what it is."""
-    return "" if dtype.is_low_precision else ', input_precision="ieee"'
