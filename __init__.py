@@ -508,12 +508,15 @@ newaxis = None
 _attach_methods()
 
 
+_own = [name for name in sys.modules if name.startswith(__name__ + ".")]
+
+
 def _publish(name: str, module: ModuleType) -> None:
     """Let `import sley.nn.functional` find the module that `from sley import nn` leads to: it and
     all modules below it are entered under the public name, too."""
-    for loaded, found in list(sys.modules.items()):
+    for loaded in _own:
         if loaded == module.__name__ or loaded.startswith(module.__name__ + "."):
-            sys.modules[f"sley.{name}{loaded.removeprefix(module.__name__)}"] = found
+            sys.modules[f"sley.{name}{loaded.removeprefix(module.__name__)}"] = sys.modules[loaded]
 
 
 for _name, _module in {
@@ -996,5 +999,8 @@ __all__ = [
 for _module in (sys.modules[__name__], _differential, nn.functional, utils.checkpoint):
     _guard_module(_module)
 
+if _gc.get_freeze_count() == 0:  # to the generation of what is old, without looking at each
+    _gc.freeze()
+    _gc.unfreeze()
 if _collects:
     _gc.enable()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +45,8 @@ class ObjectCache:
 
     def put(self, key: str, content: bytes) -> None:
         """Keep `content` under `key`; readers see all of it or nothing."""
+        import tempfile  # nothing is written where all is found
+
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.folder, prefix="new-")

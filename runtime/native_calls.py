@@ -67,7 +67,10 @@ class Pattern(NamedTuple):
 
 def is_possible() -> bool:
     """Whether this Python has such functions."""
-    is_free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    # Before 3.13 there are no such builds, and to ask takes a millisecond.
+    is_free_threaded = sys.version_info >= (3, 13) and bool(
+        sysconfig.get_config_var("Py_GIL_DISABLED")
+    )
     return sys.implementation.name == "cpython" and not is_free_threaded and sys.maxsize > 1 << 32
 
 

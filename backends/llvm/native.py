@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -329,6 +328,8 @@ def _emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, as_object: bool) 
 
 
 def _keep(text: str) -> str:
+    import tempfile  # for refused texts only
+
     handle, path = tempfile.mkstemp(prefix="sley-", suffix=".ll")
     with os.fdopen(handle, "w") as file:
         file.write(text)

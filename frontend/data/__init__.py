@@ -24,7 +24,7 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from .worker import WorkerError, WorkerInfo, get_worker_info
+from .worker_info import WorkerError, WorkerInfo, get_worker_info
 
 __all__ = [
     "CIFAR10",

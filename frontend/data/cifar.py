@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,6 +179,8 @@ def _present(path: Path, checksum: str) -> bytes:
 
 def _members(archive: bytes, names: list[str], path: Path) -> list[bytes]:
     """The named files of a tar archive, which is not unpacked."""
+    import tarfile  # which loads all kinds of compression
+
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
             found = [tar.extractfile(name) for name in names]

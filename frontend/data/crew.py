@@ -20,11 +20,10 @@ from .worker import (
     STOP,
     TASK,
     Message,
-    WorkerError,
-    WorkerInfo,
     receive,
     work,
 )
+from .worker_info import WorkerError, WorkerInfo
 
 _FORK_WARNING = r"This process \(pid=\d+\) is multi-threaded, use of fork\(\)"
 _LOOK_SECONDS = 1.0  # how often the loader looks whether a worker that is silent still lives

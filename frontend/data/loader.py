@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.context import BaseContext
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from ..errors import ArgumentError, DTypeError
 from ..functions.random import randint
 from ..random_state import Generator
 from .collate import default_collate, default_convert
-from .crew import Crew, Worker
 from .dataset import Example, IterableDataset
 from .fetch import EndOfStream, Fetch
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
-from .worker import BATCH, END, Failure, WorkerError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from .crew import Crew
+
+# What starts processes is loaded where a loader has some: it is much, and most loaders have none.
 
 
 class DataLoader(Generic[Example]):
@@ -85,7 +87,7 @@ class DataLoader(Generic[Example]):
         self.generator = generator
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
-        self.multiprocessing_context = _context(multiprocessing_context)
+        self.multiprocessing_context = _context(multiprocessing_context) if num_workers else None
         batched = batch_size is not None or batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self._iterable = iterable
@@ -107,11 +109,14 @@ class DataLoader(Generic[Example]):
         seed = _drawn_seed(self.generator)
         if not self.num_workers:
             return _from_here(self._fetch(), self._keys())
+        from .crew import Crew
+        from .from_workers import FromWorkers, closing_on_error
+
         if self._crew is not None and self._crew.alive:
-            with _closing_on_error(self._crew):
+            with closing_on_error(self._crew):
                 self._crew.begin_again(self.timeout)
-            return _FromWorkers(self._crew, self._keys(), self.timeout, closing=False)
-        assert self.prefetch_factor is not None
+            return FromWorkers(self._crew, self._keys(), self.timeout, closing=False)
+        assert self.prefetch_factor is not None and self.multiprocessing_context is not None
         crew = Crew(
             self.multiprocessing_context,
             self.num_workers,
@@ -122,7 +127,7 @@ class DataLoader(Generic[Example]):
         )
         if self.persistent_workers:
             self._crew = crew
-        return _FromWorkers(crew, self._keys(), self.timeout, closing=not self.persistent_workers)
+        return FromWorkers(crew, self._keys(), self.timeout, closing=not self.persistent_workers)
 
     def __len__(self) -> int:
         if not self._iterable:
@@ -156,69 +161,6 @@ def _from_here(fetch: Fetch, keys: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
-class _FromWorkers:
-    """One iteration with worker processes. The workers take turns, in asking as in answering, so
-    what comes does not depend on how quick they are."""
-
-    def __init__(self, crew: Crew, keys: Iterator[Any], timeout: float, closing: bool) -> None:
-        self._crew = crew
-        self._epoch = crew.epoch
-        self._keys = keys
-        self._timeout = timeout
-        self._closing = closing
-        self._turns: deque[Worker] = deque(crew.workers)
-        with _closing_on_error(crew):
-            for _ in range(len(crew.workers[0].slots)):
-                for worker in crew.workers:
-                    self._ask(worker)
-
-    def _ask(self, worker: Worker) -> None:
-        for key in self._keys:
-            worker.give(key)
-            return
-
-    def __iter__(self) -> _FromWorkers:
-        return self
-
-    def __next__(self) -> Any:
-        if self._epoch != self._crew.epoch:
-            raise WorkerError("DataLoader: its workers serve a later iteration over it")
-        if not self._crew.alive:
-            raise StopIteration
-        with _closing_on_error(self._crew):
-            while self._turns and self._turns[0].busy:
-                worker = self._turns[0]
-                kind, answer = worker.take(self._timeout)
-                if kind == END:
-                    self._turns.popleft()
-                    continue
-                self._turns.rotate(-1)
-                self._ask(worker)
-                break
-            else:
-                if self._closing:
-                    self._crew.close()
-                raise StopIteration
-        if kind == BATCH:
-            return answer
-        assert isinstance(answer, Failure)
-        raise answer.raised()
-
-
-class _closing_on_error:
-    """Ends the workers when something else than the dataset fails: one of them, or the sampler."""
-
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None and kind is not StopIteration:
-            self._crew.close()
-
-
 def _drawn_seed(generator: Generator | None) -> int:
     """What the workers' seeds begin from. Drawn in any case, so that the draws of a program do not
     depend on the number of workers."""
@@ -227,6 +169,8 @@ def _drawn_seed(generator: Generator | None) -> int:
 
 
 def _context(given: BaseContext | str | None) -> BaseContext:
+    import multiprocessing
+
     if given is None or isinstance(given, str):
         return multiprocessing.get_context(given)
     return given

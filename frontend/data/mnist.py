@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from pathlib import Path
@@ -109,6 +108,8 @@ def read_idx(content: bytes, name: str, axes: int) -> np.ndarray:
     """
     if content[:2] == b"\x1f\x8b":
         try:
+            import gzip
+
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise LoadError(f"{name}: {error}") from None

@@ -13,7 +13,6 @@ import signal
 import struct
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
@@ -21,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...runtime.threads import set_num_threads
-from ..errors import SleyError
 from ..random_state import manual_seed
 from .fetch import EndOfStream, Fetch
 from .transport import Extent, Slot
+from .worker_info import WorkerError, WorkerInfo, become
 
 # What a message is: from the loader ...
 TASK, RESTART, STOP = range(3)
@@ -33,11 +32,6 @@ BATCH, END, FAILURE = range(3)
 
 _MESSAGE = struct.Struct("<5q")
 _ORPHAN_SECONDS = 5.0  # how often a worker that waits looks whether its parent still lives
-
-
-class WorkerError(SleyError, RuntimeError):
-    """A worker process of a `DataLoader` has died, is late, or failed in a way that cannot be told
-    by the exception itself."""
 
 
 class RemoteTraceback(Exception):
@@ -88,28 +82,6 @@ def receive(connection: Connection) -> Message:
     return Message(kind, slot, Extent(*extent))
 
 
-@dataclass(frozen=True)
-class WorkerInfo:
-    """What `get_worker_info()` gives: the worker's number, how many there are, the seed of its
-    random generators, and its copy of the dataset."""
-
-    id: int
-    num_workers: int
-    seed: int
-    dataset: Any
-
-
-_info: WorkerInfo | None = None
-
-
-def get_worker_info() -> WorkerInfo | None:
-    """In a worker process of a `DataLoader` what it is one of; elsewhere None.
-
-    An `IterableDataset` reads it to give each worker a part of the examples.
-    """
-    return _info
-
-
 def work(
     info: WorkerInfo,
     fetch: Fetch,
@@ -118,11 +90,10 @@ def work(
     slots: list[Slot],
 ) -> None:
     """The life of a worker process, until the loader stops it or is gone."""
-    global _info
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the loader's process decides
     set_num_threads(1)
     _seed(info)
-    _info = info
+    become(info)
     broken = _initial_failure(init, info)
     parent = os.getppid()
     while True:

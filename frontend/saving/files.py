@@ -13,8 +13,7 @@ from ..context import ambient
 from ..errors import ArgumentError
 from ..functions.arguments import device_checked
 from ..tensor import Tensor, no_data
-from . import npz, safetensors, torch_file
-from .archive import Archive
+from . import safetensors
 from .atomic import replacing
 from .decoding import decode
 from .encoding import encode
@@ -60,6 +59,8 @@ def save(obj: Any, f: Any) -> None:
 def _writer(obj: Any, suffix: str) -> Any:
     """What writes `obj` to an open file. All that can be wrong with it is found before."""
     if suffix == ".npz":
+        from . import npz
+
         arrays = _named_arrays(obj, suffix)
         return lambda file: npz.write(file, arrays)
     if suffix == ".safetensors":
@@ -128,6 +129,10 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool | None = None) 
 
 
 def _load_zip(source: Source) -> Any:
+    # Loaded by those who have such files.
+    from . import npz, torch_file
+    from .archive import Archive
+
     names = list(Archive(source, compressed=True).members)
     if any(name.endswith("/data.pkl") for name in names):
         return torch_file.read(source)

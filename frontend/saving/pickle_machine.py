@@ -6,7 +6,6 @@ a key of the caller's table; the value there is a constant, or a `Rule` of the c
 
 from __future__ import annotations
 
-import pickletools
 import struct
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -194,6 +193,8 @@ def _damaged() -> NoReturn:
 
 def _opcodes(data: bytes) -> Any:
     """(name, argument, position) of each opcode; the standard library's own table of them."""
+    import pickletools  # much text, for those who read such files
+
     opcodes = pickletools.genops(data)
     while True:
         try:
