@@ -33,6 +33,7 @@ from .split_complex import split_complex
 from .split_contracts import split_contracts
 from .split_products import split_products
 from .split_reductions import split_reductions
+from .split_updates import split_updates
 from .spread_scatters import spread_scatters
 from .trim import trim
 
@@ -118,6 +119,8 @@ def run_passes(
     graph = stage("fuse", fuse(graph))
     if isinstance(target, Target) and (folded := fold_in_rows(graph)) is not graph:
         graph = stage("fold in rows", folded)
+    if isinstance(target, Target) and (split := split_updates(graph)) is not graph:
+        graph = stage("split updates", split)
     if (split := split_reductions(graph)) is not graph:
         graph = stage("split reductions", split)
     if isinstance(target, GpuTarget) and (split := split_contracts(graph, target)) is not graph:
