@@ -11,9 +11,9 @@ from ..ir.ops.attend import AXES, extents_of
 from ..ir.schedule import AttendSchedule
 from ..ir.target import Target
 
-QUERIES = {"attend": 256, "attend_gradient": 128}  # of a block: so often serves a packed key
+QUERIES = {"attend": 512, "attend_gradient": 128}  # of a block: so often serves a packed key
 KEYS = 256  # of a block, at most
-TASKS = 4  # for each thread, if there are queries enough
+TASKS = 2  # for each thread, if there are queries enough
 
 
 def schedule_attend(node: Node, target: Target) -> AttendSchedule:

@@ -77,6 +77,14 @@ def test_forms(name: str, backward: bool) -> None:
     check(Program(kernel_of(types, given, backward)), given, {}, backward)
 
 
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("scale", [-0.5, 0.0, 1.0, 3.0])
+def test_scales(scale: float, backward: bool) -> None:
+    types = operand_types(1, (2,), 40, 50, 8, 8, "f32", None, False)
+    given = attrs(scale=scale, causal=True)
+    check(Program(kernel_of(types, given, backward)), given, {}, backward)
+
+
 @pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
 def test_narrower_vectors(cpu: str) -> None:
     types, options = KNOWN["hides and is causal"]

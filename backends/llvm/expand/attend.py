@@ -10,7 +10,6 @@ has a larger score (Milakov and Gimelshein, 2018; Dao et al., 2022).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from ....ir.dims import Dim, maximum, minimum
 from ....ir.graph import Node, Value
@@ -54,7 +53,10 @@ class _Forward:
         def task(inner: Scope, number: Dim) -> None:
             rest = fixed(self.expander, number // blocks)
             at.bind_outer(inner, rest)
-            first = fixed(self.expander, (number - rest * blocks) * at.schedule.queries)
+            index = number - rest * blocks
+            if at.causal:
+                index = at.evened(fixed(self.expander, index), blocks)
+            first = fixed(self.expander, index * at.schedule.queries)
             self._task(inner, at.query_block(first))
 
         at.tasks(scope, at.batch * at.groups * blocks, task)
@@ -92,28 +94,40 @@ class _Forward:
         """Panel number `panel` meets the keys first .. first + count."""
         expander, at = self.expander, self.at
         start = fixed(expander, block.first + panel * at.schedule.nr)
-        seen = count
-        if at.causal:
-            last = start + at.schedule.nr - first
-            seen = fixed(expander, maximum(0, minimum(count, last)))
+        if not at.causal:
+            self._meet(scope, panel, start, first, count)
+            return
+        seen = at.seen(start, first, count)
+        with when(expander, compare(expander, "gt", seen, 0)):
+            self._meet(scope, panel, start, first, seen)
+
+    def _meet(self, scope: Scope, panel: Dim, start: Dim, first: Dim, seen: Dim) -> None:
+        """The panel of the queries from `start` on meets the first `seen` keys of a block."""
+        at = self.at
         rows = panel * at.schedule.nr
-        tops = [at.load(self.tops, rows + v) for v in at.offsets]
-        self._scores(panel, seen, tops)
+        for v in at.offsets:
+            at.store(self.scales, v, at.load(self.tops, rows + v))
+        plain: Dim = 0 if at.masked else seen
+        if at.causal:
+            plain = at.plain_rows(start, first, seen)
+        self._scores(panel, seen, plain)
+        if self.mask is not None:
+            at.fill_block(scope, "mask", self.mask, start, first, seen)
+            if at.causal:
+                self._see(start, first, 0, plain, False)
         if at.masked or at.causal:
-            self._see(scope, start, first, seen, tops)
+            self._see(start, first, plain, seen, at.causal)
         self._weigh(scope, start, first, seen, rows)
         self._add(panel, seen)
 
-    def _scores(self, panel: Dim, seen: Dim, tops: Sequence[Value]) -> None:
-        """Scores of the first `seen` keys; their maxima go to `scales`, unless some may be hidden.
+    def _scores(self, panel: Dim, seen: Dim, plain: Dim) -> None:
+        """Scores of the first `seen` keys; the maxima of the first `plain` ones, whole tiles or
+        all, go to `scales`, unless there is a mask.
 
         Keys past the end repeat the last one, so they change no maximum.
         """
         expander, at = self.expander, self.at
         base = fixed(expander, panel * (self.query.depth * at.schedule.nr))
-        plain = not (at.masked or at.causal)
-        for v, top in zip(at.offsets, tops, strict=True):
-            at.store(self.scales, v, top)
 
         def tile(number: Dim) -> None:
             row = fixed(expander, number * at.schedule.mr)
@@ -121,54 +135,39 @@ class _Forward:
                 at.features, at.schedule.mr, at.rows_of(self.keys, row),
                 at.columns_of(self.query.buffer, base, at.schedule.nr),
             )  # fmt: skip
-            scaled = [at.scaled(value) for value in sums]
-            for position, value in enumerate(scaled):
+            kept = sums if at.folds else [at.scaled(value) for value in sums]
+            for position, value in enumerate(kept):
                 at.store(self.scores, row * at.schedule.nr + position * at.lanes, value)
-            if plain:
+            if at.masked:
+                return
+            with when(expander, compare(expander, "lt", row, plain) if at.causal else None):
                 for k, v in enumerate(at.offsets):
                     found = at.load(self.scales, v)
-                    for value in scaled[k :: at.vectors]:
+                    for value in kept[k :: at.vectors]:
                         found = at.larger(found, value)
                     at.store(self.scales, v, found)
 
         loop_over(expander, ceil_div(seen, at.schedule.mr), tile)
 
-    def _see(self, scope: Scope, start: Dim, first: Dim, seen: Dim, tops: Sequence[Value]) -> None:
-        """Applies the mask, hides later keys, and finds the maxima."""
-        expander, at = self.expander, self.at
-        if self.mask is not None:
-            at.fill_block(scope, "mask", self.mask, start, first, seen)
-        if not at.causal:
-            self._see_rows(start, first, seen, tops, False)
-            return
-        crosses = compare(expander, "gt", first + seen - 1, start)
-        for holds, hides in ((crosses, True), (expander.emit("bit_not", crosses), False)):
-            with when(expander, holds):
-                self._see_rows(start, first, seen, tops, hides)
-
-    def _see_rows(
-        self, start: Dim, first: Dim, seen: Dim, tops: Sequence[Value], hides: bool
-    ) -> None:
+    def _see(self, start: Dim, first: Dim, low: Dim, high: Dim, hides: bool) -> None:
+        """Applies the mask to the keys low .. high of a block, hides those that come later than a
+        query if `hides`, and finds the maxima."""
         at = self.at
-        if not hides and self.mask is None:
-            found = at.over_rows(seen, tops, lambda r, held: [
-                at.larger(top, at.load(self.scores, r * at.schedule.nr + v))
-                for v, top in zip(at.offsets, held, strict=True)
-            ])  # fmt: skip
-        else:
 
-            def row(r: Dim, held: list[Value]) -> list[Value]:
-                result = []
-                for v, top in zip(at.offsets, held, strict=True):
-                    place = r * at.schedule.nr + v
-                    score = at.masked_score(at.load(self.scores, place), self.mask, place)
-                    if hides:
-                        score = at.hidden_after(score, start + v, first + r)
-                    at.store(self.scores, place, score)
-                    result.append(at.larger(top, score))
-                return result
+        def row(turn: Dim, held: list[Value]) -> list[Value]:
+            r = low + turn
+            result = []
+            for v, top in zip(at.offsets, held, strict=True):
+                place = r * at.schedule.nr + v
+                score = at.masked_score(at.load(self.scores, place), self.mask, place)
+                if hides:
+                    score = at.hidden_after(score, start + v, first + r)
+                at.store(self.scores, place, score)
+                result.append(at.larger(top, score))
+            return result
 
-            found = at.over_rows(seen, tops, row)
+        tops = [at.load(self.scales, v) for v in at.offsets]
+        found = at.over_rows(fixed(self.expander, maximum(0, high - low)), tops, row)
         for v, top in zip(at.offsets, found, strict=True):
             at.store(self.scales, v, top)
 
@@ -179,8 +178,9 @@ class _Forward:
             at.fill_block(scope, "factor", self.factor, start, first, seen)
         tops = [at.load(self.scales, v) for v in at.offsets]
         safe = [at.finite(top) for top in tops]
+        factor = at.scale if at.folds else 1
         scales = [
-            at.exponential(at.emit("sub", at.load(self.tops, rows + v), top))
+            at.weight(at.load(self.tops, rows + v), top, factor)
             for v, top in zip(at.offsets, safe, strict=True)
         ]
 
@@ -188,7 +188,7 @@ class _Forward:
             result = []
             for v, top, total in zip(at.offsets, safe, held, strict=True):
                 place = r * at.schedule.nr + v
-                weight = at.exponential(at.emit("sub", at.load(self.scores, place), top))
+                weight = at.weight(at.load(self.scores, place), top, factor)
                 result.append(at.emit("add", total, weight))
                 if self.factor is not None:
                     weight = at.emit("mul", weight, at.load(self.factor, place))
@@ -236,6 +236,8 @@ class _Forward:
         start = fixed(expander, block.first + rows)
         totals = [at.load(self.totals, rows + v) for v in at.offsets]
         tops = [at.finite(at.load(self.tops, rows + v)) for v in at.offsets]
+        if at.folds:
+            tops = [at.scaled(top) for top in tops]
         shares = [at.share(total) for total in totals]
         sums = [at.log_sum(top, total) for top, total in zip(tops, totals, strict=True)]
         use_vectors(at, scope, "sums", start, sums)

@@ -16,7 +16,7 @@ from ....ir.dims import Dim, maximum, minimum
 from ....ir.graph import Node, Value
 from .attend_parts import Attention, Held, QueryBlock, round_up
 from .attend_results import use_rows, use_transposed
-from .blocks import ceil_div, compare, fixed, loop_over, when
+from .blocks import ceil_div, fixed, loop_over
 from .microkernel import Reader
 from .scope import Expander, Scope
 
@@ -121,22 +121,15 @@ class _Backward:
         expander, at = self.expander, self.at
         column = fixed(expander, panel * at.schedule.nr)
         start = fixed(expander, block.first + column)
-        seen = count
-        if at.causal:
-            last = start + at.schedule.nr - first
-            seen = fixed(expander, maximum(0, minimum(count, last)))
+        seen = at.seen(start, first, count) if at.causal else count
         self._products(panel, column, seen)
+        self._fill(scope, start, first, seen)
+        # Tiles of keys are whole: those past the last one that is seen are hidden, too.
+        rows = fixed(expander, ceil_div(seen, at.schedule.mr) * at.schedule.mr)
+        plain = at.plain_rows(start, first, seen) if at.causal else rows
+        self._pull(column, start, first, (0, plain), False)
         if at.causal:
-            # Tiles of keys are whole: those past the last one that is seen are hidden, too.
-            tiles = fixed(expander, ceil_div(seen, at.schedule.mr) * at.schedule.mr)
-            crosses = compare(expander, "gt", first + tiles - 1, start)
-            self._fill(scope, start, first, seen)
-            for holds, hides in ((crosses, True), (expander.emit("bit_not", crosses), False)):
-                with when(expander, holds):
-                    self._pull(column, start, first, seen, hides)
-        else:
-            self._fill(scope, start, first, seen)
-            self._pull(column, start, first, seen, False)
+            self._pull(column, start, first, (plain, rows), True)
         if at.uses("of_query"):
             self._add_queries(panel, column, seen)
 
@@ -175,20 +168,24 @@ class _Backward:
         if self.factor is not None:
             at.fill_block(scope, "factor", self.factor, start, first, rows)
 
-    def _pull(self, column: Dim, start: Dim, first: Dim, seen: Dim, hides: bool) -> None:
-        """Scores become weights (times the factor), cotangents of weights those of scores."""
+    def _pull(
+        self, column: Dim, start: Dim, first: Dim, keys: tuple[Dim, Dim], hides: bool
+    ) -> None:
+        """Scores of a range of keys become weights (times the factor), cotangents of weights those
+        of scores."""
         at, width = self.at, self.at.schedule.queries
         sums = [at.load(self.sums, column + v) for v in at.offsets]
         means = [at.load(self.means, column + v) for v in at.offsets]
 
-        def row(r: Dim, _: list[Value]) -> list[Value]:
+        def row(turn: Dim, _: list[Value]) -> list[Value]:
+            r = keys[0] + turn
             for v, total, mean in zip(at.offsets, sums, means, strict=True):
                 place, local = r * width + column + v, r * at.schedule.nr + v
                 score = at.scaled(at.load(self.weights, place))
                 score = at.masked_score(score, self.mask, local)
                 if hides:
                     score = at.hidden_after(score, start + v, first + r)
-                weight = at.exponential(at.emit("sub", score, total))
+                weight = at.weight(score, total)
                 inner, dropped = at.load(self.scores, place), weight
                 if self.factor is not None:
                     factor = at.load(self.factor, local)
@@ -202,7 +199,7 @@ class _Backward:
                 at.store(self.scores, place, at.scaled(inner))
             return []
 
-        at.over_rows(ceil_div(seen, at.schedule.mr) * at.schedule.mr, [], row)
+        at.over_rows(fixed(self.expander, keys[1] - keys[0]), [], row)
 
     # ------------------------------------------------------------------ sums
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.dims import Dim, Var, minimum, of_atom, product
+from ....ir.dims import Dim, Var, maximum, minimum, of_atom, product
 from ....ir.graph import Node, Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.attend import AXES, extents_of
@@ -19,6 +19,7 @@ from .microkernel import Reader, multiply
 from .packing import Operand, Panel, pack
 from .scope import Expander, Scope
 
+LOG2E = 1 / math.log(2)
 PAGE = 4096  # bytes between addresses that share a set of the first cache
 
 
@@ -117,6 +118,26 @@ class Attention:
         """The block that begins at the query `first`."""
         count = fixed(self.expander, minimum(self.schedule.queries, self.queries - first))
         return QueryBlock(first, count, fixed(self.expander, ceil_div(count, self.schedule.nr)))
+
+    # ------------------------------------------------------------------ causal
+
+    def evened(self, number: Dim, count: Dim) -> Dim:
+        """The number of a piece of work, of `count` that grow (or shrink) with it: first and last
+        ones take turns, so that tasks next to each other have as much to do as any others."""
+        half = fixed(self.expander, number // 2)
+        odd = number - 2 * half
+        return fixed(self.expander, half + odd * (count - 1 - 2 * half))
+
+    def seen(self, start: Dim, first: Dim, count: Dim) -> Dim:
+        """How many of `count` keys from `first` on the panel of the queries from `start` on sees,
+        if it is causal."""
+        return fixed(self.expander, maximum(0, minimum(count, start + self.schedule.nr - first)))
+
+    def plain_rows(self, start: Dim, first: Dim, seen: Dim) -> Dim:
+        """How many of the `seen` first keys are in whole tiles that all queries from `start` on
+        see."""
+        whole = fixed(self.expander, maximum(0, minimum(seen, start + 1 - first)))
+        return fixed(self.expander, whole // self.schedule.mr * self.schedule.mr)
 
     # ------------------------------------------------------------------ scratch
 
@@ -297,7 +318,13 @@ class Attention:
         return self.expander.loop(0, count, 1, list(carried), turn)
 
     def scaled(self, value: Value) -> Value:
+        """What came of products of queries and keys, as scores."""
         return value if self.scale == 1 else self.emit("mul", value, self.vector(self.scale))
+
+    @property
+    def folds(self) -> bool:
+        """Whether the forward softmax takes products as they are, and scales in the exponent."""
+        return not self.masked and 0 < self.scale < math.inf
 
     def larger(self, a: Value, b: Value) -> Value:
         """The larger one; of a NaN `b` it is `a`, as the NaN will show in the sum."""
@@ -308,12 +335,18 @@ class Attention:
         lowest = self.vector(-math.inf)
         return self.emit("where", self.emit("eq", top, lowest), self.vector(0), top)
 
-    def exponential(self, value: Value) -> Value:
-        """exp(value) of a value that is 0 at most, but 0 where that is no normal number: processors
-        take a hundred times as long for those, and masked scores are full of them."""
-        least = self.vector(math.log(np.finfo(self.acc.numpy).tiny) + 0.5)
+    def weight(self, score: Value, top: Value, factor: float = 1) -> Value:
+        """exp(factor (score - top)), of a score that is at most `top`: the difference comes first,
+        as scores may be as large as numbers get."""
+        by = self.vector(factor * LOG2E)
+        return self.power(self.emit("mul", self.emit("sub", score, top), by))
+
+    def power(self, value: Value) -> Value:
+        """2**value, but 0 where that is no normal number: processors take a hundred times as long
+        for those, and masked scores are full of them."""
+        least = self.vector(math.log2(np.finfo(self.acc.numpy).tiny))
         vanishes = self.emit("lt", value, least)
-        found = self.emit("exp", self.emit("where", vanishes, least, value))
+        found = self.emit("exp2", self.emit("where", vanishes, least, value))
         return self.emit("where", vanishes, self.vector(0), found)
 
     def masked_score(self, score: Value, mask: Value | None, place: Dim) -> Value:
