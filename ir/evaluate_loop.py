@@ -13,6 +13,7 @@ from .dims import evaluate as evaluate_dim
 from .evaluate import EvaluationError, concrete, describe
 from .graph import Graph, Node, Region, Value
 from .ops.base import OPS, Kind
+from .ops.matrix import DEEP, SIDE
 
 Result = Sequence[Any]
 
@@ -193,6 +194,20 @@ class _Machine:
         wide = np.float64 if a.dtype.itemsize < 8 else a.dtype
         return [(a.astype(wide) * b.astype(wide) + c.astype(wide)).astype(a.dtype)]
 
+    def tile_product(self, node: Node) -> Result:
+        attrs = node.attrs
+        rows, columns, sums = (self.memory[v] for v in node.operands[:3])
+        at_rows, at_columns, at_sums, steps = (int(self.value(node, k)) for k in range(3, 7))
+        high, wide = (SIDE * count for count in attrs["tiles"])
+        i, j, k = np.arange(high)[:, None], np.arange(wide), np.arange(steps * DEEP)
+        left = rows[at_rows + i * attrs["row"] + k // DEEP * attrs["next"] + k % DEEP]
+        pairs = (k // 2 * 2 * attrs["width"] + k % 2)[:, None]
+        right = columns[at_columns + pairs + 2 * j]
+        place = at_sums + i * attrs["width"] + j
+        product = left.astype(np.float32) @ right.astype(np.float32)
+        sums[place] = product if attrs["fresh"] else sums[place] + product
+        return []
+
     def nothing(self, node: Node) -> Result:
         return []
 
@@ -216,4 +231,5 @@ METHODS: dict[str, Callable[[_Machine, Node], Result]] = {
     "join": _Machine.shuffle,
     "shuffle": _Machine.shuffle,
     "fma": _Machine.fma,
+    "tile_product": _Machine.tile_product,
 }

@@ -42,6 +42,8 @@ class ContractSchedule(Written):
         narrow: the last columns have a tile of their own, of fewer vectors.
         prefetch: the lines where the results will lie are brought in before the tile is summed.
         ahead: so many turns of k before they are multiplied, packed columns are brought in.
+        matrix: the processor's matrix unit multiplies (`ir/ops/matrix.py`). A tile here is whole
+            tiles of the unit; kc is a multiple of the terms that it adds at once, or all of k.
     """
 
     mr: int
@@ -58,6 +60,7 @@ class ContractSchedule(Written):
     along_rows: bool = False
     prefetch: bool = False
     ahead: int = 0
+    matrix: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class Target:
         fma: whether a multiply-add rounds once.
         masks: whether any lane of a vector load or store can be switched off at no cost.
         half: whether f16 is converted to and from f32 by an instruction.
+        matrix: names of the dtypes whose tiles a matrix unit multiplies (`ir/ops/matrix.py`).
         l1, l2, l3: bytes of the data caches, l3 as shared by all cores.
         threads: how many run at a time.
     """
@@ -37,6 +38,7 @@ class Target:
     l2: int
     l3: int
     threads: int
+    matrix: tuple[str, ...] = ()
 
     def lanes(self, dtype: DType) -> int:
         """How many elements of `dtype` one register holds; f16 and bf16 are computed in f32."""

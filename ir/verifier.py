@@ -190,6 +190,12 @@ class _Verifier:
             self.fail(f"{name} writes to what is no output of the kernel", node)
         if name in ("load", "prefetch", *WRITES):
             self.scalars(node, node.operands[1:])
+        elif name == "tile_product":
+            if any(v not in self.buffers for v in node.operands[:3]):
+                self.fail("tile_product takes three buffers first", node)
+            if node.operands[2] not in self.writable:
+                self.fail("tile_product adds to what is no output or scratch", node)
+            self.scalars(node, node.operands[3:])
         elif name in ("many", "pick"):
             for value in node.operands[name == "pick" :]:
                 if value not in self.graph.params:

@@ -30,6 +30,7 @@ from .kernel_facts import cost_of, rounds
 from .schedule_attend import schedule_attend
 from .schedule_columns import repeated_rows, rows_of_a_turn, shared_rows
 from .schedule_contract import schedule_contract
+from .schedule_matrix import schedule_matrix
 from .schedule_rows import Inlining
 from .schedule_tasks import TILE, grain, task_elements
 from .schedule_windows import schedule_windows
@@ -87,6 +88,9 @@ class _Scheduler:
                 self._visit(inner, vectorised_inside)
 
     def _product(self, node: Node) -> Nest:
+        matrix = schedule_matrix(node, self.target)
+        if matrix is not None:
+            return Nest(contract=matrix)
         windows = schedule_windows(node, self.target)
         if windows is not None:
             return Nest(windows=windows)

@@ -45,10 +45,10 @@ def schedule_contract(node: Node, target: Target) -> ContractSchedule:
 
     The side whose axis is contiguous in the first result runs over the lanes ("columns").
     """
-    return _Chooser(node, target).choose()
+    return Chooser(node, target).choose()
 
 
-class _Chooser:
+class Chooser:
     def __init__(self, node: Node, target: Target) -> None:
         self.target = target
         attrs = node.attrs
@@ -162,7 +162,7 @@ class _Chooser:
         usual = 2 if registers < 32 or lanes >= 8 else 3
         most = usual
         if isinstance(self.columns.extent, int):
-            most = max(1, min(MOST_VECTORS, _ceil(self.columns.extent, lanes)))
+            most = max(1, min(MOST_VECTORS, ceil(self.columns.extent, lanes)))
         best: tuple[float, int, int, int] | None = None
         for vectors in [given] if given else range(1, most + 1):
             mr = min((registers - spare - vectors) // vectors, 16)
@@ -171,8 +171,8 @@ class _Chooser:
             if mr < 1:
                 break
             if isinstance(self.rows.extent, int):
-                panels = max(1, _ceil(self.rows.extent, mr))
-                mr = max(1, _ceil(self.rows.extent, panels))
+                count = max(1, ceil(self.rows.extent, mr))
+                mr = max(1, ceil(self.rows.extent, count))
             cost = self._cycles(mr, vectors), abs(vectors - usual), mr, vectors
             best = cost if best is None else min(best, cost)
         assert best is not None, "a tile of one vector always fits"
@@ -184,20 +184,20 @@ class _Chooser:
         columns, width = self.columns.extent, vectors * self.lanes
         if not isinstance(columns, int):
             columns = UNKNOWN_PANELS * width
-        whole = _panels(columns, width)
+        whole = panels(columns, width)
         cycles = whole * _step(mr, vectors)
         if self._wastes(width):
-            rest = _ceil(columns % width, self.lanes)
+            rest = ceil(columns % width, self.lanes)
             cycles += _step(mr, rest) - _step(mr, vectors)
-        return cycles * _panels(rows, mr) / (rows or 1)
+        return cycles * panels(rows, mr) / (rows or 1)
 
     def _wastes(self, width: int) -> bool:
         """Whether much of the vectors of panels of this width would be empty."""
         columns = self.columns.extent
         if not isinstance(columns, int) or columns == 0:
             return False
-        taken = _panels(columns, width) * width
-        return (taken - _ceil(columns, self.lanes) * self.lanes) * WASTE >= taken
+        taken = panels(columns, width) * width
+        return (taken - ceil(columns, self.lanes) * self.lanes) * WASTE >= taken
 
     # ------------------------------------------------------------------ cache blocks
 
@@ -209,8 +209,8 @@ class _Chooser:
         fits = self.target.l2 // (3 if self._serves_batch() else 8) // (nr * self.size)
         if self.depth <= max(fits, BLOCK_DEEP):
             return max(1, self.depth)
-        blocks = _ceil(self.depth, BLOCK_DEEP)
-        return _ceil(_ceil(self.depth, blocks), self.lanes) * self.lanes
+        blocks = ceil(self.depth, BLOCK_DEEP)
+        return ceil(ceil(self.depth, blocks), self.lanes) * self.lanes
 
     def _blocks(self, mr: int, nr: int, kc: int, columns: str, along_rows: bool) -> tuple[int, int]:
         """(mc, nc): what fits the caches, and enough tasks for the threads."""
@@ -221,24 +221,24 @@ class _Chooser:
         columns_fit = max(1, room // (kc * self.size * nr))
         if columns == "direct":  # the tiles are what stays in the cache
             columns_fit = max(1, self.target.l2 // 4 // (mr * self.size * nr))
-        m_panels, n_panels = _panels(self.rows.extent, mr), _panels(self.columns.extent, nr)
+        m_panels, n_panels = panels(self.rows.extent, mr), panels(self.columns.extent, nr)
         m_most, n_most = min(m_panels, rows_fit), min(n_panels, columns_fit)
         wanted = self._tasks_wanted(kc)
         if m_panels * mr >= n_panels * nr:
-            m_most = self._shared(m_panels, m_most, _ceil(wanted, _ceil(n_panels, n_most)))
+            m_most = self._shared(m_panels, m_most, ceil(wanted, ceil(n_panels, n_most)))
         else:
-            n_most = self._shared(n_panels, n_most, _ceil(wanted, _ceil(m_panels, m_most)))
-        m_blocks, n_blocks = _ceil(m_panels, m_most), _ceil(n_panels, n_most)
-        return _ceil(m_panels, m_blocks) * mr, _ceil(n_panels, n_blocks) * nr
+            n_most = self._shared(n_panels, n_most, ceil(wanted, ceil(m_panels, m_most)))
+        m_blocks, n_blocks = ceil(m_panels, m_most), ceil(n_panels, n_most)
+        return ceil(m_panels, m_blocks) * mr, ceil(n_panels, n_blocks) * nr
 
-    def _shared(self, panels: int, most: int, wanted: int) -> int:
-        """Panels of a block, at most `most`: for about `wanted` blocks, unless fewer or more of
-        them leave the slowest thread less to do."""
+    def _shared(self, count: int, most: int, wanted: int) -> int:
+        """How many of `count` panels are a block, at most `most`: for about `wanted` blocks, unless
+        fewer or more of them leave the slowest thread less to do."""
         if wanted <= 1:
             return most
-        usual = min(most, _ceil(panels, wanted))
+        usual = min(most, ceil(count, wanted))
         slowest = {
-            size: _ceil(_ceil(panels, size), self.target.threads) * size
+            size: ceil(ceil(count, size), self.target.threads) * size
             for size in range(max(1, usual // 2), most + 1)
         }
         enough = min(slowest.values()) * (1 + UNEVEN)
@@ -258,7 +258,7 @@ class _Chooser:
         batch, m, n, k = (d if isinstance(d, int) else 64 for d in sizes)
         worth = max(1, max(m * n, READ * (m + n)) * k // TASK)
         each = 1 if kc < k else 4
-        wanted = _ceil(each * self.target.threads, max(1, batch))
+        wanted = ceil(each * self.target.threads, max(1, batch))
         return 1 if self.target.threads == 1 else min(wanted, worth)
 
     # ------------------------------------------------------------------ operands
@@ -351,7 +351,7 @@ class _Chooser:
         rows = self.rows.extent
         assert isinstance(rows, int), "the rows of dot products are known"
         most = min(DOT_TILE, (self.target.registers - 3) // 2)
-        return max(1, _ceil(rows, max(1, _ceil(rows, most))))
+        return max(1, ceil(rows, max(1, ceil(rows, most))))
 
     def _short(self, extent: Dim) -> bool:
         """Whether vectors over k would mostly not lie within its innermost run."""
@@ -365,9 +365,9 @@ def _step(mr: int, vectors: int) -> float:
     return step + (vectors == 1)  # each broadcast element serves one multiply-add
 
 
-def _ceil(a: int, b: int) -> int:
+def ceil(a: int, b: int) -> int:
     return (a + b - 1) // b
 
 
-def _panels(extent: Dim, size: int) -> int:
-    return max(1, _ceil(extent, size)) if isinstance(extent, int) else UNKNOWN_PANELS
+def panels(extent: Dim, size: int) -> int:
+    return max(1, ceil(extent, size)) if isinstance(extent, int) else UNKNOWN_PANELS

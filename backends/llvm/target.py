@@ -6,6 +6,7 @@ import functools
 from dataclasses import replace
 
 from ...ir.target import Target
+from .amx import tiles_permitted
 from .native import Identity, host
 
 
@@ -23,6 +24,7 @@ def host_target(
     info = host(cpu, known)
     x86 = info.triple.startswith("x86_64")
     wide = info.vector_bytes == 64
+    flags = set(info.features.split(","))
     target = Target(
         name=cpu,
         triple=info.triple,
@@ -37,5 +39,15 @@ def host_target(
         l2=info.l2,
         l3=info.l3,
         threads=info.cores,
+        matrix=_matrix_dtypes(flags) if wide and info.runnable else (),
     )
     return target if threads is None else replace(target, threads=threads)
+
+
+_UNITS = {"bf16": "+amx-bf16", "f16": "+amx-fp16"}
+
+
+def _matrix_dtypes(flags: set[str]) -> tuple[str, ...]:
+    """What the matrix unit multiplies, where there is one that this process may use."""
+    found = tuple(dtype for dtype, flag in _UNITS.items() if {flag, "+amx-tile"} <= flags)
+    return found if found and tiles_permitted() else ()

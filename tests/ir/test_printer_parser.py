@@ -104,6 +104,8 @@ def test_programs_that_launch(data: st.DataObject) -> None:
 LOOPS = """
 loops @all(%x: f32[N, 32]) -> (%y: f32[N, 32]) {
   %s = alloc() {shape=[N, 64], dtype=f32} : f32[N, 64]
+  %w = alloc() {shape=[512], dtype=bf16} : bf16[512]
+  %u = alloc() {shape=[256], dtype=f32} : f32[256]
   %zero = constant 0.0 : f32[]
   %c = constant true : bool[]
   for %i = 0 to N step 4 {parallel=true, unroll=2} {        // file.py:3 in f
@@ -118,6 +120,7 @@ loops @all(%x: f32[N, 32]) -> (%y: f32[N, 32]) {
     prefetch %x[%i, 16]
     prefetch %y[%i, 16] {writes=true}
     %f = pick(%i, %x, %x) : f32[1]
+    tile_product(%w, %w, %u, %i, %i, %i, %i) {tiles=[1, 1], row=32, next=512, width=16, fresh=true}
     %a, %b = for %n = %i to min(%i + 4, N) step 2 carry (%p = %e, %q = %e) {
       yield %q, %p
     } : f32[], f32[]

@@ -9,6 +9,7 @@ from ....ir.graph import Graph, Node, Region, Value
 from ....ir.kernel_symbols import kernel_symbols
 from ....ir.ops import Kind
 from ....ir.target import Target
+from . import matrix
 from .elementwise import emit_elementwise
 from .indices import Indices, splat
 from .memory import AliasScopes, Memory, scratch_layout
@@ -53,7 +54,12 @@ class _Function:
 
     def text(self) -> str:
         self._parameters()
+        tiles = any(node.op.name == "tile_product" for node in self.loops.walk())
+        if tiles:
+            matrix.begin(self.w)
         self._region(self.loops)
+        if tiles:
+            matrix.end(self.w)
         self.w.line("ret void")
         head = (
             f"define void @{self.symbol}(ptr noalias nocapture readonly %args, i64 %lo, i64 %hi, "
@@ -106,6 +112,8 @@ class _Function:
             self.memory.store(node)
         elif name == "prefetch":
             self.memory.prefetch(node)
+        elif name == "tile_product":
+            matrix.tile_product(self.w, node, lambda value: self.names[value])
         elif name == "alloc":
             return  # its address was computed at the entry
         else:

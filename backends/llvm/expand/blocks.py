@@ -240,6 +240,37 @@ def walk(
     expander.loop(0, count, 1, first, step)
 
 
+def walk_by_two(
+    expander: Expander,
+    axes: Axes,
+    lo: Dim,
+    count: Dim,
+    body: Callable[[list[Dim], list[Dim] | None, Dim], None],
+) -> None:
+    """The same two turns at a time: `body(positions, the next ones, number of the pair)`; the last
+    of an odd number has None as next."""
+    if len(axes.runs) <= 1:
+
+        def pair(turn: Dim) -> None:
+            body(axes.split(lo + turn * 2), axes.split(lo + turn * 2 + 1), turn)
+
+        loop_over(expander, count // 2, pair)
+    else:
+
+        def step(variable: Value, carried: list[Value]) -> Sequence[Value]:
+            after = _advance(expander, carried, axes.sizes)
+            first: list[Dim] = [of_atom(Var(v)) for v in carried]
+            second: list[Dim] = [of_atom(Var(v)) for v in after]
+            body(first, second, of_atom(Var(variable)))
+            return _advance(expander, after, axes.sizes)
+
+        begin = [expander.materialise(p) for p in axes.split(lo)]
+        expander.loop(0, count // 2, 1, begin, step)
+    if count % 2 != 0:
+        at = [fixed(expander, p) for p in axes.split(fixed(expander, lo + (count - 1)))]
+        loop_over(expander, count % 2, lambda _: body(at, None, count // 2))
+
+
 def _advance(expander: Expander, counters: Sequence[Value], sizes: Sequence[Dim]) -> list[Value]:
     """The counters one point further, the last one fastest."""
     found: list[Value] = []

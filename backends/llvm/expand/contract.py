@@ -19,6 +19,7 @@ from ....ir.graph import Node, Value
 from .blocks import ceil_div, depends_on, fixed, loop_over, when
 from .dots import Rows, copy_rows
 from .packing import Operand, Panel, pack
+from .pairs import pack_columns, pack_rows
 from .product import IN_PLACE, Product
 from .scope import Expander, Scope
 from .tiles import Tile, Tiles
@@ -160,7 +161,8 @@ class _Tasks:
                 buffer, base, width, start, width, block.k0, block.count, width,
                 self.scratch.depth, columns.total % width == 0,
             )  # fmt: skip
-            pack(self.expander, scope.inner(), columns, where)
+            fill = pack_columns if self.schedule.matrix else pack
+            fill(self.expander, scope.inner(), columns, where)
 
         number = block.n, self.product.blocks_n
         with when(self.expander, self._stale(COLUMNS, columns, block, number)):
@@ -178,7 +180,8 @@ class _Tasks:
                 buffer, base, scratch.row_width, start, height, block.k0, block.count,
                 height, scratch.depth, rows.total % height == 0,
             )  # fmt: skip
-            pack(self.expander, scope.inner(), rows, where)
+            fill = pack_rows if self.schedule.matrix else pack
+            fill(self.expander, scope.inner(), rows, where)
 
         number = block.m, self.product.blocks_m
         with when(self.expander, self._stale(ROWS, rows, block, number)):

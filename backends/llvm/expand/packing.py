@@ -169,11 +169,11 @@ def _pack_squares(
     begin = fixed(expander, panel.start + column)
 
     def row(number: Dim) -> Dim:
-        return _existing(expander, operand, panel, begin + number)
+        return existing(expander, operand, panel, begin + number)
 
     rows = [row(r) for r in range(count)]
 
-    def square(inner: Scope, first: Dim) -> None:
+    def square(inner: Scope, first: Dim, _: Value | None) -> None:
         if _is_cheap(operand.region):
             found = [_row(expander, inner, operand, r) for r in rows]
         else:
@@ -184,18 +184,19 @@ def _pack_squares(
             where = panel.base + (first + turn) * panel.width + column
             expander.access("store", (panel.buffer, value), where, lanes=lanes)
 
-    _over_k(expander, scope, operand, panel, square)
+    over_k(expander, scope, operand, panel, lanes, square)
 
 
-def _over_k(
+def over_k(
     expander: Expander,
     scope: Scope,
     operand: Operand,
     panel: Panel,
-    body: Callable[[Scope, Dim], None],
+    lanes: int,
+    body: Callable[[Scope, Dim, Value | None], None],
 ) -> None:
-    """`body(scope of a vector over k, its first k in the panel)` for all k of a panel."""
-    lanes = operand.lanes
+    """`body(scope of a vector over k, its first k in the panel, which lanes are terms)` for all k
+    of a panel."""
 
     def turn(variable: Value, _: list[Value]) -> tuple[()]:
         first = of_atom(Var(variable))
@@ -204,7 +205,7 @@ def _over_k(
         for ((positions, vector),) in lane_places(expander, operand.k, [k], end, lanes, aligned):
             inner = scope.inner(vector)
             operand.k.bind(inner, positions)
-            body(inner, first)
+            body(inner, first, vector.mask)
         return ()
 
     expander.loop(0, panel.count, lanes, (), turn)
@@ -214,22 +215,22 @@ def _pack_rows(expander: Expander, scope: Scope, operand: Operand, panel: Panel)
     lanes = operand.lanes
 
     def row(number: Dim) -> None:
-        found = _existing(expander, operand, panel, fixed(expander, panel.start + number))
+        found = existing(expander, operand, panel, fixed(expander, panel.start + number))
         inner = scope.inner()
         positions = [fixed(expander, p) for p in operand.own.split(found)]
         operand.own.bind(inner, positions)
 
-        def copy(at: Scope, first: Dim) -> None:
+        def copy(at: Scope, first: Dim, _: Value | None) -> None:
             value = expander.widen(operand.element(expander, at), lanes)
             where = panel.base + number * panel.depth + first
             expander.access("store", (panel.buffer, value), where, lanes=lanes)
 
-        _over_k(expander, inner, operand, panel, copy)
+        over_k(expander, inner, operand, panel, lanes, copy)
 
     loop_over(expander, panel.rows, row)
 
 
-def _existing(expander: Expander, operand: Operand, panel: Panel, row: Dim) -> Dim:
+def existing(expander: Expander, operand: Operand, panel: Panel, row: Dim) -> Dim:
     """`row`, but the last one for those past the end: what is read there is not used."""
     if panel.exists:
         return row
@@ -266,8 +267,9 @@ def _rows_by_loop(
     return [expander.access("load", (square,), r * lanes, lanes=lanes) for r in range(count)]
 
 
-def transpose(expander: Expander, rows: list[Value]) -> list[Value]:
-    """The columns of a square of vectors: halves of ever smaller blocks change places."""
+def transpose(expander: Expander, rows: list[Value], group: int = 1) -> list[Value]:
+    """The columns of a square of vectors: halves of ever smaller blocks change places. `group`
+    neighbours count as one element."""
     lanes = len(rows)
     found, step = list(rows), lanes // 2
     while step:
@@ -276,7 +278,11 @@ def transpose(expander: Expander, rows: list[Value]) -> list[Value]:
         for r in range(lanes):
             if not r & step:
                 a, b = found[r], found[r + step]
-                found[r] = expander.emit("shuffle", a, b, lanes=upper)
-                found[r + step] = expander.emit("shuffle", a, b, lanes=lower)
+                found[r] = expander.emit("shuffle", a, b, lanes=_grouped(upper, group))
+                found[r + step] = expander.emit("shuffle", a, b, lanes=_grouped(lower, group))
         step //= 2
     return found
+
+
+def _grouped(lanes: tuple[int, ...], group: int) -> tuple[int, ...]:
+    return tuple(lane * group + g for lane in lanes for g in range(group))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ....ir.dims import Dim, maximum, product
 from ....ir.dtypes import DType, i64
 from ....ir.graph import Node, Region, Value
+from ....ir.ops.matrix import DEEP
 from ....ir.schedule import ContractSchedule
 from .blocks import Axes, ceil_div, joined_axes
 from .packing import Operand
@@ -32,7 +33,7 @@ class Scratch:
 
     Attributes:
         rows: packed rows: panel, k, element (`row_width` of them); panel, element, k in the form
-            "rows". None where they are read in place.
+            "rows"; for a matrix unit see `pairs.py`. None where they are read in place.
         columns: packed columns: panel, k, element (nr of them). None likewise.
         tiles: sums: tile, row, column. One tile where all of k is one block, else all of a block.
         packed: which blocks `columns` and `rows` hold.
@@ -49,13 +50,15 @@ class Scratch:
 
 class Product:
     """Attributes: the two operands, the result, extents (`batch`, `depth`), the number of blocks
-    along m, n and k, and whether all of k is a `single` block."""
+    along m, n and k, whether all of k is a `single` block, and the dtypes `acc` of sums and
+    `packed` of panels."""
 
     def __init__(self, node: Node, schedule: ContractSchedule) -> None:
         lhs, rhs, out = node.regions
         batch, m, n, k = (tuple(node.attrs[name]) for name in ("batch", "m", "n", "k"))
         self.schedule = schedule
         self.acc: DType = node.attrs["acc"]
+        self.packed: DType = node.attrs["dtype"] if schedule.matrix else self.acc
         self.batch, self.depth = product(batch), product(k)
         forms = (schedule.rows, schedule.columns)
         if schedule.swap:
@@ -80,7 +83,7 @@ class Product:
         self, region: Region, batch: Axes, own: Axes, k: Axes, total: Dim, form: str
     ) -> Operand:
         lanes = self.schedule.lanes
-        return Operand(region, batch, own, k, total, self.depth, self.acc, lanes, form)
+        return Operand(region, batch, own, k, total, self.depth, self.packed, lanes, form)
 
     @property
     def tasks(self) -> Dim:
@@ -90,17 +93,19 @@ class Product:
         """The scratch of a task."""
         schedule, lanes = self.schedule, self.schedule.lanes
         deep = min(self.depth, schedule.kc) if isinstance(self.depth, int) else schedule.kc
-        deep = _round_up(deep, lanes)  # vectors over k are stored whole
+        deep = _round_up(
+            deep, DEEP if schedule.matrix else lanes
+        )  # vectors over k are stored whole
         if self.rows.form == "rows" and deep * self.acc.itemsize % PAGE == 0:
             deep += lanes  # else the elements of one k would share a set of the cache
-        by_rows = self.rows.form == "rows" or self.columns.form == "dots"
+        by_rows = schedule.matrix or self.rows.form == "rows" or self.columns.form == "dots"
         row_width = schedule.mr if by_rows else _round_up(schedule.mr, lanes)
         panels = schedule.mc // schedule.mr
         rows = columns = None
         if self.rows.form not in IN_PLACE:
-            rows = expander.alloc((panels * row_width * deep,), self.acc)
+            rows = expander.alloc((panels * row_width * deep,), self.packed)
         if self.columns.form not in IN_PLACE:
-            columns = expander.alloc((schedule.nc * deep,), self.acc)
+            columns = expander.alloc((schedule.nc * deep,), self.packed)
         tiles = 1 if self.single else panels * (schedule.nc // schedule.nr)
         return Scratch(
             rows=rows,

@@ -12,6 +12,7 @@ from ....ir.graph import Value
 from ....ir.literal import Literal
 from .blocks import Place, compare, fixed, lane_places, loop_over, when
 from .dots import Rows, dot
+from .matrix_tiles import multiply_tiles
 from .microkernel import Reader, multiply
 from .prefetch import prefetch
 from .product import Product, Scratch
@@ -63,13 +64,16 @@ class Tiles:
     def compute(self, scope: Scope, tile: Tile) -> None:
         """Adds a block of k to the tile; after the last one, what is made of it."""
         expander = self.expander
-        if self.product.columns.form == "dots":
-            multiply = self._dot
+        multiply = self._dot if self.product.columns.form == "dots" else self._multiply
+        if self.schedule.matrix:
+            if not self.product.single:
+                with when(expander, compare(expander, "eq", tile.block, 0)):
+                    self._clear(tile)
+            multiply_tiles(expander, self.product, self.scratch, tile)
         else:
-            multiply = self._multiply
-        for height, fits in self._heights(tile.m):
-            with when(expander, fits):
-                multiply(scope, tile, height)
+            for height, fits in self._heights(tile.m):
+                with when(expander, fits):
+                    multiply(scope, tile, height)
         if not self.schedule.registers:
             with when(expander, self._last(tile)):
                 self._finish(scope, tile)
@@ -188,15 +192,22 @@ class Tiles:
 
     def _begin(self, tile: Tile, size: tuple[int, int]) -> list[Value]:
         """The accumulators at the begin of a block of k."""
-        expander, places = self.expander, self._places(tile, size)
-        zero = expander.emit("constant", value=Literal(np.zeros((), self.product.acc.numpy)))
-        zeros = expander.widen(zero, self.lanes)
+        expander, places, zeros = self.expander, self._places(tile, size), self._zeros()
         if self.product.single:
             return [zeros] * len(places)
         with when(expander, compare(expander, "eq", tile.block, 0)):
             for place in places:
                 self._store(place, zeros)
         return [self._load(place) for place in places]
+
+    def _clear(self, tile: Tile) -> None:
+        """Zeros in scratch."""
+        for place in self._places(tile, (self.schedule.mr, self.schedule.nr)):
+            self._store(place, self._zeros())
+
+    def _zeros(self) -> Value:
+        zero = self.expander.emit("constant", value=Literal(np.zeros((), self.product.acc.numpy)))
+        return self.expander.widen(zero, self.lanes)
 
     def _load(self, place: Dim) -> Value:
         return self.expander.access("load", (self.scratch.tiles,), place, lanes=self.lanes)
