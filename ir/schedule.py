@@ -95,7 +95,8 @@ class Slide(Written):
     place * stride + tap * dilation, of which stride or dilation is 1.
 
     Attributes:
-        axis, tap: their numbers in n and k; None where the window has one place.
+        axis, tap: their numbers in n and k, or in k and n where places are summed over; None where
+            the window has one place.
         points, taps: their extents.
     """
 
@@ -144,6 +145,34 @@ class WindowSchedule(Written):
 
 
 @dataclass(frozen=True, slots=True)
+class TapSchedule(Written):
+    """Tiles of a `contract` that sums over the places of windows, whose columns are their taps: the
+    gradient of a convolution's weights. rhs is read from a copy of the image, element by element;
+    lhs from panels, whose rows (m) run over the lanes.
+
+    Attributes:
+        mr: channels (axes of n that do not slide) of a register tile.
+        parts: of its taps, each of which has tiles of its own.
+        nr: rows (m) of the register tile, a multiple of the lanes.
+        mc: rows (m) of a task, a multiple of nr.
+        lanes: elements of a vector.
+        block: points of the first slide that are copied at once.
+        slides: one for each axis of k of more than one point from the first one that has taps, or
+            whose points are copied together, on.
+        form: how lhs is packed, "across" or "along", see `ContractSchedule`.
+    """
+
+    mr: int
+    parts: int
+    nr: int
+    mc: int
+    lanes: int
+    block: int
+    slides: tuple[Slide, ...]
+    form: str = "along"
+
+
+@dataclass(frozen=True, slots=True)
 class Nest(Written):
     """The loops of one node.
 
@@ -162,7 +191,7 @@ class Nest(Written):
             bounds the rounding error; 0 where it does not matter.
         recompute: of a row: its elements are computed again (or re-read) where they are used,
             instead of kept in scratch; of prefixes: along with the one loop that reads them.
-        contract, windows: tiles, for a `contract`: one of them.
+        contract, windows, taps: tiles, for a `contract`: one of them.
         attend: tiles, for an `attend` or `attend_gradient`.
         sweep: of the outermost loop, whose body folds what is strided along the vectors: so many
             rows are read for each vector of a task's columns, in every pass over the rows; 0: one
@@ -182,6 +211,7 @@ class Nest(Written):
     recompute: bool = False
     contract: ContractSchedule | None = None
     windows: WindowSchedule | None = None
+    taps: TapSchedule | None = None
     attend: AttendSchedule | None = None
     sweep: int = 0
     turn: int = 0

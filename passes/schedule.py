@@ -32,6 +32,7 @@ from .schedule_columns import repeated_rows, rows_of_a_turn, shared_rows
 from .schedule_contract import schedule_contract
 from .schedule_matrix import schedule_matrix
 from .schedule_rows import Inlining
+from .schedule_taps import schedule_taps
 from .schedule_tasks import TILE, grain, task_elements
 from .schedule_windows import schedule_windows
 
@@ -94,6 +95,9 @@ class _Scheduler:
         windows = schedule_windows(node, self.target)
         if windows is not None:
             return Nest(windows=windows)
+        taps = schedule_taps(node, self.target)
+        if taps is not None:
+            return Nest(taps=taps)
         return Nest(contract=schedule_contract(node, self.target))
 
     def _nest(self, node: Node, vectorised: bool) -> None:

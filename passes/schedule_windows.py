@@ -86,7 +86,7 @@ def _slides(
         for tap, other in enumerate(k_axes):
             if k[tap] == 1 or any(s.tap == tap for s in found):
                 continue
-            steps = _together(dims, variable, other)
+            steps = together(dims, variable, other)
             if steps is None or 1 not in steps or steps[0] > MOST_APART:
                 continue
             both = Slide(axis, tap, n[axis], k[tap], *steps)
@@ -99,7 +99,7 @@ def _slides(
     return tuple(found) if taps == sorted(taps) else None
 
 
-def _together(dims: Sequence[Dim], a: Value, b: Value) -> tuple[int, int] | None:
+def together(dims: Sequence[Dim], a: Value, b: Value) -> tuple[int, int] | None:
     """(s, d) where every expression sees a and b as the one number a * s + b * d alone."""
     steps: tuple[int, int] | None = None
     for dim in dims:

@@ -22,6 +22,7 @@ from .packing import Operand, Panel, pack
 from .pairs import pack_columns, pack_rows
 from .product import IN_PLACE, Product
 from .scope import Expander, Scope
+from .taps import expand_taps
 from .tiles import Tile, Tiles
 from .windows import expand_windows
 
@@ -38,9 +39,12 @@ def expand_contract(expander: Expander, scope: Scope, node: Node) -> None:
     if nest.windows is not None:
         expand_windows(expander, scope, node, nest.windows)
         return
+    if nest.taps is not None:
+        expand_taps(expander, scope, node, nest.taps)
+        return
     chosen = nest.contract
     if chosen is None:
-        raise ValueError("a contract needs a ContractSchedule or a WindowSchedule")
+        raise ValueError("a contract needs a schedule of panels, windows or taps")
     product = Product(node, chosen)
     if product.tasks == 0:
         return

@@ -28,20 +28,24 @@ class Image:
     """
 
     def __init__(
-        self, expander: Expander, node: Node, slides: Sequence[Slide], block: int, slack: int
-    ) -> None:
+        self, expander: Expander, node: Node, slides: Sequence[Slide], block: int, slack: int,
+        summed: bool = False,
+    ) -> None:  # fmt: skip
+        """`slack`: elements that may be read behind the image. `summed`: the points of the slides
+        are axes of k, and their taps axes of n; axes of k before these are bound by who copies."""
         self.expander = expander
         self.region = node.regions[1]
         self.slides = slides
         self.first = slides[0].at_most(block)
-        batch, k = tuple(node.attrs["batch"]), tuple(node.attrs["k"])
+        batch, k, n = (tuple(node.attrs[name]) for name in ("batch", "k", "n"))
         params = self.region.params
         self.batch = params[: len(batch)]
-        self.k_axes = params[len(batch) : len(batch) + len(k)]
-        self.n_axes = params[len(batch) + len(k) :]
+        over_k = params[len(batch) : len(batch) + len(k)]
+        over_n = params[len(batch) + len(k) :]
+        self.point_axes, self.tap_axes = (over_k, over_n) if summed else (over_n, over_k)
         sliding = {slide.tap for slide in slides}
-        self.channel_axes = [(v, d) for a, (v, d) in enumerate(zip(self.k_axes, k, strict=True))
-                             if a not in sliding]  # fmt: skip
+        taps = zip(self.tap_axes, n if summed else k, strict=True)
+        self.channel_axes = [(v, d) for a, (v, d) in enumerate(taps) if a not in sliding]
         self.channels = product(d for _, d in self.channel_axes)
         self.reaches = [self.first.reach, *(s.reach for s in slides[1:])]
         self.pitches = [product(self.reaches[a + 1 :]) for a in range(len(slides))]
@@ -101,7 +105,7 @@ class Image:
     def _channels(
         self, scope: Scope, axes: list[tuple[Value, Dim]], number: Dim, start: Dim, points: Dim
     ) -> None:
-        for variable in (*self.n_axes, *self.k_axes):
+        for variable in (*self.point_axes, *self.tap_axes):
             if scope.find("exprs", variable) is None:
                 scope.exprs[variable] = 0
         if axes:
@@ -142,7 +146,7 @@ class Image:
 
     def _bind(self, scope: Scope, slide: Slide, place: Dim) -> None:
         through_tap = slide.tap is not None and slide.stride != 1
-        variable = self.k_axes[slide.tap or 0] if through_tap else self.n_axes[slide.axis]
+        variable = self.tap_axes[slide.tap or 0] if through_tap else self.point_axes[slide.axis]
         scope.exprs[variable] = place
 
     def _line(self, scope: Scope, slide: Slide, where: Dim, begin: Dim, span: Dim) -> None:
