@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ..ir.access import Expressions, accesses, axis_extents, coefficient, replace_var
 from ..ir.block_schedule import ContractBlocks
@@ -22,6 +22,7 @@ WARP_SUMS = 2048  # of a block, for each warp
 PLACES = 4096  # elements of a block whose places, one by one, fill the registers of 4 warps
 DESCRIBED = 8  # blocks of k for which a program makes descriptors
 FUNCTION = 10  # cost of an op that needs many registers, such as an exponential
+NEXT = 4  # tiles that are tried out
 AHEAD = 1 << 15  # bytes under way to a multiprocessor, so that its share of memory is used
 
 
@@ -30,6 +31,13 @@ def schedule_contract_blocks(
 ) -> tuple[ContractBlocks, int, int]:
     """(blocks, warps, stages) of a `contract` node."""
     return _Chooser(node, target, numerics).choose()
+
+
+def contract_choices(
+    node: Node, target: GpuTarget, numerics: Numerics = EXACT
+) -> Iterator[tuple[ContractBlocks, int, int]]:
+    """What comes into question beside that, best first; some may ask too much of the GPU."""
+    yield from _Chooser(node, target, numerics).others()
 
 
 class _Chooser:
@@ -46,8 +54,39 @@ class _Chooser:
     def choose(self) -> tuple[ContractBlocks, int, int]:
         swap = self._swapped()
         rows, columns = (self.n, self.m) if swap else (self.m, self.n)
-        r, c = min(self._tiles(rows, columns), key=lambda tile: self._cost(tile, rows, columns))
-        k = self._depth(r * c)
+        tiles = self._tiles(rows, columns)
+        return self._made(*min(tiles, key=lambda tile: self._cost(tile, rows, columns)), swap)
+
+    def others(self) -> Iterator[tuple[ContractBlocks, int, int]]:
+        """`choose` with other tiles, depths, warps and stages."""
+        swap = self._swapped()
+        rows, columns = (self.n, self.m) if swap else (self.m, self.n)
+        tiles = sorted(self._tiles(rows, columns), key=lambda t: self._cost(t, rows, columns))
+        if self._most() >= 256 * 128 and tiles[0][0] == 128 and rows >= 256 and columns >= 128:
+            tiles.insert(1, (256, 128))
+        blocks, warps, stages = self._made(*tiles[0], swap)
+        if blocks.described:
+            yield replace(blocks, programs=0), warps, stages
+            yield replace(blocks, described=False, programs=0), warps, stages
+        for tile in tiles[1:NEXT]:
+            yield self._made(*tile, swap)
+        if not self._by_blocks():
+            return
+        for tile in tiles[:2]:
+            other, used, ahead = self._made(*tile, swap)
+            yield other, 4 if used == 8 else 8, ahead
+        for k in (2 * blocks.k, blocks.k // 2):
+            if LEAST <= k <= max(LEAST, _power(self.k)):
+                yield self._made(*tiles[0], swap, k)
+        yield blocks, warps, stages + 1
+        if stages > 1:
+            yield blocks, warps, stages - 1
+
+    def _made(
+        self, r: int, c: int, swap: bool, depth: int | None = None
+    ) -> tuple[ContractBlocks, int, int]:
+        """Blocks of so many rows and columns of what tensor cores multiply, and what follows."""
+        k = depth or self._depth(r * c)
         long = _ceil(self.k, k) >= DESCRIBED
         described = r >= HOPPER_ROWS and long and self._matrices()
         halves = r * c > 128 * 128 and self._reads()

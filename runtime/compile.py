@@ -33,6 +33,9 @@ class Options:
         fixed: numbers of inputs that stay the same over many calls: what follows from them alone
             is computed when they have changed (see `Executable.preparation`).
         numerics: how exact it is to be, where a GPU has faster ways.
+        tune: whether several schedules of each kernel are timed on a GPU; None: what `SLEY_TUNE`
+            says. A processor's schedules follow from its description.
+        sizes: what the symbols are usually, for timing.
         dump: called with the name of each pass and the program after it.
         verify: whether programs are verified between passes; None: what `SLEY_VERIFY` says.
     """
@@ -41,11 +44,17 @@ class Options:
     donated: Mapping[int, int] = field(default_factory=dict)
     fixed: frozenset[int] = frozenset()
     numerics: Numerics = EXACT
+    tune: bool | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
     dump: Hook | None = None
     verify: bool | None = None
 
     def target(self) -> Target:
         return processor.target(self.cpu or config().cpu)
+
+    @property
+    def tuned(self) -> bool:
+        return config().tune if self.tune is None else self.tune
 
     @property
     def verified(self) -> bool:

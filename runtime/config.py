@@ -9,6 +9,8 @@ SLEY_GUARD        start, end: buffers beside guard   default: off
                   pages (slow; for finding faults)
 SLEY_BLOCKING     1: wait for a GPU after each       default: 0
                   kernel (slow; a fault names it)
+SLEY_TUNE         1: time several schedules of each  default: 0
+                  kernel on the GPU, keep the best
 SLEY_CACHE_DIR    folder of compiled programs, off   default: ~/.cache/sley (XDG_CACHE_HOME)
 """
 
@@ -36,6 +38,7 @@ class Config:
     verify: bool
     guard: str | None
     blocking: bool
+    tune: bool
     cache_dir: Path | None
 
 
@@ -71,6 +74,7 @@ def read(environ: Mapping[str, str]) -> Config:
         verify=setting("SLEY_VERIFY", _flag, lambda: False),
         guard=setting("SLEY_GUARD", _edge, lambda: None),
         blocking=setting("SLEY_BLOCKING", _flag, lambda: False),
+        tune=setting("SLEY_TUNE", _flag, lambda: False),
         cache_dir=setting("SLEY_CACHE_DIR", _cache_folder, lambda: _default_cache(environ)),
     )
 

@@ -55,6 +55,7 @@ class Code:
     warps: int
     shared_bytes: int
     global_scratch: tuple[int, int]
+    spill_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,17 @@ class Kernel:
     graph: Graph
     text: TritonKernel
     code: Code
+
+
+@dataclass(frozen=True)
+class LaunchWork:
+    """A launch in the queue."""
+
+    kernel: Kernel
+    run: Callable[[], None]
+
+    def __call__(self) -> None:
+        self.run()
 
 
 class SimulatedCompiler:
@@ -105,6 +117,7 @@ class SimulatedDriver:
         issued, replays: how many commands were issued one by one, and graphs launched.
         broken: what every call raises since a fault.
         ordered: (stream, the one that waits for it); 0 is the device's own.
+        clock: milliseconds that a launch takes; any other command takes one thousandth.
     """
 
     def __init__(self, compiler: SimulatedCompiler, total_bytes: int = 64 << 20) -> None:
@@ -121,6 +134,8 @@ class SimulatedDriver:
         self._queue: list[Callable[[], None]] = []
         self._done = 0  # commands that left the queue
         self._events: dict[int, int] = {}  # -> length of the stream when it was recorded
+        self.clock: Callable[[Kernel], float] = lambda kernel: 0.001
+        self._clocks: list[float] = [0.0]  # milliseconds of the stream up to each length
         self._numbers = itertools.count()
         self._attached: set[int] = set()
 
@@ -138,6 +153,10 @@ class SimulatedDriver:
     def _append(self, work: Callable[[], None]) -> None:
         self._check()
         self._queue.append(work)
+        took = 0.001
+        if isinstance(work, LaunchWork):
+            took = self.clock(work.kernel)
+        self._clocks.append(self._clocks[-1] + took)
 
     def _run_until(self, length: int) -> None:
         while self._done < length and self._queue:
@@ -173,7 +192,7 @@ class SimulatedDriver:
         self._append(lambda: self.ordered.append((stream, 0)))
 
     def elapsed(self, first: int, last: int) -> float:
-        return 0.001 * (self._events[last] - self._events[first])
+        return self._clocks[self._events[last]] - self._clocks[self._events[first]]
 
     # Memory.
 
@@ -293,7 +312,7 @@ class SimulatedDriver:
         pointers = (ctypes.c_uint64 * count).from_address(command.arguments.address)
         words = [ctypes.c_uint64.from_address(pointer).value for pointer in pointers]
         grid = command.grid
-        return lambda: self._launch(kernel, grid, words)
+        return LaunchWork(kernel, lambda: self._launch(kernel, grid, words))
 
     def _copy(self, copy: Copy) -> None:
         if abs(copy.target - copy.source) < copy.nbytes:

@@ -51,11 +51,14 @@ class CompiledFunction:
 
     __name__: str
 
-    def __init__(self, function: Callable[..., Any], dynamic: Dynamic = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], dynamic: Dynamic = None, tune: bool | None = None
+    ) -> None:
         self.__name__ = type(function).__name__  # of an object that is called, if it has no other
         functools.update_wrapper(self, function)
         self._function = function
         self._dynamic = dynamic
+        self._tune = tune
         self._known: dict[Hashable, list[Known]] = {}  # by key, newest first
         self._direct = DirectCalls()
         self._families: dict[Hashable, Family] = {}
@@ -93,7 +96,11 @@ class CompiledFunction:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy begins without programs: these hold machine code, and memory of this one.
-        return CompiledFunction, (self._function, self._dynamic), {"__name__": self.__name__}
+        return (
+            CompiledFunction,
+            (self._function, self._dynamic, self._tune),
+            {"__name__": self.__name__},
+        )
 
     @property
     def captures(self) -> list[CapturedTensor]:
@@ -295,7 +302,15 @@ class CompiledFunction:
                 outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)
-            executable = _compile_graph(graph, outcome.donated, outcome.fixed())
+            executable = _compile_graph(
+                graph,
+                donated=outcome.donated,
+                fixed=outcome.fixed(),
+                tune=self._tune,
+                sizes=sizes.at(leaves),
+            )
+            if outcome.gradient is not None:
+                outcome.gradient.tune = self._tune
         except BaseException as error:
             trace.undo_attribute_writes()
             if isinstance(error, FirstCallError):
@@ -355,19 +370,23 @@ class CompiledFunction:
         return shadows, shapes, positions
 
 
-def _compile_graph(graph: Graph, donated: Mapping[int, int], fixed: frozenset[int]) -> Executable:
+def _compile_graph(graph: Graph, **options: Any) -> Executable:
     # Loaded at the first compilation: passes and backends are half the time of `import sley`.
     from ...runtime.compile import Options, compile_graph
 
-    numerics = ambient.context.numerics
-    return compile_graph(graph, Options(donated=donated, fixed=fixed, numerics=numerics))
+    return compile_graph(graph, Options(numerics=ambient.context.numerics, **options))
 
 
 def _tensor_of(storage: Storage) -> Tensor:
     return make(storage, (), storage.type, storage.array)
 
 
-def compile(function: Callable[..., Any] | None = None, *, dynamic: Dynamic = None) -> Any:
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    dynamic: Dynamic = None,
+    tune: bool | None = None,
+) -> Any:
     """Compiles a function of tensors: a decorator, or called with the function or a module (then
     it gives a module whose forward pass is compiled).
 
@@ -380,16 +399,19 @@ def compile(function: Callable[..., Any] | None = None, *, dynamic: Dynamic = No
     Args:
         dynamic: None makes an axis symbolic when its size changes for the first time; True all axes
             from the start; False none. {"x": {0: "N"}} names the symbolic axes of arguments.
+        tune: whether up to 12 schedules of each kernel are timed on the GPU, of which the fastest
+            is kept, on disk too; None: what `SLEY_TUNE` says. What was timed once is used whether
+            this is set or not. On a processor it means nothing.
 
     Raises:
         SleyError: as the function itself would, and `TraceError` for what a trace cannot do.
     """
     if function is None:
-        return functools.partial(compile, dynamic=dynamic)
+        return functools.partial(compile, dynamic=dynamic, tune=tune)
     if not callable(function):
         raise ArgumentError(f"sley.compile takes a function, not a {type(function).__name__}")
     if isinstance(function, Module):
         from .module import CompiledModule
 
-        return CompiledModule(function, dynamic)
-    return CompiledFunction(function, dynamic)
+        return CompiledModule(function, dynamic, tune)
+    return CompiledFunction(function, dynamic, tune)

@@ -62,6 +62,7 @@ class Gradient:
     Attributes:
         saved: values that the program must yield besides its results.
         slots: numbers of the parameters whose memory is read again.
+        tune: as for `sley.compile`.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class Gradient:
         self.saved = [v for v in outside if v not in kept]
         self.slots = [kept[v] for v in outside if v in kept]
         self._order = [v in kept for v in outside]
+        self.tune: bool | None = None
+        self._numerics = ambient.context.numerics
         self._executable: Executable | None = None
 
     def attach(
@@ -138,9 +141,10 @@ class Gradient:
             for r, c in zip(node.results, cotangents, strict=True)
         ]
         if self._executable is None:
-            from ...runtime.compile import compile_graph
+            from ...runtime.compile import Options, compile_graph
 
-            self._executable = compile_graph(self._graph)
+            options = Options(numerics=self._numerics, tune=self.tune)
+            self._executable = compile_graph(self._graph, options)
         try:
             found = self._executable([*seeds, *arrays])
         except HostError as error:

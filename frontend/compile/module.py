@@ -20,10 +20,10 @@ class CompiledModule(Module):
     """A module that computes what `module` does, as machine code. Parameters, buffers, modes and
     hooks are those of `module`, which stands below it under the name `_orig_mod`."""
 
-    def __init__(self, module: Module, dynamic: Dynamic = None) -> None:
+    def __init__(self, module: Module, dynamic: Dynamic = None, tune: bool | None = None) -> None:
         super().__init__()
         self._orig_mod = module
-        call = CompiledFunction(module.__call__, dynamic)
+        call = CompiledFunction(module.__call__, dynamic, tune)
         call.__name__ = type(module).__name__
         object.__setattr__(self, "compiled", call)
         self.training = module.training

@@ -51,13 +51,13 @@ class Module(Attributes):
             return self.forward(*args, **kwargs)
         return call(self, args, kwargs)
 
-    def compile(self, *, dynamic: Any = None) -> None:
+    def compile(self, *, dynamic: Any = None, tune: bool | None = None) -> None:
         """From now on, a call of this module runs as one compiled program, as that of
         `sley.compile(module)` does; the module stays the same object. Copies and pickles of it are
         not compiled."""
         from ..compile.function import CompiledFunction
 
-        made = CompiledFunction(self._call, dynamic)
+        made = CompiledFunction(self._call, dynamic, tune)
         made.__name__ = type(self).__name__
         object.__setattr__(self, "_compiled", made)
 

@@ -112,6 +112,7 @@ class CudaDriver:
             self._attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"),
             self._attribute("L2_CACHE_SIZE"),
             int(self._do("cuDeviceTotalMem", self._device)),
+            int(self._do("cuDriverGetVersion")),
         )
 
     def _make_pool(self) -> Any:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...backends.triton.compile import CompileFailure
 from ...backends.triton.kernel import TritonKernel
 from ...ir import plan
-from ...ir.block_schedule import by_pointers
+from ...ir.block_schedule import BlockSchedule, by_pointers
 from ...ir.dims import Dim, mod
 from ...ir.gpu_target import GpuTarget
 from ...ir.graph import Graph, Node
 from ...ir.isomorphic import graph_hash
-from ...ir.kernel_symbols import kernel_symbols
 from ...ir.plan import Place, Plan
 from ...passes.pipeline import Lowered
 from ..build import CompileError
 from ..config import config
 from .device import Compiled, Device
 from .executable import CudaExecutable
-from .recorder import HostKernel, LoadedKernel, joined_results
+from .recorder import HostKernel, LoadedKernel, loaded_kernel
 
 _ALIGNMENT = 16
 
@@ -30,6 +29,8 @@ _ALIGNMENT = 16
 Emit = Callable[[Graph, Any, GpuTarget], TritonKernel]
 # The code of each text, in order
 CompileAll = Callable[[Sequence[TritonKernel], GpuTarget], Sequence[Compiled | CompileFailure]]
+# A launch of each distinct kernel, by its hash -> better schedules than theirs, by the same
+Choose = Callable[[Mapping[str, Node]], Mapping[str, BlockSchedule]]
 _Key = tuple[str, tuple[int, ...]]
 
 
@@ -39,11 +40,13 @@ def build(
     emit: Emit,
     compile_all: CompileAll,
     *,
+    choose: Choose | None = None,
     fallback: bool = False,
 ) -> CudaExecutable:
     """Compiles what the passes made, and loads it.
 
     Args:
+        choose: knows better schedules than those of the launches.
         fallback: kernels that there is no code of run on the host, with a warning.
 
     Raises:
@@ -53,16 +56,17 @@ def build(
     texts: dict[_Key, TritonKernel] = {}
     found: dict[_Key, Compiled | CompileFailure | CompileError] = {}
     keys: dict[Node, _Key] = {}
-    hashes: dict[Graph, str] = {}
+    hashes = {k: graph_hash(k) for k in dict.fromkeys(n.attrs["kernel"] for n in unaligned)}
+    distinct = {hashes[node.attrs["kernel"]]: node for node in unaligned}
+    chosen = {} if choose is None else choose(distinct)
     for node, positions in unaligned.items():
-        kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
-        if kernel not in hashes:
-            hashes[kernel] = graph_hash(kernel)
-        key = keys[node] = (f"{hashes[kernel]} {schedule}", positions)
+        kernel_hash = hashes[node.attrs["kernel"]]
+        schedule = chosen.get(kernel_hash, node.attrs["schedule"])
+        key = keys[node] = (f"{kernel_hash} {schedule}", positions)
         if key in texts or key in found:
             continue
         try:
-            texts[key] = _text(node, emit, device.target, positions)
+            texts[key] = _text(node, schedule, emit, device.target, positions)
         except CompileError as error:
             found[key] = error
     codes = compile_all(list(texts.values()), device.target)
@@ -74,8 +78,14 @@ def build(
     return CudaExecutable(lowered, device, loaded)
 
 
-def _text(node: Node, emit: Emit, target: GpuTarget, unaligned: tuple[int, ...]) -> TritonKernel:
-    kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
+def _text(
+    node: Node,
+    schedule: BlockSchedule,
+    emit: Emit,
+    target: GpuTarget,
+    unaligned: tuple[int, ...],
+) -> TritonKernel:
+    kernel = node.attrs["kernel"]
     try:
         text = emit(kernel, by_pointers(schedule) if unaligned else schedule, target)
     except (ValueError, NotImplementedError) as error:
@@ -95,14 +105,7 @@ def _load(
     if text is None or isinstance(code, (CompileFailure, CompileError)):
         _log(kernel.name, str(code))
         return HostKernel(kernel.name, kernel, str(code).partition("\n")[0])
-    return LoadedKernel(
-        kernel.name,
-        device.function(code),
-        kernel_symbols(kernel),
-        text.grid,
-        code.global_scratch[0],
-        joined_results(kernel),
-    )
+    return loaded_kernel(kernel, text, code, device)
 
 
 def _log(name: str, what: str) -> None:

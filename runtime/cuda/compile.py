@@ -20,6 +20,8 @@ from ..config import config
 from .build import build
 from .device import Device
 from .executable import CudaExecutable
+from .tuned import memory_of
+from .tuning import Chooser
 
 if TYPE_CHECKING:
     from ..compile import Options
@@ -47,7 +49,17 @@ def compile_graph(
             dump=options.dump,
             verify=verify if options.verified else None,
         )
-        return build(lowered, device, emit, compile_all, fallback=fallback)
+        chooser = Chooser(
+            device,
+            emit,
+            compile_all,
+            memory_of(device.info),
+            numerics=options.numerics,
+            sizes=options.sizes,
+            tune=options.tuned,
+        )
+        choose = chooser.choose
+        return build(lowered, device, emit, compile_all, choose=choose, fallback=fallback)
 
 
 def emit(kernel: Graph, schedule: Any, target: GpuTarget) -> TritonKernel:

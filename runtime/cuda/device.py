@@ -32,6 +32,7 @@ class Compiled(Protocol):
         warps: of a program.
         shared_bytes: memory that the threads of one program share.
         global_scratch: (bytes, alignment) of memory that each program needs for itself.
+        spill_bytes: memory of a thread that stands for registers.
     """
 
     @property
@@ -44,6 +45,8 @@ class Compiled(Protocol):
     def shared_bytes(self) -> int: ...
     @property
     def global_scratch(self) -> tuple[int, int]: ...
+    @property
+    def spill_bytes(self) -> int: ...
 
 
 class Named(Protocol):

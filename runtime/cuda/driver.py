@@ -25,6 +25,8 @@ class DeviceInfo:
         capability: (major, minor) of what it can do.
         multiprocessors, shared_bytes, l2_bytes: see `GpuTarget`.
         total_bytes: of its memory.
+        driver_version: of CUDA, that the driver knows: 1000 times the major number and 10 times
+            the minor one.
     """
 
     name: str
@@ -33,6 +35,7 @@ class DeviceInfo:
     shared_bytes: int
     l2_bytes: int
     total_bytes: int
+    driver_version: int = 0
 
     @property
     def target(self) -> GpuTarget:

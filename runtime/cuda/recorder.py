@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...backends.triton.kernel import TritonKernel
 from ...ir import plan
 from ...ir.dims import Dim, evaluate
 from ...ir.graph import Graph, Node
+from ...ir.kernel_symbols import kernel_symbols
 from ...ir.plan import Carry, Place
 from ...ir.sugar import neutral
+from .device import Compiled, Device
 from .driver import Arguments, Command, Copy, Fill, Function, Launch
 from .segment import Ref, Segment, Use
 
@@ -53,6 +56,24 @@ class HostKernel:
     name: str
     graph: Graph
     reason: str
+
+
+def loaded_kernel(
+    kernel: Graph, text: TritonKernel, code: Compiled, device: Device
+) -> LoadedKernel:
+    """Loads the machine code of a kernel's text.
+
+    Raises:
+        DriverError: the driver does not take it.
+    """
+    return LoadedKernel(
+        kernel.name,
+        device.function(code),
+        kernel_symbols(kernel),
+        text.grid,
+        code.global_scratch[0],
+        joined_results(kernel),
+    )
 
 
 def joined_results(kernel: Graph) -> tuple[tuple[int, np.ndarray], ...]:

@@ -15,6 +15,7 @@ def test_defaults():
     assert settings.log == frozenset()
     assert settings.verify is False
     assert settings.blocking is False
+    assert settings.tune is False
     assert settings.cache_dir == Path("/somewhere/sley")
 
 
@@ -28,6 +29,7 @@ def test_values():
             "SLEY_VERIFY": "1",
             "SLEY_GUARD": "End",
             "SLEY_BLOCKING": "yes",
+            "SLEY_TUNE": "on",
             "SLEY_CACHE_DIR": "off",
         }
     )
@@ -39,6 +41,7 @@ def test_values():
         verify=True,
         guard="end",
         blocking=True,
+        tune=True,
         cache_dir=None,
     )
 

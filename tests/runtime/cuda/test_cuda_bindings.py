@@ -32,6 +32,7 @@ RESULTS = {
     "cuGraphCreate": ("graph",), "cuGraphAddKernelNode": ("kernel node",),
     "cuGraphAddMemcpyNode": ("copy node",), "cuGraphAddMemsetNode": ("fill node",),
     "cuGraphInstantiate": ("exec",), "cuEventCreate": ("event",), "cuEventElapsedTime": (1.5,),
+    "cuDriverGetVersion": (12080,),
 }  # fmt: skip
 
 
@@ -127,7 +128,8 @@ def test_opening_describes_the_device(api, driver):
     info = driver.info
     assert (info.name, info.capability, info.multiprocessors) == ("NVIDIA H200", (9, 0), 132)
     assert (info.shared_bytes, info.l2_bytes) == (232_448, 50 << 20)
-    assert info.total_bytes == 141 << 30 and info.target.name == "sm_90"
+    assert (info.total_bytes, info.driver_version) == (141 << 30, 12080)
+    assert info.target.name == "sm_90"
     names = [name for name, _ in api.calls]
     order = ["cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuStreamCreate"]
     assert names[:4] == order and names.count("cuCtxSetCurrent") == 1
