@@ -29,6 +29,7 @@ from .rewrite import rewrite
 from .schedule import schedule
 from .schedule_blocks import schedule_blocks
 from .simplify import simplify
+from .split_attention import split_attention
 from .split_complex import split_complex
 from .split_contracts import split_contracts
 from .split_products import split_products
@@ -114,6 +115,8 @@ def run_passes(
     graph = stage("decompose", decompose(graph, target))
     if isinstance(target, Target) and (cut := split_products(graph)) is not graph:
         graph = stage("split products", cut)
+    if isinstance(target, Target) and (cut := split_attention(graph)) is not graph:
+        graph = stage("split attention", cut)
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
     graph = stage("fuse", fuse(graph))

@@ -8,6 +8,7 @@ from ..ir.access import Expressions, accesses, axis_extents, coefficient
 from ..ir.dims import Dim, product
 from ..ir.graph import Node, Value
 from ..ir.ops.attend import AXES, extents_of
+from ..ir.ops.attention import part_size
 from ..ir.schedule import AttendSchedule
 from ..ir.target import Target
 
@@ -20,6 +21,9 @@ def schedule_attend(node: Node, target: Target) -> AttendSchedule:
     """The schedule of an `attend` or `attend_gradient` node."""
     attrs = node.attrs
     (queries,), (keys,), (features,), (width,) = extents_of(attrs, "lsev")
+    if "parts" in attrs:
+        assert isinstance(keys, int), "keys that are cut are a number"
+        keys = part_size(keys, attrs["parts"])
     acc = attrs["acc"]
     lanes = target.lanes(acc)
     vectors = 1 if isinstance(queries, int) and queries <= lanes else 2

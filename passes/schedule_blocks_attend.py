@@ -15,9 +15,12 @@ def schedule_attend_blocks(node: Node, numerics: Numerics = EXACT) -> tuple[Atte
     """The blocks of an `attend` or `attend_gradient`, and warps.
 
     Raises:
-        NotImplementedError: features that do not fit in a block, or elements of 64 bits.
+        NotImplementedError: features that do not fit in a block, elements of 64 bits, or keys in
+            parts.
     """
     attrs = node.attrs
+    if "parts" in attrs:
+        raise NotImplementedError("an attention whose keys are in parts")
     features, width = _block(product(attrs["features"])), _block(product(attrs["width"]))
     if features is None or width is None or attrs["dtype"].bits == 64:
         raise NotImplementedError("attention with many or symbolic features, or in float64")

@@ -20,7 +20,7 @@ FORWARD = {
 BACKWARD = {
     "query": _QUERY, "key": _KEY, "value": _VALUE, "mask": "bgls", "factor": "bgls",
     "sums": "bgl", "mean": "bgl", "cotangent": "bglv",
-    "of_query": _QUERY, "of_key": _KEY, "of_value": _VALUE,
+    "of_query": "p" + _QUERY, "of_key": _KEY, "of_value": _VALUE,
 }  # fmt: skip
 AXES = {"attend": FORWARD, "attend_gradient": BACKWARD}
 _USES = ("out", "of_query", "of_key", "of_value")
@@ -33,8 +33,15 @@ LETTERS = {"b": "batch", "g": "groups", "l": "queries", "s": "keys", "e": "featu
 
 def extents_of(attrs: Mapping[str, Any], letters: str) -> tuple[tuple[Dim, ...], ...]:
     """The extents of each of the axes that `letters` name: b(atch), g(roups), l (queries), s
-    (keys), e (features), v (width)."""
-    return tuple(tuple(attrs[LETTERS[letter]]) for letter in letters)
+    (keys), e (features), v (width), p(arts) of the keys, of which there may be no axis."""
+    return tuple(
+        parts_axis(attrs) if letter == "p" else tuple(attrs[LETTERS[letter]]) for letter in letters
+    )
+
+
+def parts_axis(attrs: Mapping[str, Any]) -> tuple[int, ...]:
+    """The extent of the axis of parts of an `attend_gradient`, if it has any."""
+    return (attrs["parts"],) if "parts" in attrs else ()
 
 
 def region_axes(name: str, attrs: Mapping[str, Any], region: int) -> tuple[Dim, ...]:
@@ -89,7 +96,8 @@ ATTEND_GRADIENT = define(
     _infer("attend_gradient"),
     _structural,
     """An `attention_gradient`, likewise.""",
-    attributes=ATTRIBUTES,
+    attributes=(*ATTRIBUTES, "parts"),
+    optional=("parts",),
     regions=len(BACKWARD),
     region_names=tuple(BACKWARD),
 )

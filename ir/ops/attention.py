@@ -188,7 +188,20 @@ def _infer_gradient(types: Types, attrs: Attrs) -> Types:
         list(types[count:]) == [sums, sums, result],
         f"attention_gradient: {list(types[count:])}, expected {[sums, sums, result]}",
     )
-    return tuple(types[:3])
+    query, key, value = types[:3]
+    if "parts" not in attrs:
+        return query, key, value
+    parts, keys = attrs["parts"], key.shape[-2]
+    need(
+        parts >= 1 and isinstance(keys, int) and (parts - 1) * part_size(keys, parts) < keys,
+        f"attention_gradient: {keys} keys in {parts} parts",
+    )
+    return tensor_type(wide(query.dtype), (parts, *query.shape)), key, value
+
+
+def part_size(keys: int, parts: int) -> int:
+    """How many of the keys each part has; the last one has what is left."""
+    return -(-keys // parts)
 
 
 def _evaluate_gradient(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
@@ -211,16 +224,31 @@ def _evaluate_gradient(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.nd
     first = key.ndim - 2
     shared = tuple(range(first, first + groups))
     found = (
-        np.matmul(inner, wide_key),
+        _of_query(inner, wide_key, attrs),
         np.matmul(np.swapaxes(inner, -1, -2), query).sum(shared),
         np.matmul(np.swapaxes(dropped, -1, -2), cotangent).sum(shared),
     )
-    return [g.astype(a.dtype, copy=False) for g, a in zip(found, arrays[:3], strict=True)]
+    dtypes = [a.dtype for a in arrays[:3]]
+    if "parts" in attrs:
+        dtypes[0] = inner.dtype
+    return [g.astype(dtype, copy=False) for g, dtype in zip(found, dtypes, strict=True)]
+
+
+def _of_query(inner: np.ndarray, key: np.ndarray, attrs: Attrs) -> np.ndarray:
+    """The cotangent of the query, or what each part of the keys adds to it."""
+    if "parts" not in attrs:
+        return np.matmul(inner, key)
+    size = part_size(key.shape[-2], attrs["parts"])
+    cuts = [slice(first, first + size) for first in range(0, key.shape[-2], size)]
+    return np.stack([np.matmul(inner[..., cut], key[..., cut, :]) for cut in cuts])
 
 
 ATTENTION_GRADIENT = define(
     "attention_gradient", Kind.ATTENTION, _infer_gradient, _evaluate_gradient,
     "the cotangents of query, key and value: the operands of an `attention`, its second result, "
-    "the sums along V of its first result times that one's cotangent, and this cotangent",
-    attributes=("scale", "hidden", "causal", "safe", "masked", "factored"),
+    "the sums along V of its first result times that one's cotangent, and this cotangent. With "
+    "`parts` the first result has one more axis in front: what each of so many parts of the keys "
+    "adds to it, in the type of weights",
+    attributes=("scale", "hidden", "causal", "safe", "masked", "factored", "parts"),
+    optional=("parts",),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...ir.dims import Dim
 from ...ir.graph import Node, Region, Value
-from ...ir.ops.attend import AXES, LETTERS, uses_result
+from ...ir.ops.attend import AXES, LETTERS, parts_axis, uses_result
 from ...ir.ops.attention import operand_count, optional, sizes_of, wide
 from ...ir.ops.base import Kind
 from ...ir.types import tensor_type
@@ -71,8 +71,8 @@ def _extents(node: Node) -> dict[str, tuple[Dim, ...]]:
     """The extents that each letter stands for."""
     sizes = sizes_of(*(o.type for o in node.operands[:3]))
     return {
-        "b": sizes.batch, "g": sizes.groups, "l": (sizes.queries,), "s": (sizes.keys,),
-        "e": (sizes.features,), "v": (sizes.width,),
+        "p": parts_axis(node.attrs), "b": sizes.batch, "g": sizes.groups, "l": (sizes.queries,),
+        "s": (sizes.keys,), "e": (sizes.features,), "v": (sizes.width,),
     }  # fmt: skip
 
 

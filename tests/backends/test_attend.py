@@ -77,6 +77,24 @@ def test_forms(name: str, backward: bool) -> None:
     check(Program(kernel_of(types, given, backward)), given, {}, backward)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("queries", "keys", "parts"), [(40, 50, 2), (130, 131, 3), (33, 300, 2), (300, 129, 4)]
+)
+def test_keys_in_parts(queries: int, keys: int, parts: int, causal: bool) -> None:
+    types = operand_types(2, (2,), queries, keys, 17, 9, "f32", "bool", True)
+    given = {**attrs(causal=causal, masked=True, factored=True), "parts": parts}
+    check(Program(kernel_of(types, given, True)), given, {}, True)
+
+
+def test_halves_in_parts_add_up_in_float32() -> None:
+    types = operand_types(1, (), 40, 70, 8, 8, "bf16", None, False)
+    given = {**attrs(), "parts": 2}
+    kernel = kernel_of(types, given, True)
+    assert [p.type.dtype.name for p in kernel.out_params] == ["f32", "bf16", "bf16"]
+    check(Program(kernel), given, {}, True)
+
+
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("scale", [-0.5, 0.0, 1.0, 3.0])
 def test_scales(scale: float, backward: bool) -> None:

@@ -15,6 +15,7 @@ from ....ir.dims import Dim, maximum, minimum
 from ....ir.graph import Node, Value
 from .attend_parts import Attention, QueryBlock
 from .attend_results import use_transposed, use_vectors
+from .attend_softmax import Softmax
 from .blocks import ceil_div, compare, fixed, loop_over, when
 from .scope import Expander, Scope
 
@@ -32,6 +33,7 @@ class _Forward:
     def __init__(self, expander: Expander, node: Node) -> None:
         self.expander = expander
         self.at = at = Attention(expander, node)
+        self.softmax = Softmax(at)
         s = at.schedule
         self.query = at.panel_buffer("query", at.features, s.queries // s.nr)
         self.keys = at.rows_buffer("key", s.keys)
@@ -135,7 +137,7 @@ class _Forward:
                 at.features, at.schedule.mr, at.rows_of(self.keys, row),
                 at.columns_of(self.query.buffer, base, at.schedule.nr),
             )  # fmt: skip
-            kept = sums if at.folds else [at.scaled(value) for value in sums]
+            kept = sums if self.softmax.folds else [self.softmax.scaled(value) for value in sums]
             for position, value in enumerate(kept):
                 at.store(self.scores, row * at.schedule.nr + position * at.lanes, value)
             if at.masked:
@@ -144,7 +146,7 @@ class _Forward:
                 for k, v in enumerate(at.offsets):
                     found = at.load(self.scales, v)
                     for value in kept[k :: at.vectors]:
-                        found = at.larger(found, value)
+                        found = self.softmax.larger(found, value)
                     at.store(self.scales, v, found)
 
         loop_over(expander, ceil_div(seen, at.schedule.mr), tile)
@@ -159,11 +161,11 @@ class _Forward:
             result = []
             for v, top in zip(at.offsets, held, strict=True):
                 place = r * at.schedule.nr + v
-                score = at.masked_score(at.load(self.scores, place), self.mask, place)
+                score = self.softmax.masked_score(at.load(self.scores, place), self.mask, place)
                 if hides:
-                    score = at.hidden_after(score, start + v, first + r)
+                    score = self.softmax.hidden_after(score, start + v, first + r)
                 at.store(self.scores, place, score)
-                result.append(at.larger(top, score))
+                result.append(self.softmax.larger(top, score))
             return result
 
         tops = [at.load(self.scales, v) for v in at.offsets]
@@ -177,10 +179,10 @@ class _Forward:
         if self.factor is not None:
             at.fill_block(scope, "factor", self.factor, start, first, seen)
         tops = [at.load(self.scales, v) for v in at.offsets]
-        safe = [at.finite(top) for top in tops]
-        factor = at.scale if at.folds else 1
+        safe = [self.softmax.finite(top) for top in tops]
+        factor = at.scale if self.softmax.folds else 1
         scales = [
-            at.weight(at.load(self.tops, rows + v), top, factor)
+            self.softmax.weight(at.load(self.tops, rows + v), top, factor)
             for v, top in zip(at.offsets, safe, strict=True)
         ]
 
@@ -188,7 +190,7 @@ class _Forward:
             result = []
             for v, top, total in zip(at.offsets, safe, held, strict=True):
                 place = r * at.schedule.nr + v
-                weight = at.weight(at.load(self.scores, place), top, factor)
+                weight = self.softmax.weight(at.load(self.scores, place), top, factor)
                 result.append(at.emit("add", total, weight))
                 if self.factor is not None:
                     weight = at.emit("mul", weight, at.load(self.factor, place))
@@ -235,11 +237,11 @@ class _Forward:
         rows = panel * at.schedule.nr
         start = fixed(expander, block.first + rows)
         totals = [at.load(self.totals, rows + v) for v in at.offsets]
-        tops = [at.finite(at.load(self.tops, rows + v)) for v in at.offsets]
-        if at.folds:
-            tops = [at.scaled(top) for top in tops]
-        shares = [at.share(total) for total in totals]
-        sums = [at.log_sum(top, total) for top, total in zip(tops, totals, strict=True)]
+        tops = [self.softmax.finite(at.load(self.tops, rows + v)) for v in at.offsets]
+        if self.softmax.folds:
+            tops = [self.softmax.scaled(top) for top in tops]
+        shares = [self.softmax.share(total) for total in totals]
+        sums = [self.softmax.log_sum(top, total) for top, total in zip(tops, totals, strict=True)]
         use_vectors(at, scope, "sums", start, sums)
         base = fixed(expander, panel * (self.sum_rows * at.schedule.nr))
         use_transposed(at, scope, "out", self.sums, base, start, at.width, shares)

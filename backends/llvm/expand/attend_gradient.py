@@ -1,10 +1,11 @@
 """`attend_gradient` as loops: what `attend` does, back, without the weights in memory.
 
-A task has one point of the batch: its queries come in blocks, and each block meets the keys block
-by block. There the weights are computed again from the sums of their rows, key by key over the
-lanes of the queries, then five products: scores, cotangents of the weights, and what these add to
-the cotangents of values, keys and queries. The first two of those stay in scratch until all queries
-have passed, the last one until all keys have.
+A task has one point of the batch, and all of its keys or a part of them: the queries come in
+blocks, and each block meets the keys block by block. There the weights are computed again from the
+sums of their rows, key by key over the lanes of the queries, then five products: scores, cotangents
+of the weights, and what these add to the cotangents of values, keys and queries. The first two of
+those stay in scratch until all queries have passed, the last one until all keys have. Where keys
+are in parts, what each adds to the cotangents of queries is a result of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from ....ir.dims import Dim, maximum, minimum
 from ....ir.graph import Node, Value
 from .attend_parts import Attention, Held, QueryBlock, round_up
 from .attend_results import use_rows, use_transposed
-from .blocks import ceil_div, fixed, loop_over
+from .attend_softmax import Softmax
+from .blocks import ceil_div, compare, fixed, loop_over, when
 from .microkernel import Reader
 from .scope import Expander, Scope
 
@@ -34,6 +36,7 @@ class _Backward:
     def __init__(self, expander: Expander, node: Node) -> None:
         self.expander = expander
         self.at = at = Attention(expander, node)
+        self.softmax = Softmax(at)
         s = at.schedule
         panels = s.queries // s.nr
         self.query = at.panel_buffer("query", at.features, panels)
@@ -49,7 +52,7 @@ class _Backward:
         self.height = at.height(at.features)
         self.query_sums = at.padded_rows(at.features, self.height)
         self.of_query = at.alloc(panels * self.query_sums * s.nr)
-        rows = ceil_div(at.keys, s.keys) * s.keys
+        rows = ceil_div(at.part_keys, s.keys) * s.keys
         self.of_key = self._sums(rows, at.features)
         self.of_value = self._sums(rows, at.width)
 
@@ -58,13 +61,19 @@ class _Backward:
         return Held(self.at.alloc(rows * deep), deep)
 
     def run(self, scope: Scope) -> None:
-        self.at.tasks(scope, self.at.batch, self._task)
+        self.at.tasks(scope, self.at.batch * self.at.parts_of_keys, self._task)
 
-    def _task(self, scope: Scope, batch: Dim) -> None:
+    def _task(self, scope: Scope, number: Dim) -> None:
         expander, at = self.expander, self.at
-        at.bind_batch(scope, fixed(expander, batch))
-        blocks = ceil_div(at.keys, at.schedule.keys)
-        rows = blocks * at.schedule.keys
+        batch = fixed(expander, number // at.parts_of_keys)
+        part = number - batch * at.parts_of_keys
+        if at.causal:
+            part = at.evened(fixed(expander, part), at.parts_of_keys)
+        at.bind_batch(scope, batch)
+        at.bind_part(scope, part)
+        low = fixed(expander, part * at.part_keys)
+        keys = (low, fixed(expander, minimum(at.part_keys, at.keys - low)))
+        rows = ceil_div(at.part_keys, at.schedule.keys) * at.schedule.keys
         for held in (self.of_key, self.of_value):
             at.fill(held.buffer, rows * (held.depth // at.lanes), at.vector(0))
 
@@ -74,39 +83,29 @@ class _Backward:
 
             def block(index: Dim) -> None:
                 first = fixed(expander, index * at.schedule.queries)
-                self._queries(inner, at.query_block(first))
+                self._queries(inner, at.query_block(first), keys)
 
             loop_over(expander, ceil_div(at.queries, at.schedule.queries), block)
 
         loop_over(expander, at.groups, group)
         for name, held in (("of_key", self.of_key), ("of_value", self.of_value)):
             letters = ("s", "e" if name == "of_key" else "v")
-            use_rows(at, scope, name, held, 0, at.keys, letters)
+            use_rows(at, scope, name, held, *keys, letters)
 
     # ------------------------------------------------------------------ a block of queries
 
-    def _queries(self, scope: Scope, block: QueryBlock) -> None:
+    def _queries(self, scope: Scope, block: QueryBlock, keys: tuple[Dim, Dim]) -> None:
+        """The block meets those of the task's keys (first, count) that it sees."""
         expander, at = self.expander, self.at
-        at.fill_panels(scope, "query", self.query, block)
-        at.fill_panels(scope, "cotangent", self.cotangent, block)
-        at.fill_rows(scope, "query", self.query_rows, block.first, block.count, "l")
-        at.fill_rows(scope, "cotangent", self.cotangent_rows, block.first, block.count, "l")
-        at.fill_queries(scope, "sums", self.sums, block)
-        at.fill_queries(scope, "mean", self.means, block)
         at.fill(self.of_query, block.panels * (self.query_sums * at.vectors), at.vector(0))
-        end = at.keys
+        low, seen = keys
         if at.causal:
-            end = fixed(expander, minimum(at.keys, block.first + block.count))
-
-        def keys(number: Dim) -> None:
-            first = fixed(expander, number * at.schedule.keys)
-            count = fixed(expander, minimum(at.schedule.keys, end - first))
-            at.fill_rows(scope, "key", self.keys, first, count)
-            at.fill_rows(scope, "value", self.values, first, count)
-            loop_over(expander, block.panels, lambda p: self._panel(scope, block, p, first, count))
-            self._add_keys(block, first, count)
-
-        loop_over(expander, ceil_div(end, at.schedule.keys), keys)
+            seen = fixed(expander, minimum(seen, block.first + block.count - low))
+        some = None
+        if at.causal and at.parts_of_keys > 1:
+            some = compare(expander, "gt", seen, 0)
+        with when(expander, some):
+            self._meet(scope, block, low, seen)
 
         def finish(panel: Dim) -> None:
             start = fixed(expander, block.first + panel * at.schedule.nr)
@@ -114,6 +113,27 @@ class _Backward:
             use_transposed(at, scope, "of_query", self.of_query, base, start, at.features, None)
 
         loop_over(expander, block.panels, finish)
+
+    def _meet(self, scope: Scope, block: QueryBlock, low: Dim, seen: Dim) -> None:
+        """The block meets `seen` keys from `low` on."""
+        expander, at = self.expander, self.at
+        at.fill_panels(scope, "query", self.query, block)
+        at.fill_panels(scope, "cotangent", self.cotangent, block)
+        at.fill_rows(scope, "query", self.query_rows, block.first, block.count, "l")
+        at.fill_rows(scope, "cotangent", self.cotangent_rows, block.first, block.count, "l")
+        at.fill_queries(scope, "sums", self.sums, block)
+        at.fill_queries(scope, "mean", self.means, block)
+
+        def keys(number: Dim) -> None:
+            before = fixed(expander, number * at.schedule.keys)
+            first = fixed(expander, low + before)
+            count = fixed(expander, minimum(at.schedule.keys, seen - before))
+            at.fill_rows(scope, "key", self.keys, first, count)
+            at.fill_rows(scope, "value", self.values, first, count)
+            loop_over(expander, block.panels, lambda p: self._panel(scope, block, p, first, count))
+            self._add_keys(block, first, before, count)
+
+        loop_over(expander, ceil_div(seen, at.schedule.keys), keys)
 
     def _panel(self, scope: Scope, block: QueryBlock, panel: Dim, first: Dim, count: Dim) -> None:
         """Weights and cotangents of scores where a panel meets the keys first .. first + count, and
@@ -181,22 +201,22 @@ class _Backward:
             r = keys[0] + turn
             for v, total, mean in zip(at.offsets, sums, means, strict=True):
                 place, local = r * width + column + v, r * at.schedule.nr + v
-                score = at.scaled(at.load(self.weights, place))
-                score = at.masked_score(score, self.mask, local)
+                score = self.softmax.scaled(at.load(self.weights, place))
+                score = self.softmax.masked_score(score, self.mask, local)
                 if hides:
-                    score = at.hidden_after(score, start + v, first + r)
-                weight = at.weight(score, total)
+                    score = self.softmax.hidden_after(score, start + v, first + r)
+                weight = self.softmax.weight(score, total)
                 inner, dropped = at.load(self.scores, place), weight
                 if self.factor is not None:
                     factor = at.load(self.factor, local)
                     inner = at.emit("mul", inner, factor)
                     dropped = at.emit("mul", weight, factor)
                 inner = at.emit("mul", weight, at.emit("sub", inner, mean))
-                if self.mask is not None and at.hides and at.hidden != -math.inf:
+                if self.mask is not None and self.softmax.hides and at.hidden != -math.inf:
                     shown = at.emit("ne", at.load(self.mask, local), at.vector(0))
                     inner = at.emit("where", shown, inner, at.vector(0))
                 at.store(self.weights, place, dropped)
-                at.store(self.scores, place, at.scaled(inner))
+                at.store(self.scores, place, self.softmax.scaled(inner))
             return []
 
         at.over_rows(fixed(self.expander, keys[1] - keys[0]), [], row)
@@ -222,16 +242,17 @@ class _Backward:
 
         loop_over(expander, ceil_div(at.features, self.height), tile)
 
-    def _add_keys(self, block: QueryBlock, first: Dim, count: Dim) -> None:
-        """The queries, and the cotangents of the results, join what keys and values get."""
+    def _add_keys(self, block: QueryBlock, first: Dim, before: Dim, count: Dim) -> None:
+        """The queries, and the cotangents of the results, join what the keys from `first` on,
+        `before` the task's first ones, and their values get."""
         expander, at = self.expander, self.at
 
         def tile(number: Dim) -> None:
             row = fixed(expander, number * at.schedule.mr)
             low: Dim = 0
             if at.causal:  # the queries before see none of these keys: whole panels of them
-                before = maximum(0, first + row - block.first) // at.schedule.nr
-                low = fixed(expander, before * at.schedule.nr)
+                panels = maximum(0, first + row - block.first) // at.schedule.nr
+                low = fixed(expander, panels * at.schedule.nr)
             turns = fixed(expander, maximum(0, block.count - low))
             sides = (
                 ("of_value", self.weights, self.cotangent_rows, self.of_value),
@@ -240,7 +261,7 @@ class _Backward:
             for name, weights, rows, sums in sides:
                 if not at.uses(name):
                     continue
-                target = fixed(expander, (first + row) * sums.depth)
+                target = fixed(expander, (before + row) * sums.depth)
                 self._add_row_tile(weights, row, low, turns, rows, sums, target)
 
         loop_over(expander, ceil_div(count, at.schedule.mr), tile)

@@ -1,8 +1,7 @@
-"""What attention kernels are made of: panels and rows in scratch, products, softmax, results."""
+"""What attention kernels are made of: panels and rows in scratch, products, loops."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,13 @@ from ....ir.dims import Dim, Var, maximum, minimum, of_atom, product
 from ....ir.graph import Node, Region, Value
 from ....ir.literal import Literal
 from ....ir.ops.attend import AXES, extents_of
+from ....ir.ops.attention import part_size
 from ....ir.schedule import AttendSchedule
-from .blocks import Axes, ceil_div, compare, fixed, joined_axes, lane_places, loop_over
+from .blocks import Axes, ceil_div, fixed, joined_axes, lane_places, loop_over
 from .microkernel import Reader, multiply
 from .packing import Operand, Panel, pack
 from .scope import Expander, Scope
 
-LOG2E = 1 / math.log(2)
 PAGE = 4096  # bytes between addresses that share a set of the first cache
 
 
@@ -64,6 +63,11 @@ class Attention:
         if not (isinstance(features, int) and isinstance(width, int)):
             raise ValueError(f"{node.op.name} of {features} features and a width of {width}")
         self.features, self.width = features, width
+        self.parts_of_keys: int = attrs.get("parts", 1)
+        self.part_keys: Dim = self.keys
+        if self.parts_of_keys > 1:
+            assert isinstance(self.keys, int), "keys that are cut are a number"
+            self.part_keys = part_size(self.keys, self.parts_of_keys)
         self.acc = attrs["acc"]
         self.lanes = chosen.lanes
         self.vectors = chosen.nr // chosen.lanes
@@ -107,6 +111,9 @@ class Attention:
 
     def bind_group(self, scope: Scope, group: Dim) -> None:
         self._bind(scope, "g", group)
+
+    def bind_part(self, scope: Scope, part: Dim) -> None:
+        self._bind(scope, "p", part)
 
     def _bind(self, scope: Scope, letter: str, flat: Dim) -> None:
         for part in self.parts.values():
@@ -304,7 +311,7 @@ class Attention:
 
         return read
 
-    # ------------------------------------------------------------------ softmax
+    # ------------------------------------------------------------------ loops
 
     def over_rows(
         self, count: Dim, carried: Sequence[Value],
@@ -316,78 +323,6 @@ class Attention:
             return body(of_atom(Var(variable)), inside)
 
         return self.expander.loop(0, count, 1, list(carried), turn)
-
-    def scaled(self, value: Value) -> Value:
-        """What came of products of queries and keys, as scores."""
-        return value if self.scale == 1 else self.emit("mul", value, self.vector(self.scale))
-
-    @property
-    def folds(self) -> bool:
-        """Whether the forward softmax takes products as they are, and scales in the exponent."""
-        return not self.masked and 0 < self.scale < math.inf
-
-    def larger(self, a: Value, b: Value) -> Value:
-        """The larger one; of a NaN `b` it is `a`, as the NaN will show in the sum."""
-        return self.emit("where", self.emit("gt", b, a), b, a)
-
-    def finite(self, top: Value) -> Value:
-        """0 for -inf: where no key is seen, weights are exp(-inf - 0)."""
-        lowest = self.vector(-math.inf)
-        return self.emit("where", self.emit("eq", top, lowest), self.vector(0), top)
-
-    def weight(self, score: Value, top: Value, factor: float = 1) -> Value:
-        """exp(factor (score - top)), of a score that is at most `top`: the difference comes first,
-        as scores may be as large as numbers get."""
-        by = self.vector(factor * LOG2E)
-        return self.power(self.emit("mul", self.emit("sub", score, top), by))
-
-    def power(self, value: Value) -> Value:
-        """2**value, but 0 where that is no normal number: processors take a hundred times as long
-        for those, and masked scores are full of them."""
-        least = self.vector(math.log2(np.finfo(self.acc.numpy).tiny))
-        vanishes = self.emit("lt", value, least)
-        found = self.emit("exp2", self.emit("where", vanishes, least, value))
-        return self.emit("where", vanishes, self.vector(0), found)
-
-    def masked_score(self, score: Value, mask: Value | None, place: Dim) -> Value:
-        """The score under the mask at `place` of its buffer."""
-        if mask is None:
-            return score
-        found = self.load(mask, place)
-        if not self.hides:
-            return self.emit("add", score, found)
-        shown = self.emit("ne", found, self.vector(0))
-        return self.emit("where", shown, score, self.vector(self.hidden))
-
-    @property
-    def hides(self) -> bool:
-        """Whether the mask says which scores are hidden; else it is added."""
-        (yielded,) = self.parts["mask"].region.yields
-        return self.masked and yielded.type.dtype.kind == "bool"
-
-    def hidden_after(self, score: Value, query: Dim, key: Dim) -> Value:
-        """-inf for the queries query, query + 1, ... that come before `key`."""
-        numbers = self.emit("lanes", self.expander.materialise(query), lanes=self.lanes)
-        wanted = self.expander.widen(self.expander.materialise(key), self.lanes)
-        seen = self.emit("ge", numbers, wanted)
-        return self.emit("where", seen, score, self.vector(-math.inf))
-
-    def share(self, total: Value) -> Value:
-        """What weights are multiplied by: 1 / total, or 0 where nothing was summed."""
-        inverse = self.emit("div", self.vector(1), total)
-        nothing = self.emit("eq", total, self.vector(0))
-        if not self.safe:
-            if isinstance(self.keys, int) and self.keys:
-                return inverse
-            none = self.expander.widen(compare(self.expander, "eq", self.keys, 0), self.lanes)
-            nothing = self.emit("bit_and", nothing, none)
-        return self.emit("where", nothing, self.vector(0), inverse)
-
-    def log_sum(self, top: Value, total: Value) -> Value:
-        """The logarithm of a row's sum of exponentials; inf, or NaN, where there is none."""
-        found = self.emit("add", top, self.emit("log", total))
-        nothing = self.emit("eq", total, self.vector(0))
-        return self.emit("where", nothing, self.vector(math.inf if self.safe else math.nan), found)
 
 
 # The axis along which an operand or a result lies in rows.
