@@ -23,12 +23,13 @@ from .cluster import Clustering
 from .groups import Form, Group
 from .kernels import build_kernel
 from .many import join_updates
+from .parts import with_parts
 
 
 def fuse(graph: Graph) -> Graph:
     """`graph` as launches of kernels. Every result is a buffer of its own, and so is every
     operand of a node that is no launch."""
-    return join_updates(_Fuser().run(_without_barriers(graph)))
+    return join_updates(_Fuser().run(with_parts(_without_barriers(graph))))
 
 
 def _without_barriers(graph: Graph) -> Graph:
@@ -87,6 +88,8 @@ class _Fuser:
     def apart(self, group: Group) -> Sequence[Value]:
         (node,) = group.members
         operands = [self.buffer(v) for v in node.operands]
+        if node.op.name == "barrier":
+            return operands
         regions = tuple(self.region(r) for r in node.regions)
         self.builder.line = node.line
         return _values(self.builder.emit(node.op, operands, node.attrs, regions))

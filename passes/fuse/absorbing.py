@@ -37,9 +37,9 @@ class Reading:
         for node in group.members:
             if node.results[0] in group.place:
                 self._note(_reads_at(node, _own_point(node, group)))
-        for number, (value, _) in enumerate(group.roots):
-            for place in group.stores(number):
-                self._note(_leaves_at(value, (place, ())))
+        for number in range(len(group.roots)):
+            for store in group.stores(number):
+                self._note(_leaves_at(store.value, (store.index, ())))
         self._limit(group.members, math.inf)
 
     def of(self, producer: Group) -> tuple[int, float]:

@@ -38,7 +38,11 @@ class Signature:
             group.reduced,
             members,
             roots,
-            tuple(places.of(at) for number in range(len(roots)) for at in group.stores(number)),
+            tuple(
+                (self._number(s.value), places.of(s.index), places.of(s.at))
+                for number in range(len(roots))
+                for s in group.stores(number)
+            ),
             tuple(
                 (self._numbers[value], places.of(at))
                 for value, at in group.place.items()

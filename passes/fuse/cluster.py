@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ...ir.dims import Dim
 from ...ir.graph import Node, Region, Value
@@ -17,6 +17,7 @@ from .groups import (
     Form,
     Group,
     Index,
+    Store,
     external_reads,
     find_place,
     folded_axes,
@@ -29,6 +30,7 @@ from .groups import (
 from .images import apart
 from .joining import join_loops
 from .order import Order
+from .parts import side_by_side
 from .recompute import recompute
 
 
@@ -150,21 +152,33 @@ class Clustering:
         node = value.node
         if node is None or node.op.joined_map is None:
             return None
-        types = [o.type for o in node.operands]
         group: Group | None = None
-        places: list[Index] = []
+        parts: list[Store] = []
         for number, operand in enumerate(node.operands):
             source, place = self.home(operand)
             if source is None or place is None or source.form is not Form.LOOP:
-                return None
+                return self.group_of_parts(value)
             group = group or Group(Form.LOOP, source.extents)
             if source.extents != group.extents:
-                return None
+                return self.group_of_parts(value)
             here = rename(place, source.axes, group.axes)
-            places.append(node.op.joined_map(types, node.attrs, number, here))
+            parts.append(Store(operand, here, _place_of_part(node, number, here)))
         assert group is not None
-        group.roots.append((value, places[0]))
-        group.further[0] = tuple(places[1:])
+        _add_parts(group, value, parts)
+        return group
+
+    def group_of_parts(self, value: Value) -> Group | None:
+        """The same over the points of a part, where all have one shape, whoever computes them."""
+        assert value.node is not None
+        operands = value.node.operands
+        if not side_by_side(operands, value.node.attrs["axis"]):
+            return None
+        group = Group(Form.LOOP, operands[0].type.shape)
+        parts = [
+            Store(operand, group.axes, _place_of_part(value.node, number, group.axes))
+            for number, operand in enumerate(operands)
+        ]
+        _add_parts(group, value, parts)
         return group
 
     def sources(self, node: Node) -> dict[Group, None]:
@@ -285,6 +299,19 @@ class Clustering:
         reader.first = min(group.first, reader.first)
         for node in group.members:
             self.group_of[node] = reader
+
+
+def _place_of_part(node: Node, number: int, index: Index) -> Index:
+    """Where an operand's element is in the result that it is joined to."""
+    assert node.op.joined_map is not None
+    place: Index = node.op.joined_map([o.type for o in node.operands], node.attrs, number, index)
+    return place
+
+
+def _add_parts(group: Group, value: Value, parts: Sequence[Store]) -> None:
+    """Makes `value` the root of a new group, a part of it at a time."""
+    group.roots.append((value, parts[0].at))
+    group.parts[0] = tuple(parts)
 
 
 def live_nodes(graph: Region) -> set[Node]:

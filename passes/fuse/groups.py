@@ -9,6 +9,7 @@ both. Everything is decided from kinds and index maps.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ...ir.dims import Atom, Dim, Var, of_atom, substitute
@@ -34,6 +35,16 @@ class Form(StrEnum):
     APART = "apart"  # one node that is no kernel: it runs on the host, or runs other programs
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An element that a point of a group stores: that of `value` at `index`, to the place `at` of a
+    root."""
+
+    value: Value
+    index: Index
+    at: Index
+
+
 class Group:
     """Nodes of one kernel.
 
@@ -43,7 +54,7 @@ class Group:
         reduced: numbers of the axes that a row group folds.
         place: index of each computed value, over `axes`.
         roots: what the kernel stores: values with their places.
-        further: number of a root -> its other places, where each point stores several elements.
+        parts: number of a root -> what a point stores of it, where that is several elements.
         first, last: positions of the earliest and latest member in the program.
     """
 
@@ -56,14 +67,15 @@ class Group:
         self.place: dict[Value, Index] = {}
         self.producers: dict[Group, None] = {}
         self.roots: list[tuple[Value, Index]] = []
-        self.further: dict[int, tuple[Index, ...]] = {}
+        self.parts: dict[int, tuple[Store, ...]] = {}
         self.contract: ContractMap | None = None
         self.first = -1
         self.last = -1
 
-    def stores(self, number: int) -> tuple[Index, ...]:
-        """All places at which the root of that number is stored."""
-        return (self.roots[number][1], *self.further.get(number, ()))
+    def stores(self, number: int) -> tuple[Store, ...]:
+        """What a point stores of the root of that number."""
+        value, place = self.roots[number]
+        return self.parts.get(number) or (Store(value, place, place),)
 
     @property
     def rows(self) -> tuple[Dim, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .cost import MAX_MEMBERS
-from .groups import Form, Group, Index, reads, rename
+from .groups import Form, Group, Index, leaves, reads, rename
 from .order import Order
 
 
@@ -45,7 +45,7 @@ def _reads_at_own_points(reader: Group, group: Group) -> bool:
     """Whether `reader` has the points of `group` and reads its values nowhere else."""
     if reader.form not in (Form.LOOP, Form.ROW) or reader.extents != group.extents:
         return False
-    if len(reader.members) + len(group.members) > MAX_MEMBERS or reader.further or group.further:
+    if len(reader.members) + len(group.members) > MAX_MEMBERS or group.parts:
         return False
     places = {**dict(group.roots), **group.place}
     found = list(_read(reader, places))
@@ -61,9 +61,11 @@ def _read(reader: Group, values: Mapping[Value, Index]) -> Iterator[tuple[Value,
         for leaf, index in reads(node, _points(reader, node)):
             if leaf in values:
                 yield leaf, index if node.results[0] in reader.place else None
-    for root, place in reader.roots:
-        if root in values:
-            yield root, place
+    for number in range(len(reader.roots)):
+        for store in reader.stores(number):
+            for leaf, index in leaves(store.value, store.index):
+                if leaf in values:
+                    yield leaf, index
 
 
 def _points(reader: Group, node: Node) -> Index:

@@ -9,7 +9,7 @@ from ...ir.graph import Graph, Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.types import tensor_type
 from .attention import write_attention
-from .groups import Form, Group, Index, folded_axes, rename
+from .groups import Form, Group, Index, Store, folded_axes, rename
 from .rows import buffer_rows, computed_rows
 from .writer import Writer, wide_dtype
 
@@ -65,31 +65,35 @@ def _loops(writer: Writer, group: Group, outs: Sequence[Value]) -> None:
     with writer.scope(0, rows) as (outer, params, axes):
         outer_axes = axes if group.rows else ()
         inner = [a for a in range(len(group.extents)) if a in group.reduced]
-        within: list[tuple[Value, Value, Index]] = []
-        for out, value, place in _stores(group, outs):
-            if _depends_on(place, [group.axes[a] for a in inner]):
-                within.append((out, value, place))
+        within: list[tuple[Value, Store]] = []
+        for out, store in _stores(group, outs):
+            if _depends_on(store.at, [group.axes[a] for a in inner]):
+                within.append((out, store))
             else:
-                index = rename(place, group.row_index, outer_axes)
-                writer.store(out, index, writer.at(value, index))
+                _store(writer, out, store, group.row_index, outer_axes)
         if within:
             extents = [group.extents[a] for a in inner]
             with writer.scope(1, extents) as (scope, inner_params, inner_axes):
                 full = _interleave(outer_axes, inner_axes, inner)
-                for out, value, place in within:
-                    index = rename(place, group.axes, full)
-                    writer.store(out, index, writer.at(value, index))
+                for out, store in within:
+                    _store(writer, out, store, group.axes, full)
                 region = Region(inner_params, tuple(scope.nodes))
             writer.emit("parallel", (), {"extents": tuple(extents)}, (region,))
         region = Region(params, tuple(outer.nodes))
     writer.emit("parallel", (), {"extents": rows}, (region,))
 
 
-def _stores(group: Group, outs: Sequence[Value]) -> Iterator[tuple[Value, Value, Index]]:
-    """What each point of the group's domain stores: the buffer, the value, where."""
-    for number, (out, (value, _)) in enumerate(zip(outs, group.roots, strict=True)):
-        for place in group.stores(number):
-            yield out, value, place
+def _stores(group: Group, outs: Sequence[Value]) -> Iterator[tuple[Value, Store]]:
+    """What each point of the group's domain stores, and the buffer."""
+    for number, out in enumerate(outs):
+        for store in group.stores(number):
+            yield out, store
+
+
+def _store(writer: Writer, out: Value, store: Store, old: Index, new: Index) -> None:
+    """Stores at the point where the axes `old` are `new`."""
+    index, at = rename(store.index, old, new), rename(store.at, old, new)
+    writer.store(out, at, writer.at(store.value, index))
 
 
 def _interleave(outer: Index, inner: Index, positions: Sequence[int]) -> Index:
