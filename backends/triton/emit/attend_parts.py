@@ -49,7 +49,7 @@ class Parts:
             "l": nest.attend.queries, "s": nest.attend.keys,
             "e": nest.attend.features, "v": nest.attend.width,
         }  # fmt: skip
-        self._points: dict[str, tuple[Dim, ...]] = {}
+        self._points: dict[str, tuple[Dim, ...]] = {"p": ()}  # keys are never in parts here
         self._lines: dict[str, _Line] = {}
 
     # ------------------------------------------------------------------ axes
@@ -115,7 +115,7 @@ class Parts:
         inner, position = self.scope.inner(), 0
         exprs: list[Dim] = []
         for letter in letters:
-            if letter in "bg":
+            if letter in "pbg":
                 exprs += self._points[letter]
                 continue
             line, before = self._lines[letter], ["None"] * position
