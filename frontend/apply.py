@@ -29,7 +29,7 @@ from .errors import (
 from .promotion import result_type
 from .scalars import number_array, stretched
 from .symint import SymInt
-from .tape import PLAIN, TRACKING, EagerValue
+from .tape import PLAIN, TRACKING, DeviceValue, EagerValue
 from .tensor import Tensor, here, of_array
 from .values import builder, detached_value, is_tracked, over, value_of, wrap
 
@@ -68,7 +68,10 @@ def emit(op: Op, values: Sequence[Value], attrs: dict[str, Any] | None = None) -
         raise computation_error(op.name, error) from None
     if type(result) is tuple:
         return tuple(wrap(r, values) for r in result)
-    return wrap(result, values)
+    made = wrap(result, values)
+    if not values:
+        made.storage.is_constant = True
+    return made
 
 
 def _failure(op: Op, values: Sequence[Value], error: TypeRuleError) -> SleyError:
@@ -253,7 +256,7 @@ def expanded(arg: Any, type: TensorType) -> Value:
         return value
     if not isinstance(value, EagerValue):
         return broadcast_value(value, type, build)
-    if value.tracked:
+    if value.tracked or isinstance(value, DeviceValue):
         repeated = broadcast_value(value, type, build)
     else:
         repeated = EagerValue(stretched(value.array, type.shape), type)
@@ -269,7 +272,14 @@ def as_type(arg: Any, type: TensorType) -> Tensor:
         ShapeError: the tensor does not broadcast to it.
     """
     if not isinstance(arg, Tensor):
-        return wrap(expanded(arg, type), ())
+        value = expanded(arg, type)
+        if ambient.trace is None and ambient.context.device is not None:
+            from .device_ops import on_default_device  # what runs GPUs: most programs need none
+
+            value = on_default_device(value)
+        made = wrap(value, ())
+        made.storage.is_constant = True
+        return made
     own = here(arg).spec
     if own is type:
         return arg
@@ -339,7 +349,9 @@ def _filled(number: Any, type: TensorType) -> np.ndarray:
 def constant(array: np.ndarray) -> Tensor:
     """A tensor with the elements of `array` (copied): in a trace a constant of the program."""
     if ambient.trace is None:
-        return of_array(np.array(array, order="C"))
+        made = of_array(np.array(array, order="C"))
+        made.storage.is_constant = True
+        return made
     return wrap(ambient.trace.builder.emit(_CONSTANT, (), {"value": Literal(np.array(array))}))
 
 

@@ -77,6 +77,8 @@ def _in_one_step(
                 storage = arg.storage
                 is_known = arg._version == storage.version and storage.trace is None
                 value: Any = arg._value if is_known else value_of(arg)
+                if value.array is None:  # on a GPU the single ops run
+                    return singly(*args, **kwargs)
                 values.append(value)
                 key.append(value.type)
                 if value.tracked:

@@ -11,8 +11,9 @@ from ..ir.ops import OPS
 from ..ir.types import tensor_type
 from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
 from .context import ambient
-from .device import on_cpu
+from .device import resolved
 from .errors import DTypeError, ShapeError
+from .moves import to_device
 from .promotion import as_dtype, default_complex_dtype, result_type
 from .symint import SymInt
 from .tensor import Tensor, here, of_array
@@ -29,7 +30,6 @@ def tensor(
     Raises:
         DTypeError: the data is no array of numbers.
     """
-    on_cpu(device)
     dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
         made = data.detach().clone() if dtype is None else _cast(data.detach(), dtype)
@@ -43,7 +43,19 @@ def tensor(
         made = made if dtype is None else _cast(made, dtype)
     else:
         made = constant(_as_array(data, dtype))
+    if device is not None or not isinstance(data, Tensor):
+        made = _placed(made, device)
     return made.requires_grad_() if requires_grad else made
+
+
+def _placed(tensor: Tensor, device: Any) -> Tensor:
+    """A new tensor on `device`, or on the default one."""
+    wanted = resolved(device)
+    if ambient.trace is not None:
+        if device is not None:
+            ambient.trace.note_device(wanted)
+        return tensor
+    return to_device(tensor, wanted)
 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
@@ -53,14 +65,15 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     Raises:
         DTypeError: the data is no array of numbers.
     """
-    on_cpu(device)
     dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
-        return data if dtype is None or dtype is data.dtype else _cast(data, dtype)
+        made = data if dtype is None or dtype is data.dtype else _cast(data, dtype)
+        return made if device is None else _placed(made, device)
     if isinstance(data, np.ndarray) and ambient.trace is None and of_numpy(data.dtype) is not None:
         shared = from_numpy(data) if data.flags.writeable else of_array(data.copy())
-        return shared if dtype is None or dtype is shared.dtype else _cast(shared, dtype)
-    return tensor(data, dtype=dtype)
+        made = shared if dtype is None or dtype is shared.dtype else _cast(shared, dtype)
+        return _placed(made, device)
+    return tensor(data, dtype=dtype, device=device)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

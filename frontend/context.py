@@ -16,6 +16,7 @@ from .errors import ArgumentError, DTypeError
 
 if TYPE_CHECKING:
     from ..ir.graph import Location
+    from .device import Device
     from .trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +38,7 @@ class Context:
         autocast: the dtype of matrix products under autocast, or None.
         matmul_precision: "highest" (float32 means float32), "high" or "medium".
         deterministic: whether equal inputs must give equal bits on every run.
+        device: the GPU on which tensors are made that no device is named for; None: the processor.
     """
 
     grad_enabled: bool = True
@@ -45,6 +47,7 @@ class Context:
     autocast: DType | None = None
     matmul_precision: str = "highest"
     deterministic: bool = False
+    device: Device | None = None
 
     @property
     def numerics(self) -> Numerics:
@@ -67,6 +70,7 @@ class Ambient(threading.local):
         self.context = _DEFAULT
         self.differentiates = False
         self.found_line: list[Location | None] | None = None
+        self.inside: list[setting] = []  # of `with device:`, what it has set
 
 
 ambient = Ambient()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .device import Device
+from .device import Device, current, set_current
 from .errors import ArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -37,19 +37,17 @@ __all__ = [
     "synchronize",
 ]
 
-_current = 0  # the number of the GPU that is meant where none is named
-
 
 def is_available() -> bool:
-    """Whether tensors can lie on a GPU: not yet, even where `device_count()` finds some."""
-    return False
+    """Whether tensors can lie on a GPU."""
+    return device_count() > 0
 
 
 def is_initialized() -> bool:
     """Whether the current GPU is in use."""
     from ..runtime.cuda import device as devices
 
-    return devices.is_open(_current)
+    return devices.is_open(current())
 
 
 def device_count() -> int:
@@ -66,7 +64,7 @@ def current_device() -> int:
         UnsupportedError: there is no GPU.
     """
     _opened("current_device", None)
-    return _current
+    return current()
 
 
 def set_device(device: Any) -> None:
@@ -78,10 +76,9 @@ def set_device(device: Any) -> None:
     Raises:
         UnsupportedError: there is no such GPU.
     """
-    global _current
     number = _number(device)
     _opened("set_device", number)
-    _current = number
+    set_current(number)
 
 
 def get_device_name(device: Any = None) -> str:
@@ -153,7 +150,7 @@ def empty_cache() -> None:
     """Gives memory that is kept for reuse back to other processes."""
     from ..runtime.cuda import device as devices
 
-    opened = devices.opened(_current)
+    opened = devices.opened(current())
     if opened is not None:
         opened.trim()
 
@@ -169,13 +166,13 @@ def manual_seed_all(seed: int) -> None:
 def _number(device: Any) -> int:
     """The number of the GPU that `device` names."""
     if device is None:
-        return _current
+        return current()
     if isinstance(device, int):
         return device
     named = Device(device)
     if named.type != "cuda":
         raise ArgumentError(f"{str(named)!r} is no GPU", hint='write "cuda", "cuda:1" or 1')
-    return _current if named.index is None else named.index
+    return current() if named.index is None else named.index
 
 
 def _opened(name: str, device: Any) -> Gpu:

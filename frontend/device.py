@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
+from .context import ambient, set_context, setting
 from .errors import ArgumentError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _TYPES = ("cpu", "cuda")
 
@@ -59,6 +65,17 @@ class Device:
     def __reduce__(self) -> tuple:
         return Device, (self.type, self.index)
 
+    def __enter__(self) -> Device:
+        """Inside, tensors for which no device is named are made here."""
+        found = resolved(self)
+        inside = setting(device=None if found is CPU else found)
+        inside.__enter__()
+        ambient.inside.append(inside)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        ambient.inside.pop().__exit__(*exc)
+
 
 def _parsed(text: Any) -> tuple[str, int | None]:
     """The type and the number in "cuda:1"."""
@@ -77,14 +94,88 @@ def _parsed(text: Any) -> tuple[str, int | None]:
 CPU = Device("cpu")
 
 
-def on_cpu(device: Any) -> None:
-    """Raise where `device` (None: any) is not the processor.
+def resolved(device: Any) -> Device:
+    """The device that `device` (a name, a number of a GPU, or None: the default one) stands for:
+    the processor, or a GPU with its number.
 
     Raises:
         ArgumentError: there is no such device here.
     """
-    if device is None or device is CPU:
-        return
+    if device is None:
+        return ambient.context.device or CPU
+    if device is CPU:
+        return CPU
+    if isinstance(device, int) and not isinstance(device, bool):
+        device = Device("cuda", device)
     wanted = device if isinstance(device, Device) else Device(device)
-    if wanted.type != "cpu" or wanted.index not in (None, 0):
-        raise ArgumentError(f"there is no device {str(wanted)!r}", hint='use device="cpu"')
+    if wanted.type == "cpu":
+        if wanted.index not in (None, 0):
+            raise ArgumentError(f"there is no device {str(wanted)!r}", hint='use device="cpu"')
+        return CPU
+    from .accelerator import accelerator  # what runs GPUs: most programs need none
+
+    if wanted.index is None:
+        wanted = Device("cuda", current())
+    return accelerator(wanted).device
+
+
+_current = 0  # the number of the GPU that is meant where none is named
+
+
+def current() -> int:
+    """The number of the GPU that is meant where none is named."""
+    return _current
+
+
+def set_current(number: int) -> None:
+    """Mean another GPU from now on."""
+    global _current
+    _current = number
+
+
+_AS_IT_IS = nullcontext()
+
+
+def creating(device: Any, like: Device | None = None) -> AbstractContextManager[Any]:
+    """`with creating(device):` around what makes tensors of nothing: they lie on `device`.
+
+    Args:
+        device: None for that of `like`, or else the default one.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    if device is None and like is None:
+        return _AS_IT_IS
+    wanted = resolved(device) if device is not None or like is None else like
+    if ambient.trace is not None:
+        ambient.trace.note_device(wanted)
+        return _AS_IT_IS
+    place = None if wanted is CPU else wanted
+    return _AS_IT_IS if ambient.context.device is place else setting(device=place)
+
+
+def beside_first(function: F) -> F:
+    """`function`, which makes tensors of nothing where its first argument lies."""
+
+    @functools.wraps(function)
+    def run(first: Any, *args: Any, **kwargs: Any) -> Any:
+        with creating(None, like=getattr(first, "device", None)):
+            return function(first, *args, **kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+def get_default_device() -> Device:
+    """Where tensors are made for which no device is named: the processor unless set."""
+    return ambient.context.device or CPU
+
+
+def set_default_device(device: Any) -> None:
+    """Set where tensors are made for which no device is named, in this thread; None: the processor.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    found = CPU if device is None else resolved(device)
+    set_context(device=None if found is CPU else found)

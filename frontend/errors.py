@@ -91,6 +91,14 @@ class LinAlgError(SleyError, RuntimeError):
     """A matrix that has no inverse or no such factor, or a method that did not converge."""
 
 
+class DeviceError(SleyError, RuntimeError):
+    """Tensors that lie on different devices, or a GPU that has failed."""
+
+
+class OutOfMemoryError(DeviceError):
+    """A GPU's memory does not suffice: how much was asked for, held and free, and what for."""
+
+
 class TraceError(SleyError, RuntimeError):
     """Something that a trace cannot do: a Python branch on a traced value, a tensor from another
     trace, a size that depends on data."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..ir import dtypes
 from .context import ambient
+from .device import CPU
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -73,13 +74,12 @@ def set_printoptions(
 
 def tensor_text(tensor: Tensor) -> str:
     """`tensor([1., 2.])`, with the dtype where it is not implied, and what made it."""
-    type, trace = tensor.spec, ambient.trace
+    type = tensor.spec
     notes = []
-    traced = tensor._array is None or (trace is not None and trace.written(tensor.storage))
-    if traced:
+    array = _shown(tensor)
+    if array is None:
         body = f"<traced {type}>"
     else:
-        assert tensor._array is not None
         default = ambient.context.default_dtype
         implied = [default]
         if 0 in type.shape:
@@ -87,14 +87,26 @@ def tensor_text(tensor: Tensor) -> str:
             if len(type.shape) > 1:
                 notes.append(f"size={type.shape}")
         else:
-            body = _elements(tensor._array, type.dtype)
+            body = _elements(array, type.dtype)
             implied += [default.to_complex(), *_IMPLIED]
         if type.dtype not in implied:
             notes.append(f"dtype={type.dtype!r}")
+    if tensor.device is not CPU:
+        notes.append(f"device='{tensor.device}'")
     if tensor.requires_grad:
         name = getattr(tensor, "grad_fn", None)
         notes.append("requires_grad=True" if name is None else f"grad_fn={name!r}")
     return _with_notes(_BEGIN + body, notes)
+
+
+def _shown(tensor: Tensor) -> np.ndarray | None:
+    """What a tensor holds at this point, where that is known."""
+    storage, trace = tensor.storage, ambient.trace
+    if storage.trace is not None or (trace is not None and trace.written(storage)):
+        return None
+    if storage.place is not None:
+        return storage.place.get(storage, tensor.path, tensor.spec)
+    return tensor._array
 
 
 def _with_notes(text: str, notes: list[str]) -> str:

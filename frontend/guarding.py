@@ -83,8 +83,28 @@ def guarded(function: F) -> F:
                 raise
             raise explained(function, args, kwargs, error) from error
 
-    _guards[function] = _guards[public] = public
-    return public  # type: ignore[return-value]
+    made = _making(public) if _takes_device(function) else public
+    _guards[function] = _guards[public] = _guards[made] = made
+    return made  # type: ignore[return-value]
+
+
+def _takes_device(function: Any) -> bool:
+    code = inspect.unwrap(function).__code__
+    return "device" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _making(public: Callable[..., Any]) -> Callable[..., Any]:
+    """`public`, whose results lie where the user has put them: a function's own constants go where
+    its other tensors are."""
+
+    @functools.wraps(public)
+    def making(*args: Any, **kwargs: Any) -> Any:
+        made = public(*args, **kwargs)
+        if type(made) is Tensor:
+            made.storage.is_constant = False
+        return made
+
+    return making
 
 
 def guard_module(module: ModuleType) -> None:

@@ -20,8 +20,9 @@ from .context import ambient
 from .errors import IndexingError, ShapeError, TraceError
 from .index_slices import position, slice_bounds
 from .inplace import copy_, write
+from .moves import beside
 from .symint import SymInt, dim_or_none
-from .tensor import Tensor, here, of_array
+from .tensor import Tensor, elements, here, of_array
 from .viewing import permute_view, regrouped, reshape_view, slice_view
 
 
@@ -158,14 +159,14 @@ def _scalar_index(item: Tensor) -> Any:
 
 
 def _nonzero(mask: Tensor) -> list[Tensor]:
-    if here(mask)._array is None or ambient.trace is not None:
+    if ambient.trace is not None:
         raise TraceError(
             "a bool mask selects a number of elements that depends on data",
             hint="use sley.where(mask, x, 0), or multiply by the mask",
         )
     if mask.ndim == 0:
-        return [_chosen(bool(mask.array))]
-    return [of_array(places.astype(np.int64)) for places in np.nonzero(mask.array)]
+        return [_chosen(bool(mask))]
+    return [beside(places.astype(np.int64), mask) for places in np.nonzero(elements(mask))]
 
 
 def _chosen(flag: bool) -> Tensor:
@@ -300,8 +301,10 @@ def _as_int64(index: Tensor) -> Tensor:
 
 
 def _check_range(index: Tensor, size: Dim, axis: int) -> None:
-    array = index._array
-    if array is None or not array.size or not isinstance(size, int):
+    if ambient.trace is not None or index.storage.place is not None:
+        return  # a gather on a GPU looks at its indices
+    array = index.array
+    if not array.size or not isinstance(size, int):
         return
     if array.min() < -size or array.max() >= size:
         bad = array[(array < -size) | (array >= size)].flat[0]

@@ -33,10 +33,12 @@ from .errors import (
     TraceError,
     UnsupportedError,
 )
+from .moves import to_device
 from .promotion import can_cast, note_discarded
-from .tape import TRACKING, EagerValue
+from .tape import TRACKING, DeviceValue, EagerValue
 from .tensor import Tensor, here, make
 from .unwatched import user_line
+from .values import at
 from .views import RESHAPE, Path, updated, writable
 
 
@@ -90,7 +92,7 @@ def _covers(chain: Path) -> bool:
 
 
 def _write_eager(target: Tensor, root: Tensor, new: Value) -> None:
-    assert isinstance(new, EagerValue) and target._array is not None
+    assert isinstance(new, EagerValue)
     storage, line = target.storage, user_line()
     history: Value | None = None
     if ambient.context.grad_enabled and (root._tracked or new.tracked):
@@ -100,13 +102,25 @@ def _write_eager(target: Tensor, root: Tensor, new: Value) -> None:
         if history is new and new.storage is not None:
             # The value of another tensor: a node of its own, that lies in this memory.
             history = TRACKING.emit(RESHAPE, (new,), {"shape": new.type.shape})
-    target._array[...] = new.array
+    _put(target, new)
     storage.touch(line)
     if history is None:
         return
-    assert isinstance(history, EagerValue) and root._array is not None
-    history.array, history.storage, history.version = root._array, storage, storage.version
+    history = at(history, root)
     root._value, root._version, root._tracked = history, storage.version, history.tracked
+
+
+def _put(target: Tensor, new: EagerValue) -> None:
+    """Write the elements of `new` into the memory of `target`."""
+    if target._array is None:
+        from .device_ops import write_elements  # what runs GPUs: most programs need none
+
+        write_elements(target.storage, target.path, new)
+    elif isinstance(new, DeviceValue):
+        assert new.storage.place is not None
+        target._array[...] = new.storage.place.get(new.storage, new.path, new.type)
+    else:
+        target._array[...] = new.array
 
 
 def _write_traced(target: Tensor, root: Tensor, new: Value) -> None:
@@ -152,6 +166,7 @@ def copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
     if isinstance(source, Tensor):
         if _same_place(self, source):
             return self
+        source = to_device(source, self.device)
         if source.spec is here(self).spec:
             return write(self, value_of(source))
     return write(self, _fitting(self, source, "copy_"))

@@ -8,8 +8,10 @@ from typing import Any
 from ..ir.dtypes import bf16
 from .construct import constant, from_numpy
 from .context import ambient
+from .device import resolved
 from .dlpack import CPU, DLPackError, capsule, take
 from .errors import ArgumentError
+from .moves import to_device as move
 from .tensor import Tensor
 
 
@@ -62,9 +64,7 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
         DLPackError: `x` has no such memory on the processor, or it must be copied and may not.
         ArgumentError: there is no such device.
     """
-    from .functions.arguments import device_checked
-
-    device_checked(device)
+    wanted = resolved(device)
     if type(x).__name__ != "PyCapsule":
         x = _exported(x)
     array, writable = take(x)
@@ -72,7 +72,7 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
         raise DLPackError("the memory is read-only, and copy=False", hint="use copy=None")
     if ambient.trace is not None:
         return constant(array)
-    return from_numpy(array.copy() if copy or not writable else array)
+    return move(from_numpy(array.copy() if copy or not writable else array), wanted)
 
 
 def _exported(x: Any) -> Any:
@@ -122,17 +122,14 @@ def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
 
 
 def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
-    """The tensor on a device: itself.
+    """The tensor on a device: itself where it lies there.
 
     Raises:
         ArgumentError: there is no such device, or a stream is given.
     """
-    from .functions.arguments import device_checked
-
-    device_checked(device)
     if stream is not None:
-        raise ArgumentError("the processor has no streams")
-    return self
+        raise ArgumentError("to_device: sley has one stream of its own on each GPU")
+    return move(self, resolved(device))
 
 
 METHODS: dict[str, Callable[..., Any]] = {

@@ -14,7 +14,7 @@ from ..ir.dims import Dim
 from ..ir.dtypes import i64
 from ..ir.ops import OPS
 from .context import ambient, setting
-from .device import CPU, Device, on_cpu
+from .device import CPU, Device, resolved
 from .errors import ArgumentError, TraceError
 from .inplace import add_, copy_
 from .symint import SymInt
@@ -33,13 +33,13 @@ class Generator:
 
     Args:
         seed: where to begin; a device in its place is taken as `device`, as in PyTorch.
-        device: where the draws are made: the CPU.
+        device: a device that exists; draws are the same on all.
     """
 
     def __init__(self, seed: Any = 0, *, device: Any = None) -> None:
         if isinstance(seed, (str, Device)):
             seed, device = 0, seed
-        on_cpu(device)
+        self._device = CPU if device is None else resolved(device)
         self._seed = of_array(np.array(_word(seed), np.int64))
         self._offset = of_array(np.array(0, np.int64))
 
@@ -72,8 +72,8 @@ class Generator:
 
     @property
     def device(self) -> Device:
-        """Where the draws are made: the CPU."""
-        return CPU
+        """The device that the generator was made for. Its draws are the same on all."""
+        return self._device
 
     def fork(self) -> Generator:
         """A new stream, independent of this one, from which it takes one draw: the next fork is

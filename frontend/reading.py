@@ -11,7 +11,7 @@ from ..ir.dtypes import bf16, of_numpy
 from .context import ambient
 from .errors import AutogradError, DTypeError, ShapeError
 from .formatting import tensor_text
-from .tensor import Tensor, no_data, of_array
+from .tensor import Tensor, elements, no_data, of_array
 
 
 def numpy(self: Tensor) -> np.ndarray:
@@ -48,17 +48,17 @@ def item(self: Tensor) -> Any:
         ShapeError: there is not exactly one element.
         TraceError: the tensor is traced.
     """
-    if self._array is None or ambient.trace is not None:
+    if self.storage.trace is not None or ambient.trace is not None:
         no_data(self, "item() was called")
-    if self.array.size != 1:
+    if self.numel() != 1:
         raise ShapeError(f"item() needs one element, the shape is {list(self.spec.shape)}")
-    value = self.array.reshape(())[()]
+    value = elements(self).reshape(())[()]
     return float(value) if self.spec.dtype is bf16 else value.item()
 
 
 def tolist(self: Tensor) -> Any:
     """The elements as nested lists of Python numbers; a number for a 0-d tensor."""
-    array = self.array
+    array = elements(self)
     return (array.astype(np.float32) if self.spec.dtype is bf16 else array).tolist()
 
 
@@ -78,8 +78,8 @@ def iterate(self: Tensor) -> Iterator[Tensor]:
 
 def contains(self: Tensor, element: Any) -> bool:
     """Whether some element equals `element`."""
-    wanted = element.array if isinstance(element, Tensor) else element
-    return bool((self.array == wanted).any())
+    wanted = elements(element) if isinstance(element, Tensor) else element
+    return bool((elements(self) == wanted).any())
 
 
 def to_bool(self: Tensor) -> bool:
@@ -124,11 +124,11 @@ def to_index(self: Tensor) -> int:
 
 def _number(self: Tensor, what: str, use: str) -> Any:
     """The only element, for `what`; `use` is the complaint if the tensor has no data."""
-    if self._array is None or ambient.trace is not None:
+    if self.storage.trace is not None or ambient.trace is not None:
         no_data(self, use)
-    if self.array.size != 1:
+    if self.numel() != 1:
         raise ShapeError(
-            f"{what} of a tensor with {self.array.size} elements is ambiguous",
+            f"{what} of a tensor with {self.numel()} elements is ambiguous",
             hint="use .any() or .all()" if what == "bool()" else None,
         )
     return item(self)
@@ -145,7 +145,7 @@ def formatted(self: Tensor, spec: str) -> str:
     Raises:
         DTypeError: another tensor with a format.
     """
-    if self._array is not None and not self.spec.shape and ambient.trace is None:
+    if self.storage.trace is None and not self.spec.shape and ambient.trace is None:
         return format(item(self), spec)
     if spec:
         raise DTypeError(

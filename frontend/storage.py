@@ -11,21 +11,27 @@ from ..ir.literal import array_type
 from ..ir.types import TensorType
 
 if TYPE_CHECKING:
+    from ..runtime.cuda.memory import Block
+    from .accelerator import Accelerator
     from .trace import Trace
 
 
 class Storage:
-    """One piece of memory, of one dtype and shape: a numpy buffer, or in a trace a pure `Value`.
+    """One piece of memory, of one dtype and shape: a numpy buffer, a block of a GPU's memory, or in
+    a trace a pure `Value`.
 
     Attributes:
         type: dtype and shape of the whole.
-        array: the buffer (eager); None in a trace.
+        array: the buffer; None on a GPU and in a trace.
+        place: the GPU that the memory is of; None on the processor and in a trace.
+        block: what is held of that GPU's memory: the elements in row-major order.
         trace: the trace that this storage belongs to; None for an eager one.
         value: in a trace, what the storage holds now; None until a captured one is first read.
         version: counts the writes.
         written: the user's line of the last write.
         dense: the address of the first element, once it is known that the elements lie in order
             without gaps; 0 before, and where they do not.
+        is_constant: whether a function made it of numbers, so that it may go where it is needed.
         handed_out: whether somebody outside (numpy, DLPack) may hold a writable view of `array`.
     """
 
@@ -33,8 +39,11 @@ class Storage:
         "__weakref__",
         "_pointer",
         "array",
+        "block",
         "dense",
         "handed_out",
+        "is_constant",
+        "place",
         "trace",
         "type",
         "value",
@@ -56,7 +65,9 @@ class Storage:
         self.value = value
         self.version = 0
         self.written: Location | None = None
-        self.handed_out = False
+        self.handed_out = self.is_constant = False
+        self.place: Accelerator | None = None
+        self.block: Block | None = None
         self.dense = 0
         self._pointer = 0
 
@@ -64,6 +75,14 @@ class Storage:
     def of_array(array: np.ndarray) -> Storage:
         """A storage over `array` itself, which may have any strides."""
         return Storage(array_type(array), array)
+
+    @staticmethod
+    def of_block(type: TensorType, block: Block, place: Accelerator) -> Storage:
+        """A storage over memory of a GPU."""
+        storage = Storage(type)
+        storage.block, storage.place = block, place
+        storage._pointer = block.address
+        return storage
 
     @property
     def pointer(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir.dims import Dim, floordiv, product
 from .views import (
     BROADCAST,
@@ -59,6 +61,18 @@ def step_offset(step: Step, strides: Shape) -> Dim:
     for place, stride in zip(places, strides, strict=True):
         total = total + place * stride
     return total
+
+
+def path_strides(shape: Shape, path: Sequence[Step]) -> Shape | None:
+    """Strides at the end of `path` from dense memory of `shape`; None where a step must copy, and
+    where there is none."""
+    strides: Shape | None = contiguous_strides(shape)
+    for step in path:
+        assert strides is not None
+        strides = step_strides(step, strides)
+        if strides is None:
+            return None
+    return strides if path else None
 
 
 def reshape_strides(source: Shape, strides: Shape, shape: Shape) -> Shape | None:

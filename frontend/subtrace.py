@@ -29,6 +29,7 @@ from ..ir.types import TensorType
 from ..passes.dead import prune
 from .apply import builder, value_of, wrap
 from .context import ambient
+from .device import Device
 from .errors import TraceError, user_location
 from .random_state import set_state
 from .records import MISSING
@@ -208,6 +209,7 @@ class SubTrace(Trace):
         self._attribute_lines: list[Location | None] = []
         if outer is not None:
             self.hints, self.guards = outer.hints, outer.guards
+            self.device = outer.device
 
     def __enter__(self) -> SubTrace:
         ambient.trace = self
@@ -260,6 +262,7 @@ class SubTrace(Trace):
         return shadow
 
     def _capture(self, outside: Tensor) -> Tensor:
+        self.note_device(outside.device)
         value = self.builder.param(outside.spec)
         leaf = outside._requires
         shadow = self._stand_for(value, not leaf and has_history(outside))
@@ -269,6 +272,11 @@ class SubTrace(Trace):
         self.captured[outside], self._outside[shadow] = value, outside
         self._fixed[shadow.storage] = "a tensor from outside"
         return shadow
+
+    def note_device(self, device: Device | None) -> None:
+        super().note_device(device)
+        if self.outer is not None:
+            self.outer.note_device(device)
 
     # Writes
 

@@ -16,6 +16,7 @@ from ..ir.graph import Location, Node, Region, Value
 from ..ir.ops import OPS
 from ..ir.ops.base import Kind, Op, TypeRuleError
 from ..ir.types import TensorType
+from .context import ambient
 from .errors import AutogradError
 from .scalars import stretched
 from .unwatched import user_line
@@ -23,12 +24,14 @@ from .unwatched import user_line
 if TYPE_CHECKING:
     from .storage import Storage
     from .tensor import Tensor
+    from .views import Path
 
 
 class EagerValue(Concrete):
     """A known value.
 
     Attributes:
+        array: the elements; None of a `DeviceValue`.
         tracked: whether a gradient may be asked through it.
         storage, version: the memory that `array` lies in, and its version when the value was
             made; None where nobody else writes to `array`.
@@ -48,6 +51,31 @@ class EagerValue(Concrete):
         self.storage: Storage | None = None
         self.version = 0
         self.leaf: Callable[[], Tensor | None] | None = None
+
+
+class DeviceValue(EagerValue):
+    """A value in a GPU's memory: what a path of view steps shows of a storage.
+
+    Attributes:
+        path: the steps; they are not computed before an op reads the value.
+        held: whether a tensor, or another value, looks at the same memory.
+    """
+
+    __slots__ = ("held", "path")
+    storage: Storage
+
+    def __init__(self, type: TensorType, storage: Storage, path: Path = (), held: bool = True):
+        self.type = type
+        self.node = None
+        self.index = 0
+        self.name = None
+        self.array = None  # type: ignore[assignment]
+        self.tracked = False
+        self.storage = storage
+        self.version = storage.version
+        self.leaf = None
+        self.path = path
+        self.held = held
 
 
 _STOP = OPS["stop_gradient"]
@@ -130,7 +158,13 @@ class TapeNode(Node):
     def _again(self, index: int) -> EagerValue:
         array, storage, version = self._saved[index]
         type = self._types[index]
-        value = EagerValue(array, type, type.dtype.is_inexact)
+        value: EagerValue
+        if array is None:
+            assert storage is not None
+            value = DeviceValue(type, storage)
+            value.tracked = type.dtype.is_inexact
+        else:
+            value = EagerValue(array, type, type.dtype.is_inexact)
         value.node, value.index, value.storage, value.version = self, index, storage, version
         self._weak[index] = weakref.ref(value)
         return value
@@ -146,7 +180,7 @@ class TapeNode(Node):
 
 
 # Type rules of views and contractions take longer than small arrays do to compute.
-_ELEMENTWISE, _HOST = Kind.ELEMENTWISE, Kind.HOST
+_ELEMENTWISE, _HOST, _SOURCE = Kind.ELEMENTWISE, Kind.HOST, Kind.SOURCE
 _REMEMBERED = (Kind.VIEW, Kind.REDUCTION, Kind.CONTRACTION, Kind.ATTENTION)
 _MOST_REMEMBERED = 4096
 _known_types: dict[tuple, Sequence[TensorType]] = {}
@@ -233,13 +267,16 @@ class Tape(Evaluating):
             raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
         arrays: list[np.ndarray] = []
         types: list[TensorType] = []
-        tracked = False
+        tracked = on_device = False
         value: Any
         for value in operands:
             storage = value.storage
             if storage is not None and storage.version != value.version:
                 raise Overwritten(value, op, None if self.locate is None else self.locate())
-            arrays.append(value.array)
+            array = value.array
+            if array is None:
+                on_device = True
+            arrays.append(array)
             types.append(value.type)
             if value.tracked:
                 tracked = True
@@ -247,6 +284,8 @@ class Tape(Evaluating):
             found = op.infer(types, attrs)
         else:
             found = _result_types(op, types, attrs, regions)
+        if on_device or (op.kind is _SOURCE and ambient.context.device is not None):
+            return self._on_device(op, operands, attrs, regions, found, tracked)
         if regions or op.kind is _HOST:  # they may call the user's code: in the user's context
             with np.errstate(all="ignore"):
                 outs = op.evaluate(arrays, with_regions(attrs, regions, {}))
@@ -268,6 +307,25 @@ class Tape(Evaluating):
             line = self.locate() if self.locate is not None else None
             TapeNode(op, tuple(operands), attrs, regions, line, results)
         return results
+
+    def _on_device(
+        self,
+        op: Op,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any],
+        regions: tuple[Region, ...],
+        types: Sequence[TensorType],
+        tracked: bool,
+    ) -> Any:
+        """What `op` gives on the GPU where operands lie, or where a new tensor is to lie."""
+        from .device_ops import computed  # what runs GPUs: most programs need none
+
+        results = computed(op, operands, attrs, regions, types)
+        if tracked and self.track and op is not _STOP:
+            if len(results) > 1 or types[0].dtype.is_inexact:
+                line = None if self.locate is None else self.locate()
+                TapeNode(op, tuple(operands), attrs, regions, line, results)
+        return results[0] if len(results) == 1 else results
 
     def full(self, type: TensorType, number: float | int | bool) -> Value:
         array = np.asarray(number).astype(type.dtype.numpy)

@@ -19,9 +19,16 @@ from ..ir.types import TensorType, tensor_type
 from .context import ambient
 from .device import CPU, Device
 from .epoch import epoch
-from .errors import AutogradError, DTypeError, IndexingError, ShapeError, TraceError
+from .errors import (
+    AutogradError,
+    DeviceError,
+    DTypeError,
+    IndexingError,
+    ShapeError,
+    TraceError,
+)
 from .storage import Storage
-from .strides import contiguous_strides
+from .strides import contiguous_strides, step_strides
 from .symint import SymInt
 from .views import Path, Shape, Step
 
@@ -160,8 +167,11 @@ class Tensor(_Attached):
 
     @property
     def device(self) -> Device:
-        """Where the elements lie: the CPU."""
-        return CPU
+        """Where the elements lie: the processor, or a GPU by its number."""
+        storage = self.storage
+        if storage.trace is not None:
+            return storage.trace.device_of(self)
+        return CPU if storage.place is None else storage.place.device
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is float16, bfloat16, float32 or float64."""
@@ -208,7 +218,13 @@ class Tensor(_Attached):
         Raises:
             TraceError: a function is recorded; there a traced tensor has no data yet, and that of
                 a captured one may be another at the next call.
+            DeviceError: they lie on a GPU.
         """
+        if self.storage.place is not None and ambient.trace is None:
+            raise DeviceError(
+                f"a tensor {self.spec} on {self.device} is no numpy array",
+                hint="copy it to the processor first: x.cpu()",
+            )
         if self._array is None or ambient.trace is not None:
             no_data(self, "its data was asked for")
         return self._array
@@ -304,6 +320,7 @@ class Tensor(_Attached):
         epoch.count += 1
         target.storage, target.path, target.spec = source.storage, source.path, source.spec
         target._array, target._version, target._tracked = source._array, -1, False
+        target._strides = source._strides
         target.base, target.step = None, None
 
 
@@ -352,7 +369,11 @@ def of_memory(array: np.ndarray, type: TensorType, address: int) -> Tensor:
 
 def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
     """The view of `base` (which must belong to the current mode) by `step`."""
-    array = None if base._array is None else step.array(base._array)
+    array = None
+    if base._array is not None:
+        array = step.array(base._array)
+    elif strides is None:
+        strides = step_strides(step, base.strides())
     type = tensor_type(step.dtype(base.spec.dtype), step.result)
     view = make(base.storage, (*base.path, step), type, array)
     view._strides = strides
@@ -361,6 +382,18 @@ def make_view(base: Tensor, step: Step, strides: Shape | None) -> Tensor:
         return view  # detached: a view made without gradients has no history
     view.base, view.step = base, step
     return view
+
+
+def elements(tensor: Tensor) -> np.ndarray:
+    """The elements, to be looked at: those in memory, or a copy of what lies on a GPU.
+
+    Raises:
+        TraceError: a function is recorded.
+    """
+    storage = tensor.storage
+    if storage.place is not None and ambient.trace is None:
+        return storage.place.get(storage, tensor.path, tensor.spec)
+    return tensor.array
 
 
 def here(tensor: Tensor) -> Tensor:
@@ -393,7 +426,7 @@ def no_data(tensor: Tensor, use: str) -> NoReturn:
         )
     if tensor._weak and trace is not None:
         trace.specialize_number(tensor, use)
-    what = "traced" if tensor._array is None else "captured"
+    what = "traced" if tensor.storage.trace is not None else "captured"
     raise TraceError(
         f"a {what} tensor {tensor.spec} has no data while the function is recorded, but {use}",
         hint="choose between values with sley.where(condition, a, b), keep numbers as tensors, "

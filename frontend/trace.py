@@ -20,6 +20,7 @@ from ..ir.ops import OPS
 from ..ir.ops.base import Op, TypeRuleError
 from ..ir.types import TensorType, tensor_type
 from .context import ambient
+from .device import CPU, Device
 from .errors import Retrace, TraceError, user_location
 from .records import MISSING, AttributeWrite, Capture, Input, Read, SizeGuard, compare
 from .storage import Storage
@@ -47,6 +48,8 @@ class Trace:
         hints: the sizes of the example call, by symbol.
         guards: comparisons of sizes that the trace has decided.
         reads, attribute_writes: see `Read` and `AttributeWrite`.
+        device: the GPU that the program runs on; None: so far no tensor lies on one.
+        uploaded: traced storages whose elements each call copies to the GPU.
     """
 
     def __init__(self, hints: Mapping[str, int] | None = None) -> None:
@@ -73,6 +76,8 @@ class Trace:
         # By shadows: the concrete tensors whose `.data` or `requires_grad` was set.
         self._data_set: dict[Tensor, Tensor] = {}
         self._requires_set: dict[Tensor, Tensor | None] = {}
+        self.device: Device | None = None
+        self.uploaded: set[Storage] = set()
 
     def __enter__(self) -> Trace:
         if ambient.trace is not None:
@@ -120,6 +125,7 @@ class Trace:
         self.shadows[tensor], self.concrete[shadow] = shadow, tensor
         self.inputs.append(Input(tensor, param, shadow))
         self._origins[storage] = tensor.storage
+        self._note_memory(tensor.storage)
         self._parts.setdefault(tensor.storage, []).append(storage)
         self._check_alias(tensor.storage)
         return shadow
@@ -169,8 +175,36 @@ class Trace:
         if shadow is None:
             shadow = Storage(storage.type, trace=self)
             self._storages[storage], self._origins[shadow] = shadow, storage
+            self._note_memory(storage)
             self._check_alias(storage)
         return shadow
+
+    # Devices
+
+    def note_device(self, device: Device | None) -> None:
+        """Note that a tensor is made on `device`.
+
+        Raises:
+            TraceError: it is another GPU than that of the program.
+        """
+        if device is None or device is CPU or device is self.device:
+            return
+        if self.device is not None:
+            raise TraceError(
+                f"a compiled function has tensors on {self.device} and on {device}",
+                hint="a program runs on one device: make one function for each",
+            )
+        self.device = device
+
+    def _note_memory(self, storage: Storage) -> None:
+        self.note_device(None if storage.place is None else storage.place.device)
+
+    def device_of(self, tensor: Tensor) -> Device:
+        """Where the elements of a traced tensor lie."""
+        origin = self._origins.get(tensor.storage)
+        if origin is None:
+            return self.device or CPU
+        return CPU if origin.place is None else origin.place.device
 
     def _check_alias(self, origin: Storage) -> None:
         """Two shadows of one memory are well as long as none is written."""
@@ -210,6 +244,14 @@ class Trace:
         shadow = self._storages.get(storage)
         shadows = [*self._parts.get(storage, ()), *([] if shadow is None else [shadow])]
         return any(s.version for s in shadows)
+
+    def upload(self, storage: Storage) -> bool:
+        """Note that memory of the processor is to be copied to the program's GPU at each call;
+        False where it is none from outside."""
+        if storage not in self._origins:
+            return False
+        self.uploaded.add(storage)
+        return True
 
     # Gradients
 

@@ -17,14 +17,15 @@ from ..ir.ops import OPS
 from .context import ambient
 from .errors import AutogradError
 from .storage import Storage
-from .tape import PLAIN, TRACKING, EagerValue
+from .strides import path_strides
+from .tape import PLAIN, TRACKING, DeviceValue, EagerValue
 from .tensor import Tensor, init, make, no_data
 from .views import replay
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-_STOP = OPS["stop_gradient"]
+_STOP, _RESHAPE = OPS["stop_gradient"], OPS["reshape"]
 
 
 def builder() -> Builder:
@@ -76,7 +77,7 @@ def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:
         emit_view = TRACKING.emit if trace is None else trace.builder.emit_view
         value = tensor.step.emit(value_of(tensor.base), emit_view)
         if trace is None:
-            value = _at(value, tensor)
+            value = at(value, tensor)
     elif root._tracked:
         raise AutogradError(
             f"a tensor {tensor.spec} with a history was overwritten through a detached view"
@@ -84,8 +85,7 @@ def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:
             hint="write to the tensor itself, or to a clone()",
         )
     elif trace is None:
-        assert tensor._array is not None
-        value = _at(EagerValue(tensor._array, tensor.spec), tensor)
+        value = plain_value(tensor)
         if tensor._requires:
             value.tracked, value.leaf = True, weakref.ref(tensor)
     else:
@@ -96,14 +96,22 @@ def _derive_one(tensor: Tensor, root: Tensor, trace: Trace | None) -> Value:
     return value
 
 
-def _at(value: Value, tensor: Tensor) -> EagerValue:
-    """Mark an eager value as lying in the tensor's memory."""
-    assert isinstance(value, EagerValue) and tensor._array is not None
-    value.array, value.storage, value.version = (
-        tensor._array,
-        tensor.storage,
-        tensor.storage.version,
-    )
+def plain_value(tensor: Tensor) -> EagerValue:
+    """What an eager tensor holds, without a history."""
+    if tensor._array is None:
+        return DeviceValue(tensor.spec, tensor.storage, tensor.path)
+    return at(EagerValue(tensor._array, tensor.spec), tensor)
+
+
+def at(value: Value, tensor: Tensor) -> EagerValue:
+    """Note that an eager value lies in the tensor's memory."""
+    assert isinstance(value, EagerValue)
+    if isinstance(value, DeviceValue):
+        value.path, value.held = tensor.path, True
+    else:
+        assert tensor._array is not None
+        value.array = tensor._array
+    value.storage, value.version = tensor.storage, tensor.storage.version
     return value
 
 
@@ -116,12 +124,15 @@ def is_tracked(value: Value) -> bool:
 
 def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
     """A tensor with memory of its own that holds a value just made from `operands`."""
+    if isinstance(value, DeviceValue):
+        return _wrap_on_device(value)
     if isinstance(value, EagerValue):
         array, type = value.array, value.type
         if not _owned(array, operands):
             array = value.array = np.array(array, order="C")
         value.storage = storage = Storage(type, array)
         value.version = 0
+        storage.is_constant = bool(operands) and _are_constant(operands)
         tensor = Tensor.__new__(Tensor)
         init(tensor, storage, (), type, array)
         tensor._tracked = value.tracked
@@ -137,11 +148,39 @@ def wrap(value: Value, operands: Sequence[Value] = ()) -> Tensor:
     return tensor
 
 
+def _wrap_on_device(value: DeviceValue) -> Tensor:
+    """As `wrap`, of a value in the memory of a GPU."""
+    storage, place = value.storage, value.storage.place
+    assert place is not None
+    if value.held or any(step.op is not _RESHAPE for step in value.path):
+        storage = place.contiguous(storage, value.path)
+    elif value.path:
+        assert storage.block is not None
+        storage = Storage.of_block(value.type, storage.block, place)
+    value.storage, value.path, value.version, value.held = storage, (), 0, True
+    tensor = make(storage, (), value.type)
+    tensor._value, tensor._version, tensor._tracked = value, 0, value.tracked
+    if value.node is not None and value.node._saved:  # type: ignore[attr-defined]
+        value.node.placed(value)  # type: ignore[attr-defined]
+    return tensor
+
+
 def over(value: Value) -> Tensor:
     """A tensor over the memory of a value of the current mode, with its history; for handing it to
     functions, not for writing to it."""
     trace = ambient.trace
-    if isinstance(value, EagerValue):
+    storage: Storage | None
+    if isinstance(value, DeviceValue):
+        strides = path_strides(value.storage.type.shape, value.path)
+        if value.path and strides is None:  # a reshape that must copy
+            place = value.storage.place
+            assert place is not None
+            value.storage, value.path = place.contiguous(value.storage, value.path), ()
+        storage = value.storage
+        tensor = make(storage, value.path, value.type)
+        tensor._strides = strides
+        tensor._tracked, value.held = value.tracked, True
+    elif isinstance(value, EagerValue):
         storage = value.storage
         if storage is None or storage.array is not value.array:
             storage = Storage(value.type, value.array)
@@ -154,6 +193,14 @@ def over(value: Value) -> Tensor:
         tensor._tracked = value in trace.tracked
     tensor._value, tensor._version = value, storage.version
     return tensor
+
+
+def _are_constant(operands: Sequence[Any]) -> bool:
+    """Whether functions have made all operands of numbers."""
+    for value in operands:
+        if value.storage is not None and not value.storage.is_constant:
+            return False
+    return True
 
 
 def _owned(array: np.ndarray, operands: Sequence[Value]) -> bool:

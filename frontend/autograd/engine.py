@@ -16,7 +16,8 @@ from ..apply import builder, detached_value, expanded, value_of, wrap
 from ..context import ambient, setting
 from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
 from ..inplace import write
-from ..tape import TRACKING, EagerValue, Overwritten, Tape, TapeNode
+from ..moves import on
+from ..tape import TRACKING, DeviceValue, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
 from ..unwatched import Unwatched
 from ..views import RESHAPE
@@ -307,10 +308,14 @@ def own_tensor(gradient: Value, tracked: bool) -> Tensor:
     if ambient.trace is not None:
         return wrap(gradient if tracked else detached_value(gradient))
     assert isinstance(gradient, EagerValue)
+    if isinstance(gradient, DeviceValue):
+        gradient.held = True  # somebody else may look at this memory
     if tracked and gradient.tracked:
         return wrap(
             TRACKING.emit(RESHAPE, (gradient,), {"shape": gradient.type.shape}), (gradient,)
         )
+    if isinstance(gradient, DeviceValue):
+        return wrap(DeviceValue(gradient.type, gradient.storage, gradient.path))
     return wrap(EagerValue(np.array(gradient.array, order="C"), gradient.type))
 
 
@@ -318,6 +323,8 @@ def _accumulate(leaf: Tensor, gradient: Value, create_graph: bool) -> None:
     """leaf.grad += gradient."""
     trace = ambient.trace
     before = leaf._grad if trace is None else trace.read_grad(leaf)
+    if trace is None:
+        gradient = on(gradient, leaf.device)
     if before is not None and not create_graph:
         with setting(grad_enabled=False):
             write(before, builder().emit(_ADD, (value_of(before), gradient)))
@@ -334,11 +341,17 @@ def _adopt(gradient: Value, create_graph: bool) -> Tensor:
     """`gradient` as a tensor; its array is taken over where no tensor has it."""
     if not isinstance(gradient, EagerValue) or create_graph:
         return own_tensor(gradient, create_graph)
+    if isinstance(gradient, DeviceValue):
+        return own_tensor(gradient, False) if gradient.held else wrap(_untracked(gradient))
     flags = gradient.array.flags
     dense = gradient.array.base is None and flags.c_contiguous and flags.writeable
     if not dense or gradient.storage is not None:
         return own_tensor(gradient, False)
     return wrap(gradient)
+
+
+def _untracked(gradient: DeviceValue) -> DeviceValue:
+    return DeviceValue(gradient.type, gradient.storage, gradient.path, held=False)
 
 
 def _release(reached: Reached, retain: bool) -> None:

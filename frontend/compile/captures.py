@@ -169,11 +169,15 @@ class Captures:
 
     def _replace(self, old: Storage, new: Storage) -> bool:
         """Reads and writes `new` instead of `old`, which must be alike and not in use."""
-        assert old.array is not None and new.array is not None
-        alike = new.type is old.type and new.array.strides == old.array.strides
+        alike = new.type is old.type and new.place is old.place and _strides(new) == _strides(old)
         if not alike or new in self._numbers:
             return False
         if old in self._numbers:
             number = self._numbers[new] = self._numbers.pop(old)
             self.storages[number] = new
         return True
+
+
+def _strides(storage: Storage) -> tuple[int, ...] | None:
+    """How the elements lie; None where that is always row by row."""
+    return None if storage.array is None else storage.array.strides

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...ir import dims
 from ...ir.builder import Recording
 from ...ir.dtypes import i64, u64
@@ -23,8 +25,11 @@ from ..trace_builder import IndexCheck
 from .slices import telling_sizes
 
 if TYPE_CHECKING:
-    from ...runtime.executable import Executable
+    from ..device import Device
     from ..trace import Trace
+
+# Addresses and sizes -> 0-d arrays.
+Compute = Callable[[Sequence[int], Mapping[str, int]], Sequence[np.ndarray]]
 
 # An index that a product leads to is a result of the model (an argmax, say), not the user's data.
 _DEAR = (Kind.CONTRACTION, Kind.ATTENTION, Kind.CONTROL, Kind.HOST)
@@ -38,13 +43,19 @@ class IndexChecks:
     """
 
     def __init__(
-        self, checks: Sequence[IndexCheck], slots: list[int], graph: Graph, exact: Graph
+        self,
+        checks: Sequence[IndexCheck],
+        slots: list[int],
+        graph: Graph,
+        exact: Graph,
+        device: Device | None,
     ) -> None:
+        self._device = device
         self.slots = slots
         self._checks = checks
         self._graph = graph
         self._exact = exact
-        self._executable: Executable | None = None
+        self._largest: Compute | None = None
 
     def run(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
         """Raises for the first check that fails.
@@ -55,24 +66,30 @@ class IndexChecks:
         Raises:
             IndexingError: an index is out of range.
         """
-        if self._executable is None:
-            from ...runtime.compile import compile_graph
-
-            self._executable = compile_graph(self._graph)
-        names = self._executable.symbols
-        found = self._executable.run(pointers, tuple(sizes[n] for n in names))
+        if self._largest is None:
+            self._largest = self._compiled(self._graph)
+        found = self._largest(pointers, sizes)
         for number, check in enumerate(self._checks):
             size = check.size if isinstance(check.size, int) else dims.evaluate(check.size, sizes)
             if int(found[number]) >= size:
                 self._tell(pointers, sizes)
                 return
 
-    def _tell(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
-        """Raises for the first index that is out of range, if there is one."""
+    def _compiled(self, graph: Graph) -> Compute:
+        """A program of 0-d results, where the program proper runs."""
+        if self._device is not None:
+            from ..accelerator import accelerator
+
+            return accelerator(self._device).numbers_of(graph)
         from ...runtime.compile import compile_graph
 
-        executable = compile_graph(self._exact)
-        bounds = executable.run(pointers, tuple(sizes[n] for n in executable.symbols))
+        executable = compile_graph(graph)
+        names = executable.symbols
+        return lambda pointers, sizes: executable.run(pointers, tuple(sizes[n] for n in names))
+
+    def _tell(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
+        """Raises for the first index that is out of range, if there is one."""
+        bounds = self._compiled(self._exact)(pointers, sizes)
         for number, check in enumerate(self._checks):
             low, high = int(bounds[2 * number]), int(bounds[2 * number + 1])
             size = dims.evaluate(check.size, sizes)
@@ -85,13 +102,13 @@ class IndexChecks:
 
 def checks_of(trace: Trace) -> IndexChecks | None:
     """The checks of the indices that a trace has met; None where there are none."""
-    leading = {check: _leading_to(check.indices) for check in trace.builder.checks}
+    leading = {check: leading_to(check.indices) for check in trace.builder.checks}
     kept = [c for c, nodes in leading.items() if not any(n.op.kind in _DEAR for n in nodes)]
     if not kept:
         return None
     graph, slots = _program(trace, kept, leading, _largest)
     exact, _ = _program(trace, kept, leading, _bounds)
-    return IndexChecks(kept, slots, graph, exact)
+    return IndexChecks(kept, slots, graph, exact, trace.device)
 
 
 def _program(
@@ -142,7 +159,7 @@ def _bounds(indices: Value) -> tuple[Value, ...]:
     return low, OPS["reduce_max"](indices, axes=axes, ties="first")
 
 
-def _leading_to(value: Value) -> list[Node]:
+def leading_to(value: Value) -> list[Node]:
     """The nodes that compute `value`, operands first."""
     order: list[Node] = []
     seen: set[Node] = set()

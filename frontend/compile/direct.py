@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ...ir.types import TensorType
 from ...runtime.native_calls import Identical, NativeCalls, Pattern, Record, is_possible
@@ -21,6 +21,9 @@ from .conditions import conditions
 from .program import Program
 from .signature import Static, taken_apart
 from .unpacking import Unpack
+
+if TYPE_CHECKING:
+    from ...runtime.executable import Executable
 
 NOT_KNOWN = object()  # the result of a call that Python must look at
 
@@ -125,8 +128,16 @@ def _record(program: Program, key: tuple, sizes: tuple[int, ...]) -> Record | No
         for storage in map(Storage, program.result_types(sizes))
     ]
     finish = None if program.is_plain else functools.partial(_finish, program)
+    executable = cast("Executable", program.executable)
     return Record(
-        program.executable, sizes, specs, key[1], checks, patterns, finish, program.is_plain
+        executable,
+        sizes,
+        specs,
+        key[1],
+        checks,
+        patterns,
+        finish,
+        program.is_plain,
     )
 
 

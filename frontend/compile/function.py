@@ -39,6 +39,7 @@ from .signature import (
 )
 
 if TYPE_CHECKING:
+    from ...runtime.cuda.executable import CudaExecutable
     from ...runtime.executable import Executable
 
 Dynamic = bool | Mapping[str, Mapping[int, str]] | None
@@ -299,16 +300,12 @@ class CompiledFunction:
                 check_no_hidden_writes(watch, trace)
                 self._check_guards(trace, sizes, leaves)
                 flat, tree = flatten_tree(results)
+                if trace.device is not None:
+                    _check_devices(trace)
                 outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
             log_compilation(self.__name__, reason)
-            executable = _compile_graph(
-                graph,
-                donated=outcome.donated,
-                fixed=outcome.fixed(),
-                tune=self._tune,
-                sizes=sizes.at(leaves),
-            )
+            executable = _compiled(graph, outcome, self._tune, sizes.at(leaves))
             if outcome.gradient is not None:
                 outcome.gradient.tune = self._tune
         except BaseException as error:
@@ -323,9 +320,8 @@ class CompiledFunction:
         }
         numbers = {p: leaves[p] for p in family.numbers if not isinstance(leaves[p], Tensor)}
         whole = {p: leaves[p] for p in family.whole}
-        return Program(
-            graph, executable, outcome, Guards(watch, trace, extra), shapes, numbers, whole, tree
-        )  # fmt: skip
+        guards = Guards(watch, trace, extra)
+        return _program(graph, executable, outcome, guards, shapes, numbers, whole, tree)
 
     def _hints(self, family: Family, sizes: Sizes, leaves: Sequence[Any]) -> dict[str, int]:
         """Sizes to decide comparisons by: at first the largest seen, as 0 and 1 are special."""
@@ -370,11 +366,37 @@ class CompiledFunction:
         return shadows, shapes, positions
 
 
-def _compile_graph(graph: Graph, **options: Any) -> Executable:
+def _compiled(
+    graph: Graph, outcome: Outcome, tune: bool | None, sizes: Mapping[str, int]
+) -> Executable | CudaExecutable:
     # Loaded at the first compilation: passes and backends are half the time of `import sley`.
     from ...runtime.compile import Options, compile_graph
 
-    return compile_graph(graph, Options(numerics=ambient.context.numerics, **options))
+    device = outcome.trace.device
+    fixed = outcome.fixed() if device is None else frozenset()
+    numerics = ambient.context.numerics
+    options = Options(
+        donated=outcome.donated, fixed=fixed, numerics=numerics, tune=tune, sizes=sizes
+    )
+    if device is None:
+        return compile_graph(graph, options)
+    from ..accelerator import accelerator
+
+    return accelerator(device).compile(graph, options)
+
+
+def _check_devices(trace: Trace) -> None:
+    from .device_program import check_devices  # what runs GPUs: most programs need none
+
+    check_devices(trace)
+
+
+def _program(graph: Graph, executable: Any, outcome: Outcome, *rest: Any) -> Program:
+    if outcome.trace.device is None:
+        return Program(graph, executable, outcome, *rest)
+    from .device_program import DeviceProgram
+
+    return DeviceProgram(graph, executable, outcome, *rest)
 
 
 def _tensor_of(storage: Storage) -> Tensor:

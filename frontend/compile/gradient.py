@@ -9,7 +9,7 @@ the first time. Views and counters are computed again rather than kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -21,21 +21,26 @@ from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.rule import zeros
 from ...passes.inline import repeat
 from ...runtime.host_calls import HostError
-from ..apply import value_of
+from ..apply import number_value, value_of
 from ..context import ambient
 from ..errors import AutogradError, computation_error, user_location
-from ..tape import EagerValue, TapeNode
+from ..tape import DeviceValue, EagerValue, TapeNode
 from ..tensor import Tensor
 from ..trace import Trace
+from ..values import plain_value
 from .slices import telling_sizes
 
 if TYPE_CHECKING:
+    from ...runtime.cuda.executable import CudaExecutable
     from ...runtime.executable import Executable
+    from ..device import Device
     from ..storage import Storage
 
 Find = Callable[[Sequence[Any]], Tensor]
+# Elements that the way back reads: an array, or dense memory of the program's GPU.
+Elements = Union[np.ndarray, "Storage"]
 # What a parameter of a program held in a call: its elements, and where they may be overwritten.
-Memory = tuple[np.ndarray, "Storage | None"]
+Memory = tuple[Elements, "Storage | None"]
 _AGAIN = (Kind.VIEW, Kind.SOURCE)
 
 
@@ -73,6 +78,8 @@ class Gradient:
         find: Callable[[Tensor], Find],
     ) -> None:
         self._tracked = tracked
+        self._device = trace.device
+        self._on_gpu: CudaExecutable | None = None
         roots = [(v, t) for v, t in trace.leaves.items() if t in trace.concrete]
         self._leaves = [find(trace.concrete[shadow]) for _, shadow in roots]
         graph = _pull_graph(trace, [results[i] for i in tracked], [v for v, _ in roots])
@@ -90,7 +97,7 @@ class Gradient:
     def attach(
         self,
         results: Sequence[Tensor],
-        saved: Sequence[np.ndarray],
+        saved: Sequence[Elements],
         memory: Sequence[Memory],
         leaves: Sequence[Any],
     ) -> None:
@@ -98,7 +105,7 @@ class Gradient:
 
         Args:
             results: the fresh results of the call.
-            saved: the arrays of `self.saved`.
+            saved: the elements of `self.saved`.
             memory: what the parameters `self.slots` held.
             leaves: the arguments of the call.
         """
@@ -106,8 +113,7 @@ class Gradient:
         values = []
         for number in self._tracked:
             tensor = results[number]
-            value = EagerValue(tensor.array, tensor.spec)
-            value.storage = tensor.storage
+            value = plain_value(tensor)
             tensor._value, tensor._version, tensor._tracked = value, 0, True
             values.append(value)
         versions = [0 if storage is None else storage.version for _, storage in memory]
@@ -129,13 +135,15 @@ class Gradient:
         TapeNode(OPS["opaque"], tuple(operands), {"pull": pull}, (), user_location(), values)
 
     def _pull(
-        self, node: Node, cotangents: Sequence[Value | None], arrays: Sequence[np.ndarray]
+        self, node: Node, cotangents: Sequence[Value | None], read: Sequence[Any]
     ) -> list[Value]:
         if ambient.context.grad_enabled:
             raise AutogradError(
                 "a second derivative through a compiled function cannot be taken outside of it",
                 hint="take the gradients inside the compiled function",
             )
+        if self._device is not None:
+            return self._pull_on_gpu(self._device, node, cotangents, read)
         seeds = [
             np.zeros(r.array.shape, r.array.dtype) if c is None else c.array  # type: ignore[attr-defined]
             for r, c in zip(node.results, cotangents, strict=True)
@@ -146,10 +154,36 @@ class Gradient:
             options = Options(numerics=self._numerics, tune=self.tune)
             self._executable = compile_graph(self._graph, options)
         try:
-            found = self._executable([*seeds, *arrays])
+            found = self._executable([*seeds, *read])
         except HostError as error:
             raise computation_error(error.op, error.cause, error.line) from None
         return [EagerValue(array, v.type) for array, v in zip(found, node.operands, strict=True)]
+
+    def _pull_on_gpu(
+        self,
+        device: Device,
+        node: Node,
+        cotangents: Sequence[Value | None],
+        read: Sequence[Storage],
+    ) -> list[Value]:
+        from ..accelerator import accelerator  # what runs GPUs: most programs need none
+        from ..device_ops import dense, on_place
+
+        place = accelerator(device)
+        if self._on_gpu is None:
+            from ...runtime.compile import Options
+
+            self._on_gpu = place.compile(
+                self._graph, Options(numerics=self._numerics, tune=self.tune)
+            )
+        seeds = [
+            dense(on_place(number_value(0, r.type) if c is None else c, place, "backward()"))
+            for r, c in zip(node.results, cotangents, strict=True)
+        ]
+        return [
+            DeviceValue(storage.type, storage, held=False)
+            for storage in place.call(self._on_gpu, [*seeds, *read])
+        ]
 
 
 def _pull_graph(trace: Trace, outputs: Sequence[Value], roots: Sequence[Value]) -> Graph:

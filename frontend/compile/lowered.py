@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,20 @@ from ..context import ambient
 from ..errors import ArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
+    from ...runtime.cuda.executable import CudaExecutable
     from ...runtime.executable import Executable, KernelCode
 
 LEVELS = ("tensor", "kernel", "loop", "llvm", "asm", "triton")
+_OF_PROCESSORS = ("loop", "llvm", "asm")
 _number = itertools.count()
+
+
+class GpuKernel(NamedTuple):
+    """A kernel of a GPU's program: its name, graph and schedule."""
+
+    name: str
+    graph: Graph
+    schedule: Any
 
 
 class Lowered:
@@ -27,10 +37,12 @@ class Lowered:
 
     Attributes:
         executable: the machine code, with its plan and kernels.
+        device: what it runs on, "cpu" or "cuda".
     """
 
-    def __init__(self, executable: Executable) -> None:
-        self.executable = executable
+    def __init__(self, executable: Executable | CudaExecutable) -> None:
+        self.executable: Any = executable
+        self.device = "cpu" if hasattr(executable, "llvm") else "cuda"
 
     @property
     def passes(self) -> list[str]:
@@ -40,12 +52,21 @@ class Lowered:
     @property
     def graph(self) -> Graph:
         """The program as it was recorded."""
-        return self.executable.stages[0][1]
+        found: Graph = self.executable.stages[0][1]
+        return found
 
     @property
-    def kernels(self) -> tuple[KernelCode, ...]:
-        """The distinct kernels, each with graph, schedule, LLVM text and object code."""
-        return self.executable.kernels
+    def kernels(self) -> tuple[KernelCode | GpuKernel, ...]:
+        """The distinct kernels, each with name, graph and schedule, and, of a processor's program,
+        LLVM text and object code."""
+        if self.device == "cpu":
+            found: tuple[KernelCode, ...] = self.executable.kernels
+            return found
+        distinct: dict[Any, GpuKernel] = {}
+        for node in self.executable.kernels:
+            kernel, schedule = node.attrs["kernel"], node.attrs["schedule"]
+            distinct.setdefault((kernel, str(schedule)), GpuKernel(kernel.name, kernel, schedule))
+        return tuple(distinct.values())
 
     def text(self, after: str | None = None, level: str | None = None) -> str:
         """The program after the pass `after` (as recorded by default), or its distinct kernels.
@@ -53,8 +74,9 @@ class Lowered:
         Args:
             after: a name of `passes`.
             level: "tensor" for the program (the default); for the kernels "kernel" (each with its
-                schedule), "loop", "llvm" or "asm"; "triton" for what they would be on an NVIDIA
-                H100 or H200 under the settings of now, for which no GPU is needed.
+                schedule), "loop", "llvm" or "asm" (of a processor's programs); "triton" for what
+                they would be on an NVIDIA H100 or H200 under the settings of now, for which no GPU
+                is needed.
 
         Raises:
             ArgumentError: there is no such pass or level, or both `after` and a level of kernels.
@@ -65,15 +87,20 @@ class Lowered:
             raise ArgumentError(f"level is one of {', '.join(LEVELS)}, not {level!r}")
         if after is not None:
             raise ArgumentError(f"level {level!r} shows the finished kernels, after no single pass")
+        if level in _OF_PROCESSORS and self.device != "cpu":
+            raise ArgumentError(
+                f"level {level!r} shows programs of the processor, this one runs on a GPU",
+                hint='take level="triton"',
+            )
         if level == "kernel":
             return "\n".join(f"{k.graph}\nschedule @{k.name}: {k.schedule}\n" for k in self.kernels)
         if level == "loop":
             return "\n".join(map(str, self.executable.loops()))
         if level == "llvm":
-            return self.executable.llvm()
+            return str(self.executable.llvm())
         if level == "triton":
             return self._triton()
-        return self.executable.assembly()
+        return str(self.executable.assembly())
 
     def _triton(self) -> str:
         from ...runtime.cuda.texts import triton_texts, with_launches  # CPU programs need none
@@ -110,7 +137,10 @@ class Lowered:
             else:
                 path.write_text(_with_newline(str(program)))
             written.append(path)
-        for level, ending in (("kernel", "ir"), ("loop", "ir"), ("llvm", "ll"), ("asm", "s")):
+        endings = {"kernel": "ir", "loop": "ir", "llvm": "ll", "asm": "s"}
+        if self.device != "cpu":
+            endings = {"kernel": "ir", "triton": "py"}
+        for level, ending in endings.items():
             path = folder / f"kernels-{level}.{ending}"
             path.write_text(self.text(level=level))
             written.append(path)
@@ -136,7 +166,7 @@ def _with_newline(text: str) -> str:
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def dump(name: str, executable: Executable) -> None:
+def dump(name: str, executable: Executable | CudaExecutable) -> None:
     """Writes all of a compilation where `SLEY_DUMP` says, if it does."""
     folder = config().dump
     if folder is not None:

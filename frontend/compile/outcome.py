@@ -17,6 +17,7 @@ from ..views import Path
 from .captures import Holder, is_followed
 from .checks import checks_of
 from .gradient import gradient_of
+from .host_writes import HostWrites
 
 
 class Fresh(NamedTuple):
@@ -100,14 +101,18 @@ class Outcome:
             r.value: AttributeOf(r.owner, r.name) for r in trace.reads if is_followed(r)
         }
         self.written_leaves: list[int] = []
+        of_processor = []
         for number, capture in enumerate(trace.captures.values()):
-            if capture.is_written:
+            if capture.is_written and trace.device is not None and capture.storage.place is None:
+                of_processor.append(number)
+            elif capture.is_written:
                 self._donate(capture.shadow.value, params[capture.param])
                 self.written_captures.append(number)
         for item in trace.inputs:
             if item.is_written:
                 self._donate(item.shadow.storage.value, params[item.param])
                 self.written_leaves.append(self.positions[id(item.shadow)])
+        self.host_writes = HostWrites(trace, of_processor) if of_processor else None
         self._fresh: dict[int, Fresh] = {}
         self._kept: list[Tensor] = []  # so that ids stay their own
         self._roots = _shared_roots(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import addressof
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optree
@@ -22,12 +22,13 @@ from ..storage import Storage
 from ..tensor import Tensor, of_memory
 from ..trace import MISSING
 from .captures import Captures
-from .gradient import Gradient, Memory
+from .gradient import Elements, Gradient, Memory
 from .outcome import AttributeOf, Fresh, GradOf, Leaf, Outcome, Same, Size, Spec, ViewOf
 from .prepared import Prepared
 from .reads import Guards
 
 if TYPE_CHECKING:
+    from ...runtime.cuda.executable import CudaExecutable
     from ...runtime.executable import Executable
 
 _NUMBER = {float: np.float64, int: np.int64}
@@ -50,7 +51,7 @@ class Program:
     def __init__(
         self,
         graph: Graph,
-        executable: Executable,
+        executable: Executable | CudaExecutable,
         outcome: Outcome,
         guards: Guards,
         shapes: Sequence[tuple[Dim, ...] | None],
@@ -202,10 +203,14 @@ class Program:
             return False
         tensors = [(p, x) for p, x in enumerate(leaves) if isinstance(x, Tensor)]
         return any(
-            p != q and np.may_share_memory(leaves[p].array, x.array)
+            p != q and self._may_share(leaves[p], x)
             for p in self._written_leaves
             for q, x in tensors
         )
+
+    def _may_share(self, a: Tensor, b: Tensor) -> bool:
+        """Whether two arguments may have elements in common."""
+        return bool(np.may_share_memory(a.array, b.array))
 
     # Running -----------------------------------------------------------------------------------
 
@@ -251,14 +256,10 @@ class Program:
             self._checks.run(known, self._named(sizes))
         if self._replaces_grads:
             self._drop_grads(leaves)
-        try:
-            if self._prepared is None:
-                arrays, addresses = self.executable.run_placed(pointers, sizes)
-            else:
-                state = self._prepared.at(pointers, self._prepared_of)
-                arrays, addresses = self.executable.run_placed(pointers, sizes, state.addresses)
-        except HostError as error:
-            raise computation_error(error.op, error.cause, error.line) from None
+        types = self._types.get(sizes)
+        if types is None:
+            types = self.result_types(sizes)
+        fresh = self._execute(pointers, sizes, types)
         for leaf, array in put_back:
             self._put_back(leaf, array)
         for number, array in copies:
@@ -266,10 +267,25 @@ class Program:
                 _array(self._placed[number])[...] = array
         for number in self._written:
             self._placed[number].touch(None)
-        types = self._types.get(sizes)
-        if types is None:
-            types = self.result_types(sizes)
-        fresh = list(map(of_memory, arrays, types, addresses))
+        return self._give(fresh, leaves, sizes)
+
+    def _execute(
+        self, pointers: Sequence[int], sizes: tuple[int, ...], types: Sequence[TensorType]
+    ) -> list[Tensor]:
+        """Runs the machine code; tensors of its new arrays, which have these types."""
+        executable = cast("Executable", self.executable)
+        try:
+            if self._prepared is None:
+                arrays, addresses = executable.run_placed(pointers, sizes)
+            else:
+                state = self._prepared.at(pointers, self._prepared_of)
+                arrays, addresses = executable.run_placed(pointers, sizes, state.addresses)
+        except HostError as error:
+            raise computation_error(error.op, error.cause, error.line) from None
+        return list(map(of_memory, arrays, types, addresses))
+
+    def _give(self, fresh: list[Tensor], leaves: Sequence[Any], sizes: tuple[int, ...]) -> Any:
+        """Sets what the call sets; what it returns."""
         if self._gradient is not None:
             fresh = self._attach(self._gradient, fresh, leaves)
         # The result first: it may be a `.grad` that is set now.
@@ -311,16 +327,27 @@ class Program:
         count = len(fresh) - len(gradient.saved)
         positions = dict(self._leaf_slots)
         memory: list[Memory] = []
+        owner: Storage | None
         for slot in gradient.slots:
             if slot not in positions:
-                storage = self._placed[self._capture_slots.index(slot)]
-                memory.append((_array(storage), storage))
-                continue
-            leaf = leaves[positions[slot]]
-            owner = leaf.storage if isinstance(leaf, Tensor) else None
-            memory.append((self._memory(leaf, positions[slot]), owner))
-        gradient.attach(fresh, [t.array for t in fresh[count:]], memory, leaves)
+                owner = self._placed[self._capture_slots.index(slot)]
+            else:
+                leaf = leaves[positions[slot]]
+                owner = leaf.storage if isinstance(leaf, Tensor) else None
+            memory.append((self._read(slot, leaves), owner))
+        gradient.attach(fresh, [self._saved(t) for t in fresh[count:]], memory, leaves)
         return fresh[:count]
+
+    def _saved(self, tensor: Tensor) -> Elements:
+        """What a result holds that the program saves for its gradient."""
+        return tensor.array
+
+    def _read(self, slot: int, leaves: Sequence[Any]) -> Elements:
+        """What the parameter `slot` holds in this call."""
+        position = dict(self._leaf_slots).get(slot)
+        if position is not None:
+            return self._memory(leaves[position], position)
+        return _array(self._placed[self._capture_slots.index(slot)])
 
     def _memory(self, leaf: Any, position: int) -> np.ndarray:
         """Dense memory that holds a leaf."""

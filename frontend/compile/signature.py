@@ -128,9 +128,11 @@ def _from_array(array: np.ndarray) -> Tensor:
 
 
 def _layout(tensor: Tensor) -> Hashable:
-    """Strides, where the memory is not dense: they decide what is a view."""
+    """Strides, where the memory is not dense: they decide what is a view; and the GPU, if it is
+    of one."""
     array = tensor._array
-    assert array is not None
+    if array is None:
+        return tensor.device, tensor.is_contiguous() or tensor.strides()
     if not array.flags.c_contiguous:
         return array.strides
     if not tensor.path:

@@ -11,7 +11,6 @@ from ...ir.dtypes import DType
 from ..apply import apply, common_dtype
 from ..construct import as_tensor
 from ..context import ambient
-from ..device import on_cpu
 from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..inplace import update
 from ..promotion import as_dtype, note_discarded
@@ -223,12 +222,3 @@ def with_ones(tensor: Tensor, axes: Sequence[int]) -> Tensor:
         sizes.insert(axis, 1)
     view = regrouped(tensor, tuple(sizes))
     return view if view is not None else apply("reshape", [tensor], shape=tuple(sizes))
-
-
-def device_checked(device: Any) -> None:
-    """Raise where `device` is not the processor.
-
-    Raises:
-        ArgumentError: there is no such device.
-    """
-    on_cpu(device)

@@ -22,12 +22,14 @@ from ...ir.dtypes import (
     u8,
 )
 from ..construct import tensor
-from ..errors import ArgumentError, DTypeError
+from ..device import CPU, creating, resolved
+from ..errors import DTypeError
+from ..moves import to_device
 from ..promotion import as_dtype
 from ..tensor import Tensor, here
 from ..typed import OfDtype
 from . import creation
-from .arguments import cast, device_checked
+from .arguments import cast
 
 _BY_PUBLIC = {d.public: d for d in ALL} | {
     "float": f32,
@@ -79,11 +81,12 @@ def to(
         if isinstance(arg, (DType, type)):
             dtype = as_dtype(arg)
         elif isinstance(arg, Tensor):
-            dtype = here(arg).spec.dtype
+            dtype, device = here(arg).spec.dtype, arg.device
         elif not isinstance(arg, bool):
             device = arg
-    device_checked(device)
     result = cast(input, dtype)
+    if device is not None:
+        result = to_device(result, resolved(device))
     return result.clone() if copy and result is input else result
 
 
@@ -130,40 +133,50 @@ DTYPE_METHODS: dict[str, Callable[..., Tensor]] = {
 
 
 def cpu(input: Tensor) -> Tensor:
-    """The tensor itself: it is in the processor's memory."""
-    return input
+    """The tensor in the processor's memory: itself where it is there."""
+    return to_device(input, CPU)
 
 
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """Raises ArgumentError: there is no such device."""
-    raise ArgumentError("there is no device 'cuda'", hint="leave .cuda() out")
+    """The tensor on a GPU, the current one unless named: itself where it is there.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    return to_device(input, resolved("cuda" if device is None else device))
 
 
-def new_tensor(input: Tensor, data: Any, *, dtype: DType | None = None) -> Tensor:
-    """A tensor with a copy of `data`, of this dtype unless given."""
-    return tensor(data, dtype=dtype or here(input).spec.dtype)
+def new_tensor(
+    input: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None
+) -> Tensor:
+    """A tensor with a copy of `data`, of this dtype and on this device unless given."""
+    device = input.device if device is None else device
+    return tensor(data, dtype=dtype or here(input).spec.dtype, device=device)
 
 
 def new_zeros(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """Zeros of shape `size`, of this dtype unless given."""
-    return creation.zeros(*size, dtype=dtype or here(input).spec.dtype, device=device)
+    """Zeros of shape `size`, of this dtype and on this device unless given."""
+    with creating(device, like=input.device):
+        return creation.zeros(*size, dtype=dtype or here(input).spec.dtype)
 
 
 def new_ones(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """Ones of shape `size`, of this dtype unless given."""
-    return creation.ones(*size, dtype=dtype or here(input).spec.dtype, device=device)
+    """Ones of shape `size`, of this dtype and on this device unless given."""
+    with creating(device, like=input.device):
+        return creation.ones(*size, dtype=dtype or here(input).spec.dtype)
 
 
 def new_full(
     input: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
-    """`fill_value` in the shape `size`, of this dtype unless given."""
-    return creation.full(size, fill_value, dtype=dtype or here(input).spec.dtype, device=device)
+    """`fill_value` in the shape `size`, of this dtype and on this device unless given."""
+    with creating(device, like=input.device):
+        return creation.full(size, fill_value, dtype=dtype or here(input).spec.dtype)
 
 
 def new_empty(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """As `new_zeros`; the elements are to be written."""
-    return creation.zeros(*size, dtype=dtype or here(input).spec.dtype, device=device)
+    return new_zeros(input, *size, dtype=dtype, device=device)
 
 
 def pin_memory(input: Tensor, device: Any = None) -> Tensor:
@@ -182,10 +195,10 @@ def is_signed(input: Tensor) -> bool:
 
 
 def is_cpu(input: Tensor) -> bool:
-    """Whether the elements are in the processor's memory: True."""
-    return True
+    """Whether the elements are in the processor's memory."""
+    return here(input).device is CPU
 
 
 def is_cuda(input: Tensor) -> bool:
-    """Whether the elements are on a GPU: False."""
-    return False
+    """Whether the elements are on a GPU."""
+    return here(input).device is not CPU

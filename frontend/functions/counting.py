@@ -13,9 +13,10 @@ from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, ShapeError, TraceError
+from ..moves import beside
 from ..promotion import promote_types
 from ..symint import SymInt
-from ..tensor import Tensor, here, normal_axis, of_array
+from ..tensor import Tensor, elements, here, normal_axis
 from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled, takes_out
 from .creation import linspace, zeros
 from .math import where
@@ -84,7 +85,7 @@ def unique_consecutive(
 
 def _rows(input: Tensor, dim: int | None) -> np.ndarray:
     """[n, m]: each element, or each slice along `dim`, as one row."""
-    array = input.array
+    array = elements(input)
     if is_half(array.dtype):
         array = array.astype(np.float32)
     if dim is None:
@@ -107,13 +108,13 @@ def _distinct(
     """The elements at `places`, and what else is asked for."""
     axis = 0 if dim is None else normal_axis(dim, input.ndim)
     flat = reshaped(input.detach(), (-1,)) if dim is None else input.detach()
-    results = [apply("gather", [flat, of_array(places.astype(np.int64))], axis=axis)]
+    results = [apply("gather", [flat, beside(places.astype(np.int64), input)], axis=axis)]
     if return_inverse:
         shape = tuple(input.shape) if dim is None else (-1,)
-        results.append(of_array(inverse.astype(np.int64).reshape(shape)))
+        results.append(beside(inverse.astype(np.int64).reshape(shape), input))
     if return_counts:
         ends = np.append(np.flatnonzero(begins), len(begins))
-        results.append(of_array(np.diff(ends).astype(np.int64)))
+        results.append(beside(np.diff(ends).astype(np.int64), input))
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -140,9 +141,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise ShapeError(f"bincount takes a 1-d tensor, got the shape {list(input.shape)}")
     if weights is not None and weights.shape != input.shape:
         raise ShapeError(f"bincount: weights {list(weights.shape)}, numbers {list(input.shape)}")
-    if minlength < 0 or (input.array.size and input.array.min() < 0):
+    if minlength < 0 or (input.numel() and elements(input).min() < 0):
         raise ArgumentError("bincount takes numbers and a minlength that are 0 or more")
-    largest = int(input.array.max()) + 1 if input.array.size else 0
+    largest = int(elements(input).max()) + 1 if input.numel() else 0
     bins = max(largest, int(minlength))
     if weights is None:
         each = elementwise("add", cast(elementwise("mul", input, 0), i64), 1)

@@ -15,15 +15,15 @@ from ...ir.types import tensor_type
 from ..apply import as_type, constant, elementwise, emit, value_of
 from ..construct import as_tensor
 from ..context import ambient
+from ..device import creating
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
 from ..promotion import as_dtype, default_complex_dtype, number_dtype
 from ..symint import SymInt, dim_or_none
-from ..tensor import Tensor, dims_of, here
+from ..tensor import Tensor, dims_of, elements, here
 from ..viewing import expand_view
 from .arguments import (
     as_input,
     cast,
-    device_checked,
     makes_out,
     new_dims,
     reshaped,
@@ -37,8 +37,7 @@ from .arguments import (
 asarray = as_tensor
 
 
-def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
-    device_checked(device)
+def _finished(made: Tensor, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
@@ -67,9 +66,10 @@ def full(
     Raises:
         ShapeError: a size is negative.
     """
-    if dtype is None:
-        dtype = fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value)
-    return _finished(_filled(sizes_of((size,)), fill_value, dtype), device, requires_grad)
+    with creating(device):
+        if dtype is None:
+            dtype = fill_value.dtype if isinstance(fill_value, Tensor) else number_dtype(fill_value)
+        return _finished(_filled(sizes_of((size,)), fill_value, dtype), requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
@@ -95,8 +95,9 @@ def zeros(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of zeros, of the default dtype unless given."""
-    dtype = dtype or ambient.context.default_dtype
-    return _finished(_filled(_sizes(shape, size), 0, dtype), device, requires_grad)
+    with creating(device):
+        dtype = dtype or ambient.context.default_dtype
+        return _finished(_filled(_sizes(shape, size), 0, dtype), requires_grad)
 
 
 @makes_out
@@ -108,8 +109,9 @@ def ones(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless given."""
-    dtype = dtype or ambient.context.default_dtype
-    return _finished(_filled(_sizes(shape, size), 1, dtype), device, requires_grad)
+    with creating(device):
+        dtype = dtype or ambient.context.default_dtype
+        return _finished(_filled(_sizes(shape, size), 1, dtype), requires_grad)
 
 
 @makes_out
@@ -133,9 +135,10 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of the shape (and dtype) of `input` with `fill_value` everywhere."""
-    type = here(input).spec
-    dims = [spelled(d) for d in type.shape]
-    return _finished(_filled(dims, fill_value, dtype or type.dtype), device, requires_grad)
+    with creating(device, like=input.device):
+        type = here(input).spec
+        dims = [spelled(d) for d in type.shape]
+        return _finished(_filled(dims, fill_value, dtype or type.dtype), requires_grad)
 
 
 def zeros_like(
@@ -184,20 +187,21 @@ def arange(
     Raises:
         ArgumentError: the step is 0 or leads away from `end`.
     """
-    if end is None:
-        start, end = 0, start
-    start, end, step = (_python_number(n) for n in (start, end, step))
-    if not isinstance(step, SymInt) and step == 0:
-        raise ArgumentError("arange: the step is 0")
-    if dtype is not None:
-        dtype = as_dtype(dtype)
-    else:
-        floats = any(isinstance(n, float) for n in (start, end, step))
-        dtype = ambient.context.default_dtype if floats else i64
-    count = _steps(start, end, step)
-    if not isinstance(count, SymInt) and count < 0:
-        raise ArgumentError(f"arange: from {start} to {end} with the step {step}")
-    return _finished(_counted(count, start, step, dtype), device, requires_grad)
+    with creating(device):
+        if end is None:
+            start, end = 0, start
+        start, end, step = (_python_number(n) for n in (start, end, step))
+        if not isinstance(step, SymInt) and step == 0:
+            raise ArgumentError("arange: the step is 0")
+        if dtype is not None:
+            dtype = as_dtype(dtype)
+        else:
+            floats = any(isinstance(n, float) for n in (start, end, step))
+            dtype = ambient.context.default_dtype if floats else i64
+        count = _steps(start, end, step)
+        if not isinstance(count, SymInt) and count < 0:
+            raise ArgumentError(f"arange: from {start} to {end} with the step {step}")
+        return _finished(_counted(count, start, step, dtype), requires_grad)
 
 
 def _python_number(value: Any) -> Any:
@@ -240,8 +244,9 @@ def linspace(
     Raises:
         ArgumentError: `steps` is negative.
     """
-    made = _line(start, end, steps)
-    return _finished(cast(made, dtype or _default_like(made)), device, requires_grad)
+    with creating(device):
+        made = _line(start, end, steps)
+        return _finished(cast(made, dtype or _default_like(made)), requires_grad)
 
 
 def _default_like(made: Tensor) -> DType:
@@ -279,8 +284,9 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """base ** x for the x of `linspace(start, end, steps)`."""
-    made = elementwise("pow", float(base), _line(start, end, steps))
-    return _finished(cast(made, dtype or _default_like(made)), device, requires_grad)
+    with creating(device):
+        made = elementwise("pow", float(base), _line(start, end, steps))
+        return _finished(cast(made, dtype or _default_like(made)), requires_grad)
 
 
 # Matrices
@@ -296,9 +302,10 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """The n by m (n by n) matrix with ones on the diagonal."""
-    shape = (n, n if m is None else m)
-    hits = elementwise("eq", iota(shape, 0), iota(shape, 1))
-    return _finished(cast(hits, dtype or ambient.context.default_dtype), device, requires_grad)
+    with creating(device):
+        shape = (n, n if m is None else m)
+        hits = elementwise("eq", iota(shape, 0), iota(shape, 1))
+        return _finished(cast(hits, dtype or ambient.context.default_dtype), requires_grad)
 
 
 def _matrix_shape(input: Tensor, name: str) -> tuple[Any, ...]:
@@ -338,6 +345,10 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = i64) -> 
     return constant(np.stack(np.triu_indices(row, offset, col)).astype(dtype.numpy))
 
 
+def _within(numbers: np.ndarray, size: Any) -> bool:
+    return bool(numbers.min() >= 0 and numbers.max() < size)
+
+
 def one_hot(input: Tensor, num_classes: Any = -1) -> Tensor:
     """int64[..., num_classes] with a 1 where the class number stands; -1: as many as there are.
 
@@ -353,12 +364,12 @@ def one_hot(input: Tensor, num_classes: Any = -1) -> Tensor:
             raise TraceError(
                 "one_hot: the number of classes depends on data", hint="give num_classes"
             )
-        num_classes = int(input.array.max()) + 1 if input.array.size else 0
+        num_classes = int(elements(input).max()) + 1 if input.numel() else 0
     if ambient.trace is not None:
         count = dim_or_none(num_classes)
         assert count is not None
         ambient.trace.builder.check(value_of(input), count, "one_hot")
-    elif input.array.size and (input.array.min() < 0 or input.array.max() >= num_classes):
+    elif input.numel() and not _within(elements(input), num_classes):
         raise IndexingError(f"one_hot: a number is not in 0 .. {num_classes - 1}")
     shape = (*(spelled(d) for d in shape_of(input)), num_classes)
     classes = iota(shape, len(shape) - 1, here(input).spec.dtype)

@@ -14,7 +14,7 @@ from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..promotion import promote_types
 from ..symint import SymInt
-from ..tensor import Tensor, here
+from ..tensor import Tensor, elements, here
 from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled
 from .counting import searchsorted
 from .creation import full_like, ones_like, zeros_like
@@ -106,11 +106,11 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     size = shape_of(given)[0]
     if ambient.trace is not None:
         ambient.trace.builder.check(value_of(place), size, "masked_scatter")
-    elif place.array.size and place.array.max() >= size:
-        if not flat.array.any():
+    elif place.numel() and elements(place).max() >= size:
+        if not elements(flat).any():
             return input.clone()
         raise IndexingError(
-            f"masked_scatter: {size} elements for {int(flat.array.sum())} that the mask names"
+            f"masked_scatter: {size} elements for {int(elements(flat).sum())} that the mask names"
         )
     found = apply("gather", [given, place], axis=0)
     return where(holds, reshaped(found, sizes), input)

@@ -14,8 +14,9 @@ from ...ir.types import tensor_type
 from ..apply import apply, as_type, equal_dims
 from ..autocast import autocasts
 from ..errors import ArgumentError, ShapeError
+from ..moves import beside
 from ..promotion import result_type
-from ..tensor import Tensor, dims_of, here, normal_axis, of_array
+from ..tensor import Tensor, dims_of, elements, here, normal_axis
 from ..viewing import expand_view, narrow_view
 from .arguments import (
     array_names,
@@ -265,8 +266,8 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Te
     axis = normal_axis(dim, input.ndim)
     sizes = spelled_shape(input)
     if isinstance(repeats, Tensor):
-        places = np.repeat(np.arange(sizes[axis]), repeats.array)
-        return index_select(input, axis, of_array(places.astype(np.int64)))
+        places = np.repeat(np.arange(sizes[axis]), elements(repeats))
+        return index_select(input, axis, beside(places.astype(np.int64), input))
     paired = reshaped(input, [*sizes[: axis + 1], 1, *sizes[axis + 1 :]])
     spread = expand_view(paired, [*sizes[: axis + 1], repeats, *sizes[axis + 1 :]])
     return _copied(spread, [*sizes[:axis], sizes[axis] * repeats, *sizes[axis + 1 :]])

@@ -9,9 +9,10 @@ from ...ir.dims import product
 from ...ir.dtypes import f32, f64, i64
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise
+from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..symint import SymInt
-from ..tensor import Tensor, here, normal_axis
+from ..tensor import Tensor, elements, here, normal_axis
 from ..viewing import narrow_view
 from .arguments import array_names, cast, plain_size, reshaped, shape_of, spelled
 from .creation import iota
@@ -250,7 +251,7 @@ def _wanted(input: Tensor, q: Any, interpolation: str) -> Tensor:
             raise DTypeError(f"quantile: q is {q.dtype.public}, the tensor {dtype.public}")
         if q.ndim > 1:
             raise ShapeError(f"quantile: q is a number or 1-d, not of shape {list(shape_of(q))}")
-        known = q._array
+        known = None if ambient.trace is not None else elements(q)
         if known is not None and known.size and not ((known >= 0) & (known <= 1)).all():
             raise ArgumentError("quantile: q is not in [0, 1]")
         return q

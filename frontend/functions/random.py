@@ -14,15 +14,15 @@ from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise, value_of
 from ..composite import composite
 from ..context import ambient
+from ..device import beside_first, creating
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..inplace import write
 from ..promotion import as_dtype
 from ..random_state import Generator, next_draw
-from ..tensor import Tensor, here
+from ..tensor import Tensor, elements, here
 from .arguments import (
     as_input,
     cast,
-    device_checked,
     makes_out,
     new_dims,
     plain_size,
@@ -52,8 +52,8 @@ def _check(tensor: Any, holds: Callable[[np.ndarray], Any], message: str) -> Non
     """
     if ambient.trace is not None and isinstance(tensor, Tensor):
         return
-    elements = tensor.detach().array if isinstance(tensor, Tensor) else np.asarray(tensor)
-    if not np.all(holds(elements)):
+    known = elements(tensor.detach()) if isinstance(tensor, Tensor) else np.asarray(tensor)
+    if not np.all(holds(known)):
         raise ArgumentError(message)
 
 
@@ -104,8 +104,7 @@ def _of_parts(parts: Tensor) -> Tensor:
     return apply("complex", [parts[0], parts[1]])
 
 
-def _finished(made: Tensor, device: Any, requires_grad: bool) -> Tensor:
-    device_checked(device)
+def _finished(made: Tensor, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
@@ -118,8 +117,9 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1): of float32 exact multiples of 2**-24."""
-    made = uniform(sizes_of(size), _float_dtype(dtype, "rand"), generator)
-    return _finished(made, device, requires_grad)
+    with creating(device):
+        made = uniform(sizes_of(size), _float_dtype(dtype, "rand"), generator)
+        return _finished(made, requires_grad)
 
 
 @makes_out
@@ -132,16 +132,19 @@ def randn(
 ) -> Tensor:
     """Numbers of the standard normal distribution (Box and Muller, 1958); complex ones have the
     variance 1, half of it in each part."""
-    made = _normal(sizes_of(size), _float_dtype(dtype, "randn"), generator)
-    return _finished(made, device, requires_grad)
+    with creating(device):
+        made = _normal(sizes_of(size), _float_dtype(dtype, "randn"), generator)
+        return _finished(made, requires_grad)
 
 
+@beside_first
 def rand_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """`rand` of the shape (and dtype) of `input`."""
     shape = [spelled(n) for n in shape_of(input)]
     return rand(shape, dtype=dtype or here(input).spec.dtype, requires_grad=requires_grad)
 
 
+@beside_first
 def randn_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """`randn` of the shape (and dtype) of `input`."""
     shape = [spelled(n) for n in shape_of(input)]
@@ -164,21 +167,25 @@ def randint(
     Raises:
         ArgumentError: the range is empty, or larger than 2**32.
     """
-    if size is None and isinstance(high, (tuple, list)):
-        low, high, size = 0, low, high
-    elif high is None:
-        low, high = 0, low
-    if size is None:
-        raise ArgumentError("randint needs a size", hint="write randint(low, high, (n, m))")
-    span = high - low
-    if span <= 0 or span > 1 << 32:
-        raise ArgumentError(f"randint from {low} to {high}: the range must have 1 to 2**32 numbers")
-    words = cast(_bits(tuple(size), 32, generator), u64)
-    scaled = elementwise("mul", words, as_type(span, tensor_type(u64)))
-    found = cast(elementwise("shift_right", scaled, 32), i64)
-    return _finished(cast(elementwise("add", found, low), dtype or i64), device, requires_grad)
+    with creating(device):
+        if size is None and isinstance(high, (tuple, list)):
+            low, high, size = 0, low, high
+        elif high is None:
+            low, high = 0, low
+        if size is None:
+            raise ArgumentError("randint needs a size", hint="write randint(low, high, (n, m))")
+        span = high - low
+        if span <= 0 or span > 1 << 32:
+            raise ArgumentError(
+                f"randint from {low} to {high}: the range must have 1 to 2**32 numbers"
+            )
+        words = cast(_bits(tuple(size), 32, generator), u64)
+        scaled = elementwise("mul", words, as_type(span, tensor_type(u64)))
+        found = cast(elementwise("shift_right", scaled, 32), i64)
+        return _finished(cast(elementwise("add", found, low), dtype or i64), requires_grad)
 
 
+@beside_first
 def randint_like(
     input: Tensor, low: Any, high: Any = None, *, dtype: DType | None = None
 ) -> Tensor:
@@ -197,12 +204,12 @@ def randperm(
     Raises:
         ShapeError: n is negative.
     """
-    device_checked(device)
-    size = plain_size(n)
-    if isinstance(size, int) and size < 0:
-        raise ShapeError(f"randperm of {n} numbers")
-    order = apply("sort", [_bits((size,), 64, generator)], axis=0, descending=False)[1]
-    return cast(order, dtype)
+    with creating(device):
+        size = plain_size(n)
+        if isinstance(size, int) and size < 0:
+            raise ShapeError(f"randperm of {n} numbers")
+        order = apply("sort", [_bits((size,), 64, generator)], axis=0, descending=False)[1]
+        return cast(order, dtype)
 
 
 def _is_probability(p: np.ndarray) -> Any:
@@ -210,6 +217,7 @@ def _is_probability(p: np.ndarray) -> Any:
 
 
 @takes_out
+@beside_first
 def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that stands in `input` (or with `p`), else 0; of its dtype.
 
@@ -245,6 +253,7 @@ def normal(
 
 
 @takes_out
+@beside_first
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *,
     generator: Generator | None = None,
@@ -281,6 +290,7 @@ def multinomial(
     return _without_replacement(input, num_samples, generator)
 
 
+@beside_first
 def _without_replacement(input: Tensor, count: int, generator: Generator | None) -> Tensor:
     """The classes with the earliest of exponential arrival times, whose rates are the weights."""
     weights = cast(input, f64)
@@ -300,6 +310,7 @@ def _write(self: Tensor, made: Tensor) -> Tensor:
     return write(self, value_of(cast(made, here(self).spec.dtype)))
 
 
+@beside_first
 def uniform_(
     self: Tensor, low: Any = 0.0, high: Any = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -313,6 +324,7 @@ def uniform_(
     return _write(self, scaled if low == 0 else elementwise("add", scaled, low))
 
 
+@beside_first
 def normal_(
     self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -327,6 +339,7 @@ def normal_(
     return _write(self, elementwise("add", elementwise("mul", drawn, std), mean))
 
 
+@beside_first
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Write 1 with probability `p` (a number or tensor), else 0.
 
@@ -338,6 +351,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     return _write(self, elementwise("lt", draws, p))
 
 
+@beside_first
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write numbers of the exponential distribution with the rate `lambd`."""
     dtype = _float_dtype(here(self).spec.dtype, "exponential_")
@@ -346,6 +360,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     return _write(self, elementwise("mul", log(_unit(bits, wide, from_one=True)), -1 / lambd))
 
 
+@beside_first
 def random_(
     self: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
@@ -356,6 +371,7 @@ def random_(
     return _write(self, randint(first, span, shape, generator=generator))
 
 
+@beside_first
 def keep_mask(input: Tensor, p: Any, shape: Sequence[Any] | None = None) -> Tensor:
     """A bool tensor (of the shape of `input`, or of `shape`) that is False with probability p."""
     sizes = [spelled(n) for n in shape_of(input)] if shape is None else list(shape)

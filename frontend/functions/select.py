@@ -13,7 +13,8 @@ from ..apply import apply, as_type, elementwise, value_of
 from ..autocast import autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
-from ..tensor import Tensor, here, normal_axis, of_array
+from ..moves import beside
+from ..tensor import Tensor, elements, here, normal_axis
 from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape, takes_out
 from .creation import iota
 
@@ -59,8 +60,8 @@ def _check_range(index: Tensor, size: Any, name: str) -> None:
     if ambient.trace is not None:
         ambient.trace.builder.check(value_of(index), size, name)
         return
-    array = index._array
-    if array is None or not array.size:
+    array = elements(index)
+    if not array.size:
         return
     if array.min() < 0 or array.max() >= size:
         bad = array[(array < 0) | (array >= size)].flat[0]
@@ -239,11 +240,11 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
             "nonzero: the number of elements depends on data",
             hint="use sley.where(condition, x, y)",
         )
-    places = [p.astype(np.int64) for p in np.nonzero(np.atleast_1d(input.array))]
+    places = [p.astype(np.int64) for p in np.nonzero(np.atleast_1d(elements(input)))]
     if as_tuple:
-        return tuple(of_array(p) for p in places)
+        return tuple(beside(p, input) for p in places)
     found = np.stack(places, axis=-1)
-    return of_array(np.ascontiguousarray(found if input.ndim else found[:, :0]))
+    return beside(np.ascontiguousarray(found if input.ndim else found[:, :0]), input)
 
 
 def argwhere(input: Tensor) -> Tensor:

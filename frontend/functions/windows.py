@@ -9,9 +9,10 @@ from typing import Any
 from ...ir.dtypes import DType, f64
 from ..apply import elementwise
 from ..context import ambient
+from ..device import creating
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
-from .arguments import cast, device_checked
+from .arguments import cast
 from .creation import iota, ones
 from .math import abs, cos
 
@@ -32,16 +33,16 @@ def _cosines(
     weights: Sequence[float],
 ) -> Tensor:  # fmt: skip
     """The sum of weights[k] * cos(2 pi k x)."""
-    device_checked(device)
-    dtype = dtype or ambient.context.default_dtype
-    x = _places(name, length, periodic, dtype)
-    if x is None:
-        return ones(length, dtype=dtype)
-    total: Any = weights[0]
-    for k, weight in enumerate(weights[1:], 1):
-        wave = cos(elementwise("mul", x, 2 * math.pi * k))
-        total = elementwise("add", total, elementwise("mul", wave, weight))
-    return cast(total, dtype)
+    with creating(device):
+        dtype = dtype or ambient.context.default_dtype
+        x = _places(name, length, periodic, dtype)
+        if x is None:
+            return ones(length, dtype=dtype)
+        total: Any = weights[0]
+        for k, weight in enumerate(weights[1:], 1):
+            wave = cos(elementwise("mul", x, 2 * math.pi * k))
+            total = elementwise("add", total, elementwise("mul", wave, weight))
+        return cast(total, dtype)
 
 
 def hann_window(
@@ -70,10 +71,10 @@ def bartlett_window(
     window_length: Any, periodic: bool = True, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
     """1 - |2 x - 1|: a triangle."""
-    device_checked(device)
-    dtype = dtype or ambient.context.default_dtype
-    x = _places("bartlett_window", window_length, periodic, dtype)
-    if x is None:
-        return ones(window_length, dtype=dtype)
-    fall = abs(elementwise("sub", elementwise("mul", x, 2), 1))
-    return cast(elementwise("sub", 1, fall), dtype)
+    with creating(device):
+        dtype = dtype or ambient.context.default_dtype
+        x = _places("bartlett_window", window_length, periodic, dtype)
+        if x is None:
+            return ones(window_length, dtype=dtype)
+        fall = abs(elementwise("sub", elementwise("mul", x, 2), 1))
+        return cast(elementwise("sub", 1, fall), dtype)

@@ -11,10 +11,11 @@ import numpy as np
 from ...ir.dtypes import f32, f64
 from ..apply import elementwise, value_of
 from ..context import ambient
+from ..device import beside_first
 from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
 from ..inplace import become_view, copy_, write
 from ..random_state import Generator
-from ..tensor import Tensor, here
+from ..tensor import Tensor, elements, here
 from .arguments import array_names, as_input, shape_of, spelled
 from .math import exp, log, tan
 from .random import normal_, uniform
@@ -62,6 +63,7 @@ def as_strided_(self: Tensor, size: Any, stride: Any, storage_offset: int | None
 # Random numbers
 
 
+@beside_first
 def _drawn(self: Tensor, generator: Generator | None) -> Tensor:
     """Uniform numbers in (0, 1), of the shape of `self`."""
     dtype = f64 if here(self).spec.dtype is f64 else f32
@@ -110,7 +112,7 @@ def _elements(self: Tensor, name: str) -> np.ndarray:
         )
     if self.requires_grad:
         raise AutogradError(f"{name} of a tensor that requires grad", hint="use detach()")
-    return self.array
+    return elements(self)
 
 
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:

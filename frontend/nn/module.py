@@ -8,9 +8,9 @@ from typing import Any
 
 from ...ir.dtypes import DType
 from ..context import ambient, setting
+from ..device import CPU, Device, resolved
 from ..epoch import epoch
 from ..errors import DTypeError
-from ..functions.arguments import device_checked
 from ..tensor import Tensor
 from .attributes import Attributes, Handle
 from .hooks import call
@@ -226,38 +226,49 @@ class Module(Attributes):
                     parameter.grad.zero_()
 
     def to(self, *args: Any, **kwargs: Any) -> Module:
-        """Floating point parameters and buffers as another dtype, in place; a device must be the
-        processor."""
+        """Floating point parameters and buffers as another dtype, all of them on another device, in
+        place.
+
+        Raises:
+            ArgumentError: there is no such device.
+            DTypeError: the dtype is one of integers.
+        """
         dtype, device = kwargs.get("dtype"), kwargs.get("device")
         for arg in args:
             if isinstance(arg, DType):
                 dtype = arg
             elif isinstance(arg, Tensor):
-                dtype = arg.dtype
+                dtype, device = arg.dtype, arg.device
             elif not isinstance(arg, bool):
                 device = arg
-        device_checked(device)
-        if dtype is not None:
-            if not dtype.is_inexact:
-                raise DTypeError(
-                    f"a module's dtype is floating point or complex, not {dtype.public}"
-                )
-            self._convert(dtype)
+        if dtype is not None and not dtype.is_inexact:
+            raise DTypeError(f"a module's dtype is floating point or complex, not {dtype.public}")
+        if dtype is not None or device is not None:
+            self._convert(dtype, None if device is None else resolved(device))
         return self
 
-    def _convert(self, dtype: DType) -> None:
+    def _convert(self, dtype: DType | None, device: Device | None) -> None:
         with setting(grad_enabled=False):
-            for module in self.modules():
-                for table in (module._parameters, module._buffers):
-                    for tensor in table.values():
-                        if tensor is None or not tensor.dtype.is_inexact or tensor.dtype is dtype:
-                            continue
-                        if tensor.dtype.is_complex and not dtype.is_complex:
-                            continue  # its imaginary part would be lost
-                        tensor.data = tensor.detach().to(dtype)
-                        if tensor.grad is not None:
-                            tensor.grad = tensor.grad.to(dtype)
+            for tensor in self._tensors():
+                kind = dtype
+                if not tensor.dtype.is_inexact or (
+                    # An imaginary part would be lost.
+                    tensor.dtype.is_complex and dtype is not None and not dtype.is_complex
+                ):
+                    kind = None
+                if kind in (None, tensor.dtype) and device in (None, tensor.device):
+                    continue
+                # Memory for all before the old is given up: an error leaves this tensor as it was.
+                new = tensor.detach().to(device, dtype=kind)
+                grad = None if tensor.grad is None else tensor.grad.to(device, dtype=kind)
+                tensor.data, tensor.grad = new, grad
         epoch.count += 1
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """All parameters and buffers, those of the modules inside too."""
+        for module in self.modules():
+            for table in (module._parameters, module._buffers):
+                yield from (tensor for tensor in table.values() if tensor is not None)
 
     def float(self) -> Module:
         """All floating point parameters and buffers as float32."""
@@ -281,8 +292,8 @@ class Module(Attributes):
         return self.to(to_dtype(name))
 
     def cpu(self) -> Module:
-        """The module itself: it is in the processor's memory."""
-        return self
+        """The module in the processor's memory."""
+        return self.to(CPU)
 
     def cuda(self, device: Any = None) -> Module:
         """The module in a GPU's memory.
@@ -290,12 +301,11 @@ class Module(Attributes):
         Raises:
             ArgumentError: there is none.
         """
-        return self.to("cuda" if device is None else device)
+        return self.to(resolved("cuda" if device is None else device))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
-        """The module itself: there is one memory, and what its tensors hold may be anything."""
-        device_checked(device)
-        return self
+        """The module on a device; what its tensors hold may be anything."""
+        return self.to(resolved(device))
 
     def type(self, dst_type: Any) -> Module:
         """All floating point parameters and buffers in another dtype, in place."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..construct import from_numpy
 from ..context import ambient
+from ..device import resolved
 from ..errors import ArgumentError
-from ..functions.arguments import device_checked
 from ..tensor import Tensor, no_data
 from . import safetensors
 from .atomic import replacing
@@ -118,7 +118,7 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool | None = None) 
         OSError: the path cannot be opened.
     """
     if not callable(map_location) and not isinstance(map_location, Mapping):
-        device_checked(map_location)
+        resolved(map_location)
     with opened(f) as source:
         head = source.at(0, 9)
         if head[:2] == b"PK":

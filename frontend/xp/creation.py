@@ -6,9 +6,9 @@ from typing import Any
 
 from ...ir.dtypes import DType
 from ..construct import as_tensor, tensor
+from ..device import resolved
 from ..errors import ArgumentError
 from ..functions import creation
-from ..functions.arguments import device_checked
 from ..interop import from_dlpack as _from_dlpack
 from ..tensor import Tensor
 
@@ -21,13 +21,13 @@ def asarray(
     Raises:
         ArgumentError: `copy` is False and a copy is needed.
     """
-    device_checked(device)
     if copy:
-        return tensor(obj, dtype=dtype)
+        return tensor(obj, dtype=dtype, device=device)
     if copy is None:
-        return as_tensor(obj, dtype=dtype)
+        return as_tensor(obj, dtype=dtype, device=device)
     made = None if isinstance(obj, (bool, int, float, complex, list, tuple)) else as_tensor(obj)
-    if made is None or (dtype is not None and dtype is not made.dtype):
+    elsewhere = device is not None and made is not None and made.device is not resolved(device)
+    if made is None or elsewhere or (dtype is not None and dtype is not made.dtype):
         raise ArgumentError("asarray(copy=False): a copy is needed")
     return made
 

@@ -7,7 +7,7 @@ from typing import Any
 from ...ir.dtypes import DType
 from ..errors import ArgumentError, DTypeError
 from ..functions import info
-from ..functions.arguments import cast, device_checked
+from ..functions.arguments import cast
 from ..promotion import promote_types
 from ..promotion import result_type as _result_type
 from ..tensor import Tensor
@@ -21,8 +21,7 @@ _KINDS = {
 
 def astype(x: Tensor, dtype: DType, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """`x` in another dtype; a copy, or with `copy=False` itself where it has that one."""
-    device_checked(device)
-    made = cast(x, dtype)
+    made = cast(x, dtype) if device is None else cast(x, dtype).to(device)
     return made.clone() if copy and made is x else made
 
 

@@ -58,7 +58,11 @@ class CudaExecutable:
         constants: arrays that follow the caller's as inputs of the planned program.
         kernels: what each launch runs.
         may_fail: whether a step runs on the host, which may raise an error.
+        native_entry, preparation: 0 and None: the processor's programs have more ways to be called.
     """
+
+    native_entry = 0
+    preparation: None = None
 
     def __init__(
         self, lowered: Lowered, device: Device, kernels: Mapping[Node, LoadedKernel | HostKernel]

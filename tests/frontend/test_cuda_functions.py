@@ -6,7 +6,7 @@ import pytest
 from simulated_gpu import SimulatedGpu
 
 import sley
-from sley.frontend import cuda
+from sley.frontend import device as naming
 from sley.runtime.cuda import device as devices
 from sley.runtime.cuda.errors import NoDeviceError
 
@@ -40,7 +40,7 @@ def two(monkeypatch):
 
     monkeypatch.setattr(devices, "_opened", {})
     monkeypatch.setattr(devices, "open_driver", opened)
-    monkeypatch.setattr(cuda, "_current", 0)
+    monkeypatch.setattr(naming, "_current", 0)
     return drivers
 
 

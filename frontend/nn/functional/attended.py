@@ -12,6 +12,7 @@ import numpy as np
 from ....ir.literal import Literal
 from ....ir.ops.attention import wide
 from ...apply import apply, broadcast_shapes, elementwise
+from ...device import beside_first
 from ...errors import DTypeError, ShapeError
 from ...functions.arguments import cast, reshaped, shape_of, spelled
 from ...functions.creation import full, iota, zeros
@@ -142,6 +143,7 @@ def _as_mask(mask: Tensor, dtype: Any) -> Tensor:
     return cast(mask, dtype)
 
 
+@beside_first
 def _kept(query: Tensor, p: float, sizes: Sequence[Any]) -> Tensor:
     """What dropout multiplies the weights by: 0 or 1 / (1 - p)."""
     dtype = wide(here(query).spec.dtype)

@@ -14,7 +14,7 @@ from ...functions.creation import iota
 from ...functions.math import add, clamp, eq, exp, log, log1p, mul, ne, neg, sub, true_divide, where
 from ...functions.reduction import reduce, wide
 from ...functions.special import log_sigmoid, xlogy
-from ...tensor import Tensor, here
+from ...tensor import Tensor, elements, here
 from ...unwatched import unwatched
 from .arguments import legacy_reduction, reduced
 
@@ -122,7 +122,7 @@ def _ignored(input: Tensor, target: Tensor, ignore: int, axis: int, name: str) -
         size = here(input).spec.shape[axis]
         ambient.trace.builder.check(value_of(target), size, name, ignore)
         return ignore
-    classes, size = target.array, input.array.shape[axis]
+    classes, size = elements(target), input.shape[axis]
     if not classes.size or (classes.min() >= 0 and classes.max() < size):
         return ignore if 0 <= ignore < size else None
     wrong = ((classes < 0) | (classes >= size)) & (classes != ignore)
@@ -234,7 +234,8 @@ def binary_cross_entropy(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     _need_shape(target, shape_of(input), "binary_cross_entropy")
-    if ambient.trace is None and not ((input.array >= 0) & (input.array <= 1)).all():
+    known = None if ambient.trace is not None else elements(input)
+    if known is not None and not ((known >= 0) & (known <= 1)).all():
         raise ArgumentError(
             "binary_cross_entropy: the input has elements outside of [0, 1]",
             hint="of scores, and not probabilities, take binary_cross_entropy_with_logits",

@@ -37,7 +37,7 @@ from ...functions.math import (
 from ...functions.reduction import cumsum, sum, wide
 from ...functions.select import gather
 from ...functions.shape import constant_pad, expand
-from ...tensor import Tensor, here
+from ...tensor import Tensor, elements, here
 from .arguments import reduced
 
 _NEVER = -1e30  # the logarithm of a path that does not exist: finite, so that gradients are numbers
@@ -106,7 +106,7 @@ def _lengths(given: Any, batch: Any, most: Any, name: str) -> Tensor:
     if lengths.ndim != 1 or spelled(shape_of(lengths)[0]) != batch:
         raise ShapeError(f"ctc_loss: {name} is {here(lengths).spec} of {batch} sequences")
     if not isinstance(given, Tensor) or ambient.trace is None:
-        known = np.asarray(given.array if isinstance(given, Tensor) else given)
+        known = np.asarray(elements(given) if isinstance(given, Tensor) else given)
         if known.min(initial=0) < 0 or not bool(known.max(initial=0) <= most):
             raise ArgumentError(f"ctc_loss: {name}={known.tolist()} is not in 0 .. {most}")
     return lengths
@@ -119,7 +119,7 @@ def _rows(targets: Tensor, lengths: Any, batch: Any) -> tuple[Tensor, Tensor]:
             "ctc_loss: a trace does not know where one target ends and the next begins",
             hint="give the targets as [N, S], or the lengths as a list",
         )
-    known = np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths, np.int64)
+    known = np.asarray(elements(lengths) if isinstance(lengths, Tensor) else lengths, np.int64)
     counts = _lengths(lengths, batch, int(known.max(initial=0)), "target_lengths")
     if int(known.sum()) != spelled(shape_of(targets)[0]):
         raise ShapeError(f"ctc_loss: targets {here(targets).spec} for lengths {known.tolist()}")

@@ -30,7 +30,7 @@ from ...functions.math import (
     where,
 )
 from ...functions.shape import unsqueeze
-from ...tensor import Tensor
+from ...tensor import Tensor, elements
 from .arguments import legacy_reduction, mean_weighted, reduced
 from .normalization import cosine_similarity, pairwise_distance
 
@@ -234,7 +234,9 @@ def gaussian_nll_loss(
         ArgumentError: a variance is negative (eager, or a number).
     """
     known = not isinstance(var, Tensor) or ambient.trace is None
-    if known and np.any((var.detach().array if isinstance(var, Tensor) else np.asarray(var)) < 0):
+    if known and np.any(
+        (elements(var.detach()) if isinstance(var, Tensor) else np.asarray(var)) < 0
+    ):
         raise ArgumentError("gaussian_nll_loss: a variance is negative")
     if isinstance(var, Tensor) and var.ndim == input.ndim - 1:
         var = unsqueeze(var, -1)

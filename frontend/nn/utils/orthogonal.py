@@ -15,7 +15,8 @@ from ...functions.shape import diagonal, matrix_transpose
 from ...linalg.arguments import adjoint
 from ...linalg.decompositions import matrix_exp, qr
 from ...linalg.systems import solve
-from ...tensor import Tensor, of_array
+from ...moves import beside
+from ...tensor import Tensor, elements
 from ..module import Module
 from .parametrize import register_parametrization
 
@@ -89,14 +90,14 @@ class Orthogonal(Module):
             )
         if ambient.trace is not None:
             raise UnsupportedError("an orthogonal weight is assigned in a compiled function")
-        array = Q.detach().array
+        array = elements(Q.detach())
         packed, scales = np.linalg.qr(array, mode="raw")
         found = np.array(np.swapaxes(packed, -1, -2), array.dtype, order="C")
         index = np.arange(found.shape[-1])
         signs = np.sign(found[..., index, index])
         # A reflection that LAPACK leaves out is one along an axis here.
         found[..., index, index] = np.where(scales == 0, -signs, signs)
-        return of_array(found)
+        return beside(found, Q)
 
 
 def _reflected(X: Tensor) -> Tensor:

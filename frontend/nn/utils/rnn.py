@@ -17,7 +17,7 @@ from ...functions.creation import iota
 from ...functions.joining import stack
 from ...functions.math import lt, where
 from ...functions.shape import constant_pad, transpose
-from ...tensor import Tensor, here, of_array
+from ...tensor import Tensor, elements, here, of_array
 from ...trees import NAMESPACE
 
 
@@ -194,7 +194,7 @@ def _integers(values: Any, name: str) -> np.ndarray:
                 hint="give them as a list, or use the padded form: pad_packed_sequence(packed, "
                 "total_length=...)",
             )
-        return values.array.astype(np.int64)
+        return elements(values).astype(np.int64)
     return np.asarray(values, np.int64)
 
 
@@ -226,7 +226,7 @@ def pack_padded_sequence(
     known = not isinstance(lengths, Tensor) or ambient.trace is None
     if not known:
         return _packed(padded, given, enforce_sorted)
-    numbers = np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths, np.int64)
+    numbers = np.asarray(elements(lengths) if isinstance(lengths, Tensor) else lengths, np.int64)
     if numbers.min(initial=1) < 1 or not bool(numbers.max(initial=1) <= steps):
         raise ArgumentError(f"pack_padded_sequence: lengths {numbers.tolist()} of {steps} steps")
     if enforce_sorted and (np.diff(numbers) > 0).any():
