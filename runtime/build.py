@@ -30,6 +30,8 @@ from .objects import ObjectCode, object_code
 Emit = Callable[[Graph, Any, Target, str], tuple[str, Dim, Dim]]
 
 _MAX_KEPT = 2048  # kernels in memory
+# What becomes many times the text of an elementwise node.
+_LENGTHS = {"contract": 50, "attend": 100, "attend_gradient": 200}
 
 
 class CompileError(RuntimeError):
@@ -62,12 +64,33 @@ def assemble(
     Raises:
         CompileError: a kernel cannot be compiled.
     """
+    launches = _Launches(lowered, target)
+    compiled = _compile_kernels(launches.distinct(), target, emit)
+    return _assemble(lowered, launches, compiled, target)
+
+
+class _Launches:
+    """The launches of a program in order, with a key of each one's kernel; and those of what
+    prepares its inputs."""
+
+    def __init__(self, lowered: Lowered, target: Target) -> None:
+        self.nodes = [step.node for step in lowered.plan.walk() if isinstance(step, Launch)]
+        self.keys = _kernel_keys(self.nodes, target)
+        made = lowered.preparation
+        self.preparation = None if made is None else _Launches(made, target)
+
+    def distinct(self) -> dict[str, Node]:
+        """The first launch of each kernel, by its key."""
+        more = {} if self.preparation is None else self.preparation.distinct()
+        return more | dict(reversed(list(zip(self.keys, self.nodes, strict=True))))
+
+
+def _assemble(
+    lowered: Lowered, launches: _Launches, compiled: Mapping[str, KernelCode], target: Target
+) -> tuple[Image, Details]:
     plan = lowered.plan
-    nodes = [step.node for step in plan.walk() if isinstance(step, Launch)]
-    keys = _kernel_keys(nodes, target)
-    distinct = {key: node for node, key in reversed(list(zip(nodes, keys, strict=True)))}
-    kernels = _compile_kernels(distinct, target, emit)
-    calls = _calls(nodes, keys, kernels)
+    kernels = {key: compiled[key] for key in dict.fromkeys(reversed(launches.keys))}
+    calls = _calls(launches.nodes, launches.keys, kernels)
     frame = frame_of(plan, _program_symbols(plan))
     text = entry_text(plan, frame, calls)
     try:
@@ -75,7 +98,7 @@ def assemble(
     except native.LLVMError as error:
         raise CompileError(f"the entry of @{plan.graph.name}: {error}") from error
     codes = list(kernels.values())
-    preparation, made = _preparation(lowered, target, emit)
+    preparation, made = _preparation(lowered, launches, compiled, target)
     image = Image(
         frame,
         plan.blocks,
@@ -90,12 +113,12 @@ def assemble(
 
 
 def _preparation(
-    lowered: Lowered, target: Target, emit: Emit
+    lowered: Lowered, launches: _Launches, compiled: Mapping[str, KernelCode], target: Target
 ) -> tuple[PreparationImage | None, Details | None]:
     """What makes the prepared inputs, and what tools show of it; None where there are none."""
-    if lowered.preparation is None:
+    if lowered.preparation is None or launches.preparation is None:
         return None, None
-    image, details = assemble(lowered.preparation, target, emit)
+    image, details = _assemble(lowered.preparation, launches.preparation, compiled, target)
     given = lowered.preparation.stages[0][1]
     assert isinstance(given, Graph)
     inputs, results = (tuple(v.type for v in values) for values in (given.params, given.yields))
@@ -148,11 +171,12 @@ _kept_lock = threading.Lock()
 def _compile_kernels(
     distinct: Mapping[str, Node], target: Target, emit: Emit
 ) -> dict[str, KernelCode]:
-    """The kernels by key. Each is compiled once in the process, several beside each other."""
+    """The kernels by key. Each is compiled once in the process, several beside each other, what
+    takes longest first."""
     workers = max(1, min(config().num_threads, len(distinct)))
     executor = ThreadPoolExecutor(workers, "sley-compile")
     with executor, _kept_lock:
-        for key, node in distinct.items():
+        for key, node in sorted(distinct.items(), key=lambda item: -_length(item[1])):
             if (key, emit) not in _kept:
                 _kept[key, emit] = executor.submit(_compile_kernel, key, node, target, emit)
         futures = {key: _kept[key, emit] for key in distinct}
@@ -162,6 +186,11 @@ def _compile_kernels(
         if future.exception() is not None:  # it may be tried again
             _kept.pop((key, emit), None)
     return {key: future.result() for key, future in futures.items()}
+
+
+def _length(launch: Node) -> int:
+    """About how much text a kernel becomes, in nodes of an elementwise one."""
+    return sum(_LENGTHS.get(node.op.name, 1) for node in launch.attrs["kernel"].walk())
 
 
 def _compile_kernel(key: str, node: Node, target: Target, emit: Emit) -> KernelCode:
