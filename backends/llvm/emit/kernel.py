@@ -219,7 +219,9 @@ class _Function:
         once = None if known else w.binary("icmp slt", "i64", None, low, high)
         before, label, after = w.label, w.name("loop"), w.name("done")
         phis: list[str] = []
-        with w.loop():
+        short = isinstance(hi - lo, int) and hi - lo <= UNROLLED * step
+        unrolled = short and node.attrs.get("unroll") != 1
+        with w.loop(unrolled):
             if once is None:
                 w.line(f"br label %{label}")
             else:
@@ -234,8 +236,7 @@ class _Function:
             # A test for equality stays as it is; another one would keep the variable alive.
             test = "icmp ne" if (hi - lo) % step == 0 else "icmp slt"
             more = w.binary(test, "i64", None, turned, high)
-            short = isinstance(hi - lo, int) and hi - lo <= UNROLLED * step
-            tag = "" if short and node.attrs.get("unroll") != 1 else self._rolled()
+            tag = "" if unrolled else self._rolled()
             w.line(f"br i1 {more}, label %{label}, label %{after}{tag}")
         last = w.label
         types = [_full_type(v) for v in body.params]

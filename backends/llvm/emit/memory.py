@@ -141,7 +141,7 @@ class Memory:
             return base, ALIGNMENT if buffer in self.scopes.scratch else align
         # Not inbounds: what is added last may lead back into the buffer.
         for step in self.indices.steps(offset):
-            if not step.startswith("%"):
+            if not step.startswith("%") or self.w.is_unrolled(step):
                 base = self._settled(base)
             base = self.w.op(f"getelementptr {element}, ptr {base}, i64 {step}")
         return base, align

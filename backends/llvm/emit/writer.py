@@ -74,10 +74,12 @@ class _Frame:
 
     Attributes:
         before: of a loop, the lines that run once before it; None for a branch.
+        unrolled: whether it is a loop whose turns LLVM writes out.
         known: the texts whose results are at hand in this piece.
     """
 
     before: list[str] | None
+    unrolled: bool = False
     known: list[str] = field(default_factory=list)
 
 
@@ -120,6 +122,10 @@ class Writer:
         """How many loops and branches deep a register is computed; 0 for a constant."""
         return self._depth.get(text, 0)
 
+    def is_unrolled(self, text: str) -> bool:
+        """Whether a register is computed in a loop whose turns LLVM writes out."""
+        return self._frames[self.depth(text)].unrolled
+
     def line(self, text: str) -> None:
         self.lines.append("  " + text)
 
@@ -158,11 +164,11 @@ class Writer:
         self._leave()
 
     @contextmanager
-    def loop(self) -> Iterator[None]:
+    def loop(self, unrolled: bool = False) -> Iterator[None]:
         """What is written inside, from the jump into the loop on, runs once for each turn."""
         before: list[str] = []
         self.lines.append(before)
-        self._frames.append(_Frame(before))
+        self._frames.append(_Frame(before, unrolled))
         yield
         self._leave()
 
