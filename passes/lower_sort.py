@@ -73,7 +73,7 @@ def _lowered(
     perm = (*(a for a in range(x.type.ndim) if a != axis), axis)
     moved = tuple(x.type.shape[a] for a in perm)
     rows = (product(moved[:-1]), size)
-    matrix = reshaped(transposed(x, perm), rows)
+    turned = transposed(x, perm)
 
     def back(value: Value) -> Value:
         return transposed(reshaped(value, (*moved[:-1], limit)), inverse(perm))
@@ -81,8 +81,10 @@ def _lowered(
     cut: dict[str, Any] = {} if limit == size else {"limit": limit}
     chunk = _chunk(size, limit) if narrow else 0
     if not readers[1] and not chunk:
-        values = back(_values(matrix, node.attrs["descending"], cut))
+        # As it lies: no kernel stands between the memory of a reshape and what runs on the host.
+        values = transposed(_values(turned, node.attrs["descending"], cut), inverse(perm))
         return values, values  # nobody reads the places
+    matrix = reshaped(turned, rows)
     if chunk:
         found = _first_by_chunks(matrix, node.attrs["descending"], limit, chunk)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,17 +92,18 @@ SORT = define(
 
 def _infer_order(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     (x,) = types
-    need(x.ndim == 2, f"order takes rows, not {x}")
+    need(x.ndim > 0, f"order takes rows, not {x}")
     need(x.dtype.kind in ("int", "uint", "float"), f"order does not take {x.dtype.public}")
     need(not x.dtype.is_low_precision, f"order does not take {x.dtype.public}")
     need(isinstance(attrs["descending"], bool), f"descending={attrs['descending']!r} is no bool")
-    limit = attrs.get("limit", x.shape[1])
-    return (x.with_shape((x.shape[0], limit)),)
+    limit = attrs.get("limit", x.shape[-1])
+    return (x.with_shape((*x.shape[:-1], limit)),)
 
 
 def _fill_order(arrays: Sequence[np.ndarray], results: Sequence[np.ndarray], attrs: Attrs) -> None:
-    (x,), (result,) = arrays, results
-    descending, size, limit = attrs["descending"], x.shape[1], result.shape[1]
+    descending, size, limit = attrs["descending"], arrays[0].shape[-1], results[0].shape[-1]
+    rows = math.prod(arrays[0].shape[:-1])
+    x, result = arrays[0].reshape(rows, size), results[0].reshape(rows, limit)
     if size >> _LOW:
         raise ValueError(f"rows of {size} elements are longer than 2**{_LOW}")
     if limit == size:
@@ -122,14 +124,14 @@ def _fill_order(arrays: Sequence[np.ndarray], results: Sequence[np.ndarray], att
 
 def _evaluate_order(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
     (x,) = arrays
-    result = np.empty((len(x), attrs.get("limit", x.shape[1])), x.dtype)
+    result = np.empty((*x.shape[:-1], attrs.get("limit", x.shape[-1])), x.dtype)
     _fill_order(arrays, [result], attrs)
     return [result]
 
 
 ORDER = define(
     "order", Kind.SORT, _infer_order, _evaluate_order,
-    """The elements of each row of a matrix in order, the first `limit` of them where that is given.
+    """The elements of each row (the last axis) in order, the first `limit` of them where that is given.
     NaN is larger than all; which of equal elements comes first is not said.""",
     arity=1, attributes=("descending", "limit"), optional=("limit",), cost=64, fill=_fill_order,
 )  # fmt: skip
