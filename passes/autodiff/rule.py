@@ -93,15 +93,17 @@ def size_value(dim: Dim, dtype: DType, shape: Sequence[Dim]) -> Value:
     return BROADCAST(scalar, shape=tuple(shape), dims=()) if shape else scalar
 
 
-def scattered_along(g: Value, places: Value, axis: int) -> Value:
-    """Each element of `g` added to the place along `axis` that `places`, of its shape, names."""
+def scattered_along(g: Value, places: Value, axis: int, size: Dim | None = None) -> Value:
+    """Each element of `g` added to the place along `axis` that `places`, of its shape, names; the
+    result has `size` of them (by default as many as `g`)."""
     shape = g.type.shape
     order = (*(a for a in range(g.type.ndim) if a != axis), axis)
     moved = tuple(shape[a] for a in order)
-    rows, length = product(moved[:-1]), shape[axis]
-    matrix = (rows, length)
+    rows, length = product(moved[:-1]), shape[axis] if size is None else size
+    matrix = (rows, shape[axis])
     row = IOTA(shape=matrix, axis=0, dtype=i64) * size_value(length, i64, matrix)
-    target = reshaped(row + reshaped(transposed(places, order), matrix), (rows * length,))
-    flat = reshaped(transposed(g, order), (rows * length,))
-    summed = SCATTER(zeros(flat.type), target, flat, axis=0, combine="add")
-    return transposed(reshaped(summed, moved), inverse(order))
+    target = reshaped(row + reshaped(transposed(places, order), matrix), (product(matrix),))
+    flat = reshaped(transposed(g, order), (product(matrix),))
+    base = zeros(tensor_type(g.type.dtype, (rows * length,)))
+    summed = SCATTER(base, target, flat, axis=0, combine="add")
+    return transposed(reshaped(summed, (*moved[:-1], length)), inverse(order))
