@@ -23,7 +23,7 @@ from ..ir.ops.kernel import INDEX
 from ..ir.types import TensorType, tensor_type
 from .kernel_pieces import as_tuple
 from .rewrite import rewrite
-from .row_folds import Fold, Plan, others_params, plans_of, single_loop, stored
+from .row_folds import Fold, Plan, others_params, plans_of
 
 PARTS = 32  # of many rows, as long as none is longer than
 LONGEST = 512  # rows: the rounding error of a sum grows with them
@@ -35,7 +35,7 @@ def fold_in_rows(graph: Graph) -> Graph:
     plans: dict[Node, Plan] = {}
     for region in _regions(graph):
         for plan in plans_of(region):
-            plans.update(dict.fromkeys((plan.rows, *(f.node for f in plan.folds)), plan))
+            plans.update(dict.fromkeys((plan.node, *(f.node for f in plan.folds)), plan))
     if not plans:
         return graph
     made: dict[tuple, tuple[Graph, list[Graph]]] = {}
@@ -48,7 +48,7 @@ def fold_in_rows(graph: Graph) -> Graph:
         if plan.key not in made:
             made[plan.key] = _Writer(plan).kernels()
         first, seconds = made[plan.key]
-        if node is plan.rows:
+        if node is plan.node:
             found = as_tuple(node.op(*operands, kernel=first))
             given = iter(found)
             count = len(found) - len(plan.folds)
@@ -82,15 +82,13 @@ def _rows_of_a_part(rows: Dim) -> int:
 class _Writer:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.kernel = plan.rows.attrs["kernel"]
-        outer = single_loop(plan.rows)
-        assert outer is not None
-        self.outer = outer
-        self.rows = product(outer.attrs["extents"])
-        self.columns = product(plan.inner.attrs["extents"])
+        self.kernel = plan.rows.kernel
+        self.outer, self.inner = plan.rows.outer, plan.rows.inner
+        self.rows = product(self.outer.attrs["extents"])
+        self.columns = product(self.inner.attrs["extents"])
         self.size = _rows_of_a_part(self.rows)
         self.count = (self.rows + self.size - 1) // self.size
-        self.stored = stored(plan.rows, outer, plan.inner)
+        self.stored = plan.rows.stored()
         self.skipped = {self.stored[k] for k in plan.dropped}
         self.parts: list[Value] = []
         self.builder = Recording()
@@ -133,10 +131,14 @@ class _Writer:
     def _copied(self, node: Node, region: Region) -> Region:
         with self.builder.region([p.type for p in region.params]) as opened:
             self.new.update(zip(region.params, opened.params, strict=True))
-            self._copy(region.nodes)
-            if node is self.plan.inner:
+            if node is not self.inner:
+                self._copy(region.nodes)
+            else:
+                # Elements are read before anything is stored: a result may lie where they do.
+                self._copy(n for n in region.nodes if n.op.name != "store")
                 for fold, part in zip(self.plan.folds, self.parts, strict=True):
                     self._join(fold, part)
+                self._copy(n for n in region.nodes if n.op.name == "store")
             opened.yield_(*(self.new[v] for v in region.yields))
         return opened.closed
 
@@ -186,7 +188,7 @@ class _Writer:
         """(axes of the rows and columns, number of the row, of the column) over slots."""
         numbers: list[Dim] = []
         values: list[Value] = []
-        for node in (self.outer, self.plan.inner):
+        for node in (self.outer, self.inner):
             flat: Dim = 0
             for axis, extent in zip(*axes(node), strict=True):
                 place: Dim = 0
@@ -225,9 +227,10 @@ class _Writer:
         return self.builder.finish(f"{kernel.name}_folded", level="kernel", outs=kernel.outs)
 
     def _fold_parts(self, fold: Fold, part: Value) -> None:
-        with self.builder.region([INDEX]) as opened:
-            values = [opened.params[0]]
-            index: Dim = 0
+        extents = (self.count, self.columns) if fold.whole else (self.count,)
+        with self.builder.region([INDEX] * len(extents)) as opened:
+            values = list(opened.params)
+            index: Dim = of_atom(Slot(2, self.columns)) if fold.whole else 0
             for axis, extent in zip(*axes(fold.loop), strict=True):
                 place: Dim = 0
                 if extent != 1:
@@ -244,7 +247,7 @@ class _Writer:
             joined.yield_(*(self.new[v] for v in combine.yields))
         self.builder.line = fold.reduction.line
         start = [self.new[v] for v in fold.reduction.operands]
-        attrs = {"extents": (self.count,)}
+        attrs = {"extents": extents}
         regions = (opened.closed, joined.closed)
         found = self.builder.emit(fold.reduction.op, start, attrs, regions)
         self.new[fold.reduction.results[0]] = found

@@ -8,11 +8,11 @@ both. Everything is decided from kinds and index maps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ...ir.dims import Atom, Dim, Var, of_atom, substitute
+from ...ir.dims import Atom, Dim, Var, of_atom, product, substitute
 from ...ir.graph import Node, Value
 from ...ir.ops.base import ContractMap, Kind, Piece
 from ...ir.ops.reduction import kept_axes
@@ -22,6 +22,7 @@ Index = tuple[Dim, ...]
 
 THROUGH = (Kind.VIEW, Kind.SOURCE)  # kernels compute these wherever they are read
 APART = (Kind.HOST, Kind.SORT, Kind.CONTROL)  # no kernel computes these
+ONE_TASK = 1 << 16  # points that are folded to one element by a task alone
 
 
 class Form(StrEnum):
@@ -301,11 +302,23 @@ def _place_of_fold(node: Node, group: Group) -> Index | None:
         return None
     if group.form is Form.LOOP and len(shape) - 1 not in axes:
         return None  # a sum along columns reads best in a kernel of its own
+    if (
+        group.form is Form.LOOP
+        and node.op.kind is Kind.REDUCTION
+        and folds_all_of_many(shape, axes)
+    ):
+        return None  # so does one of everything, which would leave one task
     if not fits(node, group.axes, group):
         return None
     if node.op.kind is Kind.CUMULATIVE:
         return group.axes
     return tuple(group.axes[a] for a in kept_axes(len(shape), axes))
+
+
+def folds_all_of_many(shape: Sequence[Dim], axes: Collection[int]) -> bool:
+    """Whether folding `axes` makes one element of very many, which tasks are to share."""
+    points, kept = product(shape), product(n for a, n in enumerate(shape) if a not in axes)
+    return kept == 1 and isinstance(points, int) and points > ONE_TASK
 
 
 def fits(node: Node, place: Index, group: Group) -> bool:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ...ir.dims import atoms, product
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
+from ..row_folds import FEWEST, NARROWEST, WIDEST
 from .cost import MAX_MEMBERS
-from .groups import Form, Group, Index, leaves, reads, rename
+from .groups import Form, Group, Index, folds_all_of_many, leaves, reads, rename
 from .order import Order
 
 
@@ -45,6 +47,8 @@ def _reads_at_own_points(reader: Group, group: Group) -> bool:
     """Whether `reader` has the points of `group` and reads its values nowhere else."""
     if reader.form not in (Form.LOOP, Form.ROW) or reader.extents != group.extents:
         return False
+    if _only_folds_rows(reader):
+        return False  # the loop takes that fold along (`fold_in_rows`)
     if len(reader.members) + len(group.members) > MAX_MEMBERS or group.parts:
         return False
     places = {**dict(group.roots), **group.place}
@@ -52,6 +56,27 @@ def _reads_at_own_points(reader: Group, group: Group) -> bool:
     return bool(found) and all(
         index == rename(places[value], group.axes, reader.axes) for value, index in found
     )
+
+
+def _only_folds_rows(group: Group) -> bool:
+    """Whether a group folds all of very many elements, or the columns of many rows, and computes no
+    more of each element."""
+    extents, folded = group.extents, group.reduced
+    if group.form is not Form.ROW or any(_depends(place, group) for _, place in group.roots):
+        return False
+    if folds_all_of_many(extents, folded):
+        return True
+    rows, columns = product(extents[: len(folded)]), product(extents[len(folded) :])
+    if folded != frozenset(range(len(folded))) or not isinstance(columns, int):
+        return False
+    long = not isinstance(rows, int) or rows >= FEWEST
+    return long and NARROWEST <= columns <= WIDEST
+
+
+def _depends(place: Index, group: Group) -> bool:
+    """Whether `place` changes along an axis that the group folds."""
+    folded = {a for axis in group.reduced for a in atoms(group.axes[axis])}
+    return any(atom in folded for dim in place for atom in atoms(dim))
 
 
 def _read(reader: Group, values: Mapping[Value, Index]) -> Iterator[tuple[Value, Index | None]]:

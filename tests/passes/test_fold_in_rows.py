@@ -150,3 +150,69 @@ def test_layer_norm(rows):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
         np.testing.assert_allclose(a, d.numpy(), 1e-9, 1e-9)
+
+
+def points(shape, folds, *, dtype=f32):
+    """A loop over points alone, stored, and folds of it and of what it reads."""
+    builder = Recording()
+    x, y = (builder.param(tensor_type(dtype, shape), name) for name in "xy")
+    with builder:
+        made = OPS["exp"](x) * y
+        found = folds(made, y)
+    return fuse(builder.finish("f", [*found, made]))
+
+
+def whole(value, name="reduce_sum", **attrs):
+    return OPS[name](value, axes=tuple(range(value.type.ndim)), **attrs)
+
+
+LOOPS = {
+    "columns": ((127, 65), lambda t, y: [summed(t)]),
+    "all": ((300, 257), lambda t, y: [whole(t)]),
+    "both": ((1030, 64), lambda t, y: [summed(t), whole(t), whole(y, "reduce_max", ties="even")]),
+    "three axes": ((3, 90, 250), lambda t, y: [summed(t), whole(t)]),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops_over_points_are_cut_into_rows(name):
+    shape, folds = LOOPS[name]
+    graph = points(shape, folds)
+    found = fold_in_rows(graph)
+    verify(found)
+    assert len(found.nodes[0].results) > 1
+    arrays = [RNG.standard_normal(shape).astype(np.float32) for _ in range(2)]
+    for a, b in zip(run(found, *arrays), run(graph, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, 1e-3, 1e-3)
+
+
+def test_loops_that_are_left_alone():
+    def left(shape, folds):
+        graph = points(shape, folds)
+        return fold_in_rows(graph) is graph
+
+    # Few rows or columns, very long rows, rows that are folded themselves.
+    assert left((63, 1500), lambda t, y: [whole(t)])
+    assert left((1500, 63), lambda t, y: [summed(t)])
+    assert left((64, 8193), lambda t, y: [whole(t)])
+    assert left((64, 1100), lambda t, y: [OPS["reduce_sum"](t, axes=(1,))])
+
+
+def test_an_activation_with_its_bias():
+    def step(x, b, g):
+        x, b = (v.detach().requires_grad_(True) for v in (x, b))
+        F.gelu(x + b).backward(g)
+        return x.grad, b.grad
+
+    shapes = (200, 100), (100,), (200, 100)
+    arrays = [sley.tensor(RNG.standard_normal(s).astype(np.float32)) for s in shapes]
+    wanted, compiled = step(*arrays), sley.compile(step)
+    threads, results = sley.get_num_threads(), []
+    for number in (1, 2, 4):
+        sley.set_num_threads(number)
+        results.append([r.numpy() for r in compiled(*arrays)])
+    sley.set_num_threads(threads)
+    for a, b, c, d in zip(*results, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+        np.testing.assert_allclose(a, d.numpy(), 1e-4, 1e-4)
