@@ -291,6 +291,8 @@ def _plan(tensor: Tensor, indices: Sequence[tuple[int, Tensor]]) -> _Plan:
         if flat is not None:
             index = elementwise("add", elementwise("mul", flat, size), index)
         flat = index
+    if ambient.trace is not None and len(indices) > 1:
+        ambient.trace.builder.take_for_granted(value_of(flat))
     others = [a for a in range(len(shape)) if a not in axes]
     adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
     return _Plan(axes + others, [shape[a] for a in others], flat, axes[0] if adjacent else 0)

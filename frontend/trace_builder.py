@@ -42,12 +42,18 @@ class TraceBuilder(Recording):
         self.is_region = False
         self.checks: list[IndexCheck] = []
         self._checked: set[tuple[Value, Dim]] = set()
+        self._in_range: set[Value] = set()
 
     def check(self, indices: Value, size: Dim, name: str, ignored: int | None = None) -> None:
         """Note that `indices` must be in range; once is enough."""
         if (indices, size) not in self._checked:
             self._checked.add((indices, size))
             self.checks.append(IndexCheck(indices, size, name, user_location(), ignored))
+
+    def take_for_granted(self, indices: Value) -> None:
+        """Note that `indices` need no look: they follow from others that were looked at, or cannot
+        be out of range."""
+        self._in_range.add(indices)
 
     def emit(
         self,
@@ -59,7 +65,7 @@ class TraceBuilder(Recording):
         if self.is_region and op is not _STOP and not ambient.context.grad_enabled:
             operands = [self._without_history(v) for v in operands]
         result = super().emit(op, operands, attrs, regions)
-        if op.indexed_map is not None:
+        if op.indexed_map is not None and operands[1] not in self._in_range:
             assert attrs is not None
             self.check(operands[1], operands[0].type.shape[attrs["axis"]], op.name)
         if self.tracked and op is not _STOP and ambient.context.grad_enabled:

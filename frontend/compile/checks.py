@@ -4,6 +4,10 @@ Machine code reads nothing outside of a tensor, but it cannot raise. So the part
 leads to an index is a small program of its own: it gives the largest one by its bits, which for
 negative ones are larger than any size, and runs before the program proper, which has then not begun
 to write. Where one is wrong another program tells which.
+
+A program that only makes new tensors gives the largest index itself, as a further result: the
+kernel that reads by the indices takes them along, and they are read once. What it has made of
+indices that are wrong is thrown away.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 # Addresses and sizes -> 0-d arrays.
 Compute = Callable[[Sequence[int], Mapping[str, int]], Sequence[np.ndarray]]
 
+_CHEAP = (Kind.ELEMENTWISE, Kind.VIEW, Kind.SOURCE)
 # An index that a product leads to is a result of the model (an argmax, say), not the user's data.
 _DEAR = (Kind.CONTRACTION, Kind.ATTENTION, Kind.CONTROL, Kind.HOST)
 
@@ -40,6 +45,7 @@ class IndexChecks:
 
     Attributes:
         slots: the parameters of the program that the checks read, by number.
+        told: what the program itself yields for the checks; empty where they run before it.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class IndexChecks:
     ) -> None:
         self._device = device
         self.slots = slots
+        self.told: tuple[Value, ...] = ()
         self._checks = checks
         self._graph = graph
         self._exact = exact
@@ -68,7 +75,26 @@ class IndexChecks:
         """
         if self._largest is None:
             self._largest = self._compiled(self._graph)
-        found = self._largest(pointers, sizes)
+        self.look(self._largest(pointers, sizes), pointers, sizes)
+
+    def join(self, builder: Recording) -> None:
+        """Has the program that `builder` has recorded tell the largest indices, if it may: no step
+        of it runs on the host, where it could fail for another reason, or as often as the data
+        says, and what leads to the indices is as cheap as reading them. On a GPU nobody waits for
+        what a program makes."""
+        leading = (n for c in self._checks for n in leading_to(c.indices))
+        apart = any(n.op.kind in (Kind.HOST, Kind.CONTROL) for n in builder.nodes)
+        if apart or self._device is not None or any(n.op.kind not in _CHEAP for n in leading):
+            return
+        with builder:
+            self.told = tuple(
+                value for c in self._checks for value in _largest(_counted(c.indices, c.ignored))
+            )
+
+    def look(
+        self, found: Sequence[np.ndarray], pointers: Sequence[int], sizes: Mapping[str, int]
+    ) -> None:
+        """Raises where one of the largest indices `found` is out of range; else as `run`."""
         for number, check in enumerate(self._checks):
             size = check.size if isinstance(check.size, int) else dims.evaluate(check.size, sizes)
             if int(found[number]) >= size:
@@ -87,7 +113,7 @@ class IndexChecks:
         names = executable.symbols
         return lambda pointers, sizes: executable.run(pointers, tuple(sizes[n] for n in names))
 
-    def _tell(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
+    def _tell(self, pointers: Sequence[int], sizes: Mapping[str, int]) -> None:
         """Raises for the first index that is out of range, if there is one."""
         bounds = self._compiled(self._exact)(pointers, sizes)
         for number, check in enumerate(self._checks):

@@ -136,6 +136,10 @@ class Outcome:
         self.gradient = gradient_of(trace, fresh, self.finder)
         if self.gradient is not None:
             self.yields += self.gradient.saved
+        sets_state = self.donated or self.grads or self.data or self.requires or self.attributes
+        if self.checks is not None and not sets_state:
+            self.checks.join(trace.builder)
+            self.yields += self.checks.told
 
     def fixed(self) -> frozenset[int]:
         """The numbers of the parameters that hold captured memory which is likely the same over

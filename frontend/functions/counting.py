@@ -21,7 +21,7 @@ from .arguments import array_names, as_input, cast, reshaped, shape_of, spelled,
 from .creation import linspace, zeros
 from .math import where
 from .reduction import amax, amin, sum
-from .select import gather, linear_place, scatter_add
+from .select import gather, in_range, linear_place, scatter_add
 
 
 class Histogram(NamedTuple):
@@ -305,7 +305,7 @@ def _bisected(sequence: Tensor, wanted: Tensor, right: bool) -> Tensor:
     flat = reshaped(sequence, (spelled(product(shape_of(sequence))),))
     for _ in range(steps):
         middle = elementwise("shift_right", elementwise("add", low, high), 1)
-        inside = elementwise("minimum", middle, size - 1)
+        inside = in_range(elementwise("minimum", middle, size - 1))
         if sequence.ndim > 1:
             inside = linear_place(sequence, sequence.ndim - 1, inside)
         held = apply("gather", [flat, inside], axis=0)

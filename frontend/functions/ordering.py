@@ -18,7 +18,7 @@ from .arguments import array_names, cast, plain_size, reshaped, shape_of, spelle
 from .creation import iota
 from .math import where
 from .reduction import ValuesIndices, all, argmax, count_nonzero
-from .select import linear_place
+from .select import in_range, linear_place
 from .shape import movedim, unsqueeze
 
 
@@ -104,7 +104,7 @@ def _without(input: Tensor, axis: int) -> Tensor:
 def _picked(input: Tensor, axis: int, place: Tensor) -> Tensor:
     """input[.., place[.., j, ..], ..] along `axis`, for places that are known to be in range."""
     flat = reshaped(input, (spelled(product(shape_of(input))),))
-    return apply("gather", [flat, linear_place(input, axis, place)], axis=0)
+    return apply("gather", [flat, in_range(linear_place(input, axis, place))], axis=0)
 
 
 def _numbers(input: Tensor) -> Tensor:

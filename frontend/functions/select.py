@@ -42,7 +42,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def linear_place(input: Tensor, axis: int, index: Tensor) -> Tensor:
     """For each element of `index` the place in the flattened `input`: its own coordinates, with
-    that along `axis` replaced by the index."""
+    that along `axis` replaced by the index, which is in range."""
     shape, own = shape_of(input), spelled_shape(index)
     if len(own) != len(shape):
         raise ShapeError(f"the index has {len(own)} axes, the tensor {len(shape)}")
@@ -52,7 +52,15 @@ def linear_place(input: Tensor, axis: int, index: Tensor) -> Tensor:
         part = index if a == axis else iota(own, a)
         part = part if isinstance(stride, int) and stride == 1 else elementwise("mul", part, stride)
         place = part if place is None else elementwise("add", place, part)
-    return place
+    return place if len(shape) == 1 else in_range(place)
+
+
+def in_range(index: Tensor) -> Tensor:
+    """`index`, which a trace need not look at: it is in range if the indices that it is made of
+    are, which were looked at."""
+    if ambient.trace is not None:
+        ambient.trace.builder.take_for_granted(value_of(index))
+    return index
 
 
 def _check_range(index: Tensor, size: Any, name: str) -> None:

@@ -142,3 +142,45 @@ def test_the_error_tells_the_index_and_narrow_ones_below_zero_are_found(size: in
 def test_no_indices_of_nothing() -> None:
     compiled = sley.compile(lambda i, x: x.index_select(0, i))
     assert compiled(sley.zeros((0,), dtype=sley.int64), sley.zeros((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (70, 65), (300, 129)])
+def test_a_program_that_makes_new_tensors_looks_while_it_reads(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    x = sley.tensor(rng.standard_normal(shape).astype(np.float32))
+    compiled = sley.compile(lambda x, i: (x.gather(1, i), x.gather(0, i % 2).sum()))
+    for dtype in (np.int64, np.int32):
+        index = rng.integers(0, shape[1], shape).astype(dtype)
+        found, _ = compiled(x, sley.tensor(index))
+        np.testing.assert_array_equal(found.numpy(), np.take_along_axis(x.numpy(), index, 1))
+        for wrong in (-1, shape[1]):
+            broken = index.copy()
+            broken[-1, -1] = wrong
+            with pytest.raises(sley.IndexingError, match=f"gather: index {wrong} is not in 0"):
+                compiled(x, sley.tensor(broken))
+    assert len(compiled.lower(x, sley.tensor(index)).graph.yields) == 2 + 2
+
+
+def test_what_writes_looks_before() -> None:
+    total = sley.zeros(3)
+
+    @sley.compile
+    def add(x: sley.Tensor, i: sley.Tensor) -> sley.Tensor:
+        total.add_(x[i].sum(0))
+        return x[i]
+
+    x = sley.tensor(np.ones((4, 3), np.float32))
+    add(x, integers(0, 3))
+    with pytest.raises(sley.IndexingError):
+        add(x, integers(0, 4))
+    np.testing.assert_array_equal(total.numpy(), [2.0, 2.0, 2.0])
+    assert len(add.lower(x, integers(0, 3)).graph.yields) == 2
+
+
+def test_gradients_from_outside_of_what_looks_while_it_reads() -> None:
+    compiled = sley.compile(lambda w, i: (w[i] ** 2).sum())
+    w = sley.tensor(np.arange(6, dtype=np.float32).reshape(3, 2)).requires_grad_(True)
+    compiled(w, integers(0, 2, 2)).backward()
+    np.testing.assert_array_equal(w.grad.numpy(), [[0, 2], [0, 0], [16, 20]])
+    with pytest.raises(sley.IndexingError):
+        compiled(w, integers(0, 2, 3))
