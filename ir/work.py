@@ -8,10 +8,11 @@ from .graph import Node, Region
 from .ops.attend import AXES, region_axes
 
 SOFTMAX = 16  # scalar instructions for a score
+MULTIPLY_ADDS = 4  # of a product: its operands are in registers, others' in memory
 
 
 def work(region: Region) -> Dim:
-    """Scalar instructions that one run of `region` takes, roughly; a multiply-add counts as one."""
+    """Scalar instructions that one run of `region` takes, roughly."""
     return add_all(_work_of(node) for node in region.nodes)
 
 
@@ -19,7 +20,8 @@ def _work_of(node: Node) -> Dim:
     if node.op.name == "contract":
         batch, m, n, k = (product(node.attrs[name]) for name in ("batch", "m", "n", "k"))
         lhs, rhs, out = (work(region) for region in node.regions)
-        return batch * (m * k * lhs + k * n * rhs + m * n * (out + k))
+        terms = m * n * k // MULTIPLY_ADDS
+        return batch * (m * k * lhs + k * n * rhs + m * n * out + terms)
     if node.op.name in AXES:
         return _work_of_attention(node)
     if node.op.name == "many":

@@ -5,10 +5,11 @@
     void sley_pool_run_dynamic(...the same...)
     void kernel(ptr args, i64 lo, i64 hi, ptr scratch)
 
-`run` cuts [0, total) into at most as many chunks as there are threads, each a multiple of grain
-long but the last; `run_dynamic` makes every grain a chunk (at most 65535), for work whose chunks
-differ in cost. Which chunks there are depends on total, grain and the number of threads alone;
-who runs which does not. Worker t uses scratch + t * scratch_stride, the caller is worker 0.
+`run` cuts [0, total) into as many chunks as there are threads, equally long but for one, or into
+fewer, of at least a grain each; `run_dynamic` makes every grain a chunk (at most 65535), for work
+whose chunks differ in cost. Which chunks there are depends on total, grain and the number of
+threads alone; who runs which does not. Worker t uses scratch + t * scratch_stride, the caller is
+worker 0.
 
 How a region runs. One 64-bit *ticket* holds (generation, chunks, next chunk). The caller writes
 the region's description, publishes a ticket whose chunk 0 it has already claimed, wakes a sleeper,
@@ -276,7 +277,8 @@ check_threads:
   %at_threads = call ptr @at_threads(ptr %pool)
   %threads = load i64, ptr %at_threads, align 8
   %small = icmp ule i64 %total, %grain
-  %single = icmp ule i64 %threads, 1
+  %fewest = call i64 @min(i64 %threads, i64 %most)
+  %single = icmp ule i64 %fewest, 1
   %direct = or i1 %small, %single
   br i1 %direct, label %alone, label %enter
 alone:
@@ -403,11 +405,15 @@ end:
   ret void
 }
 
-define void @sley_pool_run(ptr %pool, ptr %kernel, ptr %args, i64 %total, i64 %grain,
+define void @sley_pool_run(ptr %pool, ptr %kernel, ptr %args, i64 %total, i64 %asked,
                            ptr %scratch, i64 %stride) {
   %at_threads = call ptr @at_threads(ptr %pool)
   %threads = load i64, ptr %at_threads, align 8
-  call void @run_region(ptr %pool, i64 %threads, ptr %kernel, ptr %args, i64 %total, i64 %grain,
+  %positive = icmp sgt i64 %asked, 0
+  %grain = select i1 %positive, i64 %asked, i64 1
+  %whole = udiv i64 %total, %grain
+  %most = call i64 @min(i64 %threads, i64 %whole)
+  call void @run_region(ptr %pool, i64 %most, ptr %kernel, ptr %args, i64 %total, i64 1,
                         ptr %scratch, i64 %stride)
   ret void
 }

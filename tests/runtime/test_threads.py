@@ -141,8 +141,13 @@ def recorded(pool, total, grain, scratch=0, stride=0, dynamic=False):
     return sorted(calls)
 
 
+def even_chunks(total, grain, threads):
+    """What the partition must be: none shorter than a grain, where there are several."""
+    return chunks_of(total, 1, max(1, min(threads, total // grain)))
+
+
 def chunks_of(total, grain, most):
-    """What the partition must be: grains shared out evenly, the first chunks getting the rest."""
+    """Grains shared out evenly, the first chunks getting the rest."""
     grains = -(-total // grain)
     count = min(most, grains)
     quotient, remainder = divmod(grains, count)
@@ -185,7 +190,7 @@ def test_partition(pool):
     sizes += [(random_sizes.randint(1, 10_000), random_sizes.randint(1, 400)) for _ in range(100)]
     for total, grain in sizes:
         got = [(lo, hi) for lo, hi, _ in recorded(pool, total, grain)]
-        assert got == chunks_of(total, grain, pool.threads), (total, grain)
+        assert got == even_chunks(total, grain, pool.threads), (total, grain)
 
 
 def test_dynamic_partition(pool):
@@ -200,7 +205,7 @@ def test_huge_and_odd_sizes(pool):
     assert recorded(pool, -3, 4) == []
     assert recorded(pool, 1 << 40, 1 << 62) == [(0, 1 << 40, 0)]
     got = [(lo, hi) for lo, hi, _ in recorded(pool, (1 << 60) + 5, 64)]
-    assert got == chunks_of((1 << 60) + 5, 64, pool.threads)
+    assert got == even_chunks((1 << 60) + 5, 64, pool.threads)
     assert [c[:2] for c in recorded(pool, 10, 0)] == chunks_of(10, 1, pool.threads)
 
 
@@ -310,7 +315,7 @@ def test_late_workers_delay_nobody(kernels):
     pool = ThreadPool(4)
     pool.close()
     finishes(lambda: program(kernels, pool, [1, 4, 1000], 1, 100))
-    assert [c[:2] for c in recorded(pool, 100, 3)] == chunks_of(100, 3, pool.threads)
+    assert [c[:2] for c in recorded(pool, 100, 3)] == even_chunks(100, 3, pool.threads)
 
 
 @pytest.mark.parametrize("callers", [2, 5])
