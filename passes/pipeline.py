@@ -128,7 +128,7 @@ def run_passes(
         graph = stage("split reductions", split)
     if isinstance(target, GpuTarget) and (split := split_contracts(graph, target)) is not graph:
         graph = stage("split contracts", split)
-    if isinstance(target, GpuTarget) and (spread := spread_scatters(graph)) is not graph:
+    if isinstance(target, GpuTarget) and (spread := spread_scatters(graph, numerics)) is not graph:
         graph = stage("spread scatters", spread)
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
