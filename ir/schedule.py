@@ -147,19 +147,21 @@ class WindowSchedule(Written):
 @dataclass(frozen=True, slots=True)
 class TapSchedule(Written):
     """Tiles of a `contract` that sums over the places of windows, whose columns are their taps: the
-    gradient of a convolution's weights. rhs is read from a copy of the image, element by element;
-    lhs from panels, whose rows (m) run over the lanes.
+    gradient of a convolution's weights. rhs is read from a copy of the image, element by element,
+    and lhs from panels, whose rows (m) run over the lanes; or places run over the lanes.
 
     Attributes:
         mr: channels (axes of n that do not slide) of a register tile.
         parts: of its taps, each of which has tiles of its own.
-        nr: rows (m) of the register tile, a multiple of the lanes.
+        nr: rows (m) of the register tile, a multiple of the lanes, unless places run over these.
         mc: rows (m) of a task, a multiple of nr.
         lanes: elements of a vector.
         block: points of the first slide that are copied at once.
         slides: one for each axis of k of more than one point from the first one that has taps, or
             whose points are copied together, on.
-        form: how lhs is packed, "across" or "along", see `ContractSchedule`.
+        form: how lhs is packed, "across" or "along", see `ContractSchedule`; or "places": it is
+            read where it lies, and places run over the lanes.
+        lines: of places that are written out together in the form "places".
     """
 
     mr: int
@@ -170,6 +172,7 @@ class TapSchedule(Written):
     block: int
     slides: tuple[Slide, ...]
     form: str = "along"
+    lines: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,9 @@ class _Scheduler:
         matrix = schedule_matrix(node, self.target)
         if matrix is not None:
             return Nest(contract=matrix)
+        taps = schedule_taps(node, self.target)
+        if taps is not None:
+            return Nest(taps=taps)
         windows = schedule_windows(node, self.target)
         if windows is not None:
             return Nest(windows=windows)

@@ -29,6 +29,9 @@ STORED, STORED_FAR, KEPT, KEPT_FAR = 24.0, 40.0, 1.0, 12.0
 TURN, LINE = 1.0, 6.0  # of a turn of k, and of a line of them
 PANEL = 16.5 / 26  # of a vector of a tile of panels, for each k
 MOST_VECTORS = 4  # of a tile
+ANYWHERE = 0.8  # cycles of a vector that is read across lines of the cache
+FOLDED = 80.0  # of a vector of results whose lanes are added up
+LINES = 2  # of places that are written out together
 BLOCK = 1024  # terms of a block: enough that loading sums costs little
 
 
@@ -62,6 +65,8 @@ class _Places:
         if slides is None:
             return None
         taps = math.prod(slide.taps for slide in slides)
+        if taps >= math.prod(slide.points for slide in slides if slide.tap is not None):
+            return None  # these are the places, and it is the taps that are summed over
         return _Places(node, slides, math.prod(n) // taps, taps, math.prod(m), math.prod(k))
 
 
@@ -110,8 +115,10 @@ class _Chooser:
 
     def choose(self) -> TapSchedule | None:
         places = self.places
-        if places.rows < self.lanes or self.lanes == 1:
+        if self.lanes == 1:
             return None
+        if places.rows < self.lanes:
+            return self._folds()
         mr, parts, vectors = self._tile()
         nr = vectors * self.lanes
         found = self._block(nr)
@@ -119,8 +126,34 @@ class _Chooser:
             return None
         slides, block = found
         mc = self._rows_of_task(nr)
-        schedule = TapSchedule(mr, parts, nr, mc, self.lanes, block, slides, self._form())
+        rows, terms = self._strided()
+        form = "along" if terms < rows else "across"
+        schedule = TapSchedule(mr, parts, nr, mc, self.lanes, block, slides, form)
         return schedule if self._pays(schedule) else None
+
+    def _folds(self) -> TapSchedule | None:
+        """Few rows: places run over the lanes."""
+        places = self.places
+        slides = places.slides
+        if slides[0].tap is None:
+            slides = slides[1:]
+        if not self.target.masks or self._strided()[1] or slides[-1].tap is None:
+            return None
+        free = self.target.registers - 6
+        parts = -(-places.taps // free)
+        taps = -(-places.taps // parts)
+        most = max(1, free // taps)
+        nr = -(-places.rows // -(-places.rows // most))
+        room = self.target.l2 // 4 // self.size
+        block = slides[0].points
+        while block > 1 and self._copied(slides, block) > room:
+            block = -(-block // 2)
+        if self._copied(slides, block) > room:
+            return None
+        lines = 1 if len(slides) == 1 else LINES
+        mc = self._rows_of_task(nr)
+        found = TapSchedule(1, parts, nr, mc, self.lanes, block, slides, "places", lines)
+        return found if self._pays(found) else None
 
     def _tile(self) -> tuple[int, int, int]:
         """(channels, parts of the taps, vectors of rows) of the register tile that takes the fewest
@@ -189,37 +222,44 @@ class _Chooser:
         sizes = [first.reach * first.phases, *(s.reach * s.phases for s in slides[1:])]
         return self.places.channels * math.prod(sizes)
 
-    def _form(self) -> str:
-        """Vectors over the rows, or over k where that has fewer strided loads."""
+    def _strided(self) -> tuple[int, int]:
+        """Strided loads of lhs by vectors over the rows, and by vectors over k."""
         node = self.places.node
         batch, m, k = (tuple(node.attrs[name]) for name in ("batch", "m", "k"))
         lhs, b = node.regions[0], len(batch)
         side = side_of(lhs, lhs.params[b : b + len(m)], lhs.params[b + len(m) :], m, k)
-        own = strided(side.accesses, side.own[-1] if side.own else None)
-        along = strided(side.accesses, side.k[-1])
-        return "along" if along < own else "across"
+        own = side.own[-1] if side.own else None
+        return strided(side.accesses, own), strided(side.accesses, side.k[-1])
 
     def _pays(self, schedule: TapSchedule) -> bool:
         """Whether an image and turned rows are cheaper than panels of windows, by the cycles."""
         places, lanes, slides = self.places, self.lanes, schedule.slides
         columns, terms = places.channels * places.taps, places.terms
-        vectors = -(-places.rows // schedule.nr) * (schedule.nr // lanes)  # of rows
         blocks = -(-slides[0].points // schedule.block)
         blocks *= terms // math.prod(s.points for s in slides)
         copied = self._copied(slides, schedule.block) / slides[-1].reach
         copied *= -(-slides[-1].reach // lanes) * -(-places.rows // schedule.mc)
         if slides[-1].stride > 1:
             copied *= SHUFFLED
-        tiles = schedule.parts * -(-places.channels // schedule.mr) * -(-places.rows // schedule.nr)
-        taps = -(-places.taps // schedule.parts)
-        step = self._step(schedule.mr * taps, schedule.nr // lanes) + LINE / slides[-1].points
-        near = 2 * columns * schedule.mc * self.size <= self.target.l2
-        results = columns * vectors
-        image = tiles * step * terms + TURNED * vectors * terms + COPIED * copied * blocks
-        image += results * (
-            (STORED if near else STORED_FAR) + (KEPT if near else KEPT_FAR) * blocks
-        )
+        image = COPIED * copied * blocks + self._summed(schedule, blocks)
         wide = -(-columns // lanes)
         panels = wide * places.rows * PANEL * terms
         panels += (WINDOW * columns + ROW * places.rows) * terms / lanes
         return image < panels
+
+    def _summed(self, schedule: TapSchedule, blocks: int) -> float:
+        """Cycles of the products and of what is made of the sums."""
+        places, lanes, slides = self.places, self.lanes, schedule.slides
+        columns, terms = places.channels * places.taps, places.terms
+        tiles = schedule.parts * -(-places.channels // schedule.mr) * -(-places.rows // schedule.nr)
+        taps, nr = -(-places.taps // schedule.parts), schedule.nr
+        if schedule.form == "places":
+            vectors = terms // slides[-1].points * -(-slides[-1].points // lanes)
+            step = max(nr * taps / 2, ANYWHERE * taps + nr / 2, 4.0) + TURN
+            return tiles * step * vectors + FOLDED * -(-columns // lanes) * places.rows
+        near = 2 * columns * schedule.mc * self.size <= self.target.l2
+        results = columns * -(-places.rows // nr) * (nr // lanes)
+        step = self._step(schedule.mr * taps, nr // lanes) + LINE / slides[-1].points
+        cycles = tiles * step * terms + TURNED * results / columns * terms
+        stored = (STORED if near else STORED_FAR) + (KEPT if near else KEPT_FAR) * blocks
+        return cycles + results * stored

@@ -52,6 +52,13 @@ def _launch(graph):
     return next(n for n in found if any(m.op.name == "contract" for m in n.attrs["kernel"].walk()))
 
 
+def _operands(graph):
+    """Numbers of the program's parameters that its one launch reads."""
+    program = fuse(graph)
+    (launch,) = (n for n in program.nodes if n.op.name == "launch")
+    return [program.params.index(o) for o in launch.operands]
+
+
 def _check(x, w, dtype="f32", cpu="host", update=False, seed=0, **attrs):
     graph = _program(x, w, dtype, update, **attrs)
     exact = _program(x, w, "f64", update, **attrs)
@@ -114,6 +121,37 @@ def test_random_convolutions(anyway, cpu, dtype, cases):
 @pytest.mark.parametrize("rows", [16, 17, 31, 32, 33, 50])
 def test_rows_around_a_vector(anyway, rows):
     assert _check((2, 3, 9, 10), (rows, 3, 3, 3), **PLAIN).taps is not None
+
+
+@pytest.mark.parametrize("size", [4, 7, 15, 16, 17, 32, 33, 50])
+def test_lines_around_a_vector(anyway, size):
+    attrs = {**PLAIN, "groups": 3}
+    assert _check((2, 3, 9, size), (6, 1, 3, 3), **attrs).taps.form == "places"
+    odd = {"strides": (2, 2), "padding": ((2, 1), (0, 2)), "groups": 3, "rhs_dilation": (1, 2)}
+    assert _check((3, 6, 8, size + 4), (3, 2, 3, 2), **{**PLAIN, **odd}) is not None
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 15])
+def test_few_rows(anyway, rows):
+    attrs = {"strides": (1, 1), "padding": ((3, 3), (3, 3)), "rhs_dilation": (1, 1)}
+    nest = _check((2, 2, 21, 25), (rows, 2, 7, 7), **{**PLAIN, **attrs})
+    assert nest.taps.form == "places" and nest.taps.parts > 1
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_infinite_elements_stay_where_they_are(anyway, rows):
+    """The margin and the ends of lines multiply nothing that would become no number."""
+    graph = _program((1, 2, 5, 19), (rows, 2, 3, 3), **PLAIN)
+    launch = _launch(graph)
+    program = Program(launch.attrs["kernel"])
+    assert program.schedule.nests[0].taps is not None
+    arrays = [np.ones(p.type.shape, np.float32) for p in graph.params]
+    arrays[0][0, 0, 0, 0] = np.inf
+    (want,) = evaluate(graph, arrays)
+    found = np.zeros(want.shape, np.float32)
+    program([*(arrays[number] for number in _operands(graph)), found])
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    assert np.isfinite(want).any() and np.isinf(want).any()
 
 
 def test_several_blocks_of_an_image(anyway):

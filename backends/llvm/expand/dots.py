@@ -77,10 +77,10 @@ def dot(
             partial = sums[r * together : (r + 1) * together]
             where = first + r * columns
             if together == 1:
-                total = expander.emit("extract", _add_lanes(expander, partial), lane=0)
+                total = expander.emit("extract", add_lanes(expander, partial), lane=0)
                 expander.access("store", (tile, total), where)
             else:
-                total = _add_lanes(expander, partial)
+                total = add_lanes(expander, partial)
                 expander.access("store", (tile, total), where, lanes=together)
         return ()
 
@@ -171,7 +171,7 @@ def _zeros(expander: Expander, operand: Operand) -> Value:
     return expander.widen(zero, operand.lanes)
 
 
-def _add_lanes(expander: Expander, vectors: Sequence[Value]) -> Value:
+def add_lanes(expander: Expander, vectors: Sequence[Value]) -> Value:
     """A vector of the sums of the lanes of each of `vectors`; their numbers are powers of two.
 
     Two vectors become one by halves, so that each has its own piece of it; then the pieces are

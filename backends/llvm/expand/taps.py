@@ -4,49 +4,39 @@ gradient of a convolution's weights.
 The image is copied once, with its margin, as where windows are columns (`window_image.py`); here it
 is the place that runs in the innermost loop. So what a tap of a channel needs lies at a fixed
 distance from what the others need, and is read element by element. The rows of lhs run over the
-lanes: they are packed into panels, place by place, and serve all taps. A task has a block of these
-rows, and all columns; block after block of places is copied, packed and added to the sums, which
-stay in scratch until the last one.
+lanes: they are packed into panels, place by place, and serve all taps. Fewer rows than lanes are
+read where they lie, and places run over the lanes (`tap_folds.py`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ....ir.dims import Dim, Var, minimum, of_atom, product
 from ....ir.graph import Node, Value
-from ....ir.literal import Literal
 from ....ir.schedule import TapSchedule
-from .blocks import Axes, ceil_div, fixed, lane_places, loop_over
-from .loops import Carried, vector_loop
+from .blocks import ceil_div, fixed, lane_places, loop_over
 from .microkernel import multiply_add
-from .packing import Operand, Panel, pack, transpose
-from .product import axes_of
+from .packing import Panel, pack, transpose
 from .scope import Expander, Scope
-from .window_image import Image, each, known
+from .tap_folds import Folds
+from .tap_tasks import Block, TapTasks
+from .window_image import each, known
 
 WRITTEN_OUT = 4  # points of the last slide that need no loop
 
 
 def expand_taps(expander: Expander, scope: Scope, node: Node, schedule: TapSchedule) -> None:
     """The loops of a `contract` over places, the outermost one over tasks."""
-    if product(node.attrs["batch"]) != 0:
-        _Tasks(expander, node, schedule).run(scope)
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Places that are copied at once: `points` of the first slide from `start` on, whose first
-    term is number `k0`; a panel has `count` of them."""
-
-    start: Dim
-    points: Dim
-    k0: Dim
-    count: Dim
+    if product(node.attrs["batch"]) == 0:
+        return
+    tasks: TapTasks
+    if schedule.form == "places":
+        tasks = Folds(expander, node, schedule)
+    else:
+        tasks = _Tiles(expander, node, schedule)
+    tasks.run(scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,100 +48,22 @@ class _Rows:
     points: Dim
 
 
-class _Tasks:
+class _Tiles(TapTasks):
+    """Rows run over the lanes; the image is read element by element."""
+
     def __init__(self, expander: Expander, node: Node, schedule: TapSchedule) -> None:
-        self.expander = expander
-        self.schedule = schedule
-        self.lanes, self.slides = schedule.lanes, schedule.slides
-        lhs, rhs, out = node.regions
-        batch, m, n, k = (tuple(node.attrs[name]) for name in ("batch", "m", "n", "k"))
-        self.acc = node.attrs["acc"]
-        self.batch_size, self.total, self.columns = product(batch), known(product(m)), product(n)
-        over_batch, over_m, over_k = axes_of(lhs, batch, m, k)
-        self.rows = Operand(
-            lhs, over_batch, over_m, over_k, self.total, product(k), self.acc, self.lanes,
-            schedule.form,
-        )  # fmt: skip
-        self.out = out
-        self.out_batch, self.out_rows, self.out_columns = axes_of(out, batch, m, n)
-        self.rhs_batch, rhs_k, _ = axes_of(rhs, batch, k, n)
-        first = self.slides[0].axis
-        self.outer = Axes(rhs_k.variables[:first], k[:first], tuple((a,) for a in range(first)))
-        self.places = math.prod(slide.points for slide in self.slides[1:])
-        self.blocks = -(-self.slides[0].points // schedule.block)
-        self.taps = math.prod(slide.taps for slide in self.slides)
-        self.channels = known(self.columns) // self.taps
-        self.image = Image(expander, node, self.slides, schedule.block, 0, summed=True)
-        deep = -(-schedule.block * self.places // self.lanes) * self.lanes
-        self.depth = deep
-        self.panels = expander.alloc((schedule.mc * deep,), self.acc)
-        height = -(-known(self.columns) // self.lanes) * self.lanes
-        self.sums = expander.alloc((height * schedule.mc,), self.acc)
-        self.square = expander.alloc((self.lanes * self.lanes,), self.acc)
-
-    def run(self, scope: Scope) -> None:
-        expander, blocks_m = self.expander, -(-self.total // self.schedule.mc)
-        self.image.clear()
-        total = self.batch_size * blocks_m
-
-        def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
-            number = of_atom(Var(variable, total))
-            batch = fixed(expander, number // blocks_m)
-            m = fixed(expander, number - batch * blocks_m)
-            self._task(scope.inner(), batch, fixed(expander, m * self.schedule.mc))
-            return ()
-
-        expander.loop(0, total, 1, (), turn, parallel=True)
-
-    def _task(self, scope: Scope, batch: Dim, m0: Dim) -> None:
-        expander, schedule = self.expander, self.schedule
-        for axes in (self.rows.batch, self.rhs_batch, self.out_batch):
-            axes.bind(scope, [fixed(expander, p) for p in axes.split(batch)])
-        left = fixed(expander, minimum(schedule.mc, self.total - m0))
-        panels = fixed(expander, ceil_div(left, schedule.nr))
-        self._clear(scope)
-
-        def turn(number: Dim) -> None:
-            inner = scope.inner()
-            outside: Dim = number
-            block: Dim = 0
-            if self.blocks > 1:
-                outside = fixed(expander, number // self.blocks)
-                block = fixed(expander, number - outside * self.blocks)
-            positions = [fixed(expander, p) for p in self.outer.split(outside)]
-            self.outer.bind(inner, positions)
-            self._add(inner, self._block(outside, block), m0, panels)
-
-        each(expander, known(product(self.outer.extents)) * self.blocks, turn)
-        self._finish(scope, m0, left)
-
-    def _block(self, outside: Dim, block: Dim) -> _Block:
-        schedule, expander, extent = self.schedule, self.expander, self.slides[0].points
-        start = fixed(expander, block * schedule.block)
-        points: Dim = schedule.block
-        if extent % schedule.block:
-            points = fixed(expander, minimum(points, extent - start))
-        k0 = fixed(expander, (outside * extent + start) * self.places)
-        return _Block(start, points, k0, fixed(expander, points * self.places))
-
-    def _clear(self, scope: Scope) -> None:
-        """The sums before the first block."""
-        expander = self.expander
-        zero = expander.emit("constant", value=Literal(np.zeros((), self.acc.numpy)))
-        size = known(self.columns) * self.schedule.mc
-
-        def vector(inner: Scope, at: Dim, _: Carried) -> Sequence[Value]:
-            expander.write(self.sums, at, zero, inner)
-            return ()
-
-        vector_loop(expander, scope.inner(), size, (self.lanes, self.lanes), 0, size, vector)
+        lanes = schedule.lanes
+        height = -(-known(product(node.attrs["n"])) // lanes) * lanes
+        super().__init__(expander, node, schedule, height * schedule.mc)
+        self.depth = -(-schedule.block * self.places // lanes) * lanes
+        self.panels = expander.alloc((schedule.mc * self.depth,), self.acc)
+        self.square = expander.alloc((lanes * lanes,), self.acc)
 
     # ------------------------------------------------------------------ sums
 
-    def _add(self, scope: Scope, block: _Block, m0: Dim, panels: Dim) -> None:
-        """Adds a block of places to the sums of `panels` panels of rows."""
+    def add(self, scope: Scope, block: Block, m0: Dim, left: Dim) -> None:
         expander, schedule, width = self.expander, self.schedule, self.schedule.nr
-        self.image.fill(scope, block.start, block.points)
+        panels = fixed(expander, ceil_div(left, width))
 
         def copy(j: Dim) -> None:
             panel = Panel(
@@ -174,9 +86,7 @@ class _Tasks:
     def _channels(self, first: Dim, count: int, panel: _Rows) -> None:
         """All taps of so many channels, for one panel."""
         first = fixed(self.expander, first)
-        size = -(-self.taps // self.schedule.parts)
-        for begin in range(0, self.taps, size):
-            taps = range(begin, min(begin + size, self.taps))
+        for taps in self.parts():
             self._tile([(c, t) for c in range(count) for t in taps], first, panel)
 
     def _tile(self, columns: Sequence[tuple[int, int]], first: Dim, panel: _Rows) -> None:
@@ -189,7 +99,7 @@ class _Tasks:
         found = [
             where + ((c * self.taps + t) * schedule.mc + v) for c, t in columns for v in vectors
         ]
-        apart = [c * self.image.plane + self._distance(t) for c, t in columns]
+        apart = [c * self.image.plane + self.distance(t) for c, t in columns]
         sums = [expander.access("load", (self.sums,), place, lanes=self.lanes) for place in found]
         sums = self._points(0, plane, 0, sums, apart, panel)
         for place, value in zip(found, sums, strict=True):
@@ -235,21 +145,12 @@ class _Tasks:
                 found.append(multiply_add(expander, wide, vector, sums[len(found)]))
         return found
 
-    def _distance(self, tap: int) -> int:
-        """How far the tap of this number finds its places from those of the first one."""
-        taps: list[int] = []
-        for slide in reversed(self.slides):
-            tap, digit = divmod(tap, slide.taps)
-            taps.insert(0, digit)
-        return known(self.image.place(taps))
-
     # ------------------------------------------------------------------ results
 
-    def _finish(self, scope: Scope, m0: Dim, left: Dim) -> None:
-        """Runs the `out` region over `left` rows: squares of the sums, turned so that columns run
-        over the lanes."""
+    def finish(self, scope: Scope, m0: Dim, left: Dim) -> None:
+        """Squares of the sums are turned, so that columns run over the lanes."""
         expander, lanes, mc = self.expander, self.lanes, self.schedule.mc
-        total = known(self.columns)
+        total = self.columns
 
         def square(i: Dim, n: Dim) -> None:
             start, row = fixed(expander, n * lanes), fixed(expander, i * lanes)
