@@ -44,6 +44,8 @@ class ContractSchedule(Written):
         ahead: so many turns of k before they are multiplied, packed columns are brought in.
         matrix: the processor's matrix unit multiplies (`ir/ops/matrix.py`). A tile here is whole
             tiles of the unit; kc is a multiple of the terms that it adds at once, or all of k.
+        piece: terms of which a panel of columns stays in the first cache while all rows of a block
+            pass by, for the matrix unit; 0: all of a block.
     """
 
     mr: int
@@ -61,6 +63,7 @@ class ContractSchedule(Written):
     prefetch: bool = False
     ahead: int = 0
     matrix: bool = False
+    piece: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ def _tile_product(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorT
     need(rows.dtype is columns.dtype, f"tile_product of {rows} and {columns}")
     need(rows.dtype.is_low_precision, f"tile_product of {rows.dtype.name}")
     need(sums.dtype is f32, f"tile_product sums in f32, not in {sums.dtype.name}")
-    need(all(t.ndim == 1 for t in (rows, columns, sums)), "tile_product takes flat buffers")
     need(all(t is INDEX for t in places), f"places and steps are i64, not {places}")
     need(min(high, wide) >= 1, f"tiles is {attrs['tiles']}")
     need(high * wide + high + wide <= MOST_TILES, f"{high} x {wide} tiles of sums are too many")
@@ -36,8 +35,8 @@ TILE_PRODUCT = define(
     `tiles` x 16 sums the products of 32 terms for each of `steps`; `fresh`: the sums begin at 0.
     Row i has its terms at rows[at_rows + i * row + step * next ..], 32 side by side. Column j has
     terms k and k + 1, k even, at columns[at_columns + k * width + 2 * j ..]. Sums lie at
-    sums[at_sums + i * width + j]. Products are exact, sums float32 in any order, and denormal
-    numbers may count as 0.""",
+    sums[at_sums + i * width + j]; all places are flat. Products are exact, sums float32 in any
+    order, and denormal numbers may count as 0.""",
     arity=7,
     attributes=("tiles", "row", "next", "width", "fresh"),
 )

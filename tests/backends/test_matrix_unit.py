@@ -239,7 +239,36 @@ def test_blocks_of_terms(layout):
 @runs
 @pytest.mark.parametrize("shape", [(40, 33, 50), (64, 64, 64)])
 def test_batches(shape):
-    check(compiled(product(*shape, batch=(2, 3))), shape, batch=(2, 3))
+    chosen = forms(False, False, False, kc=shape[2])
+    check(compiled(product(*shape, batch=(2, 3)), chosen), shape, batch=(2, 3))
+
+
+@runs
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("tc", [False, True])
+@pytest.mark.parametrize("shape", [(5, 64, 96), (17, 80, 64), (31, 112, 2080), (32, 160, 32)])
+def test_weights_beside_few_rows_are_read_in_place(shape, tc, batch):
+    kernel = product(*shape, tb=True, tc=tc, batch=batch)
+    chosen = schedule(kernel, HOST)
+    assert chosen.nests[0].contract.rows == "direct"
+    check(compiled(kernel, chosen), shape, tb=True, tc=tc, batch=batch)
+
+
+@runs
+@pytest.mark.parametrize("shape", [(14, 200, 1500), (32, 333, 1100), (300, 14, 700)])
+def test_columns_that_are_used_once(shape):
+    check(compiled(product(*shape), None), shape)
+
+
+@runs
+@pytest.mark.parametrize("piece", [32, 64])
+@pytest.mark.parametrize("kc", [200, 128])
+def test_pieces_of_a_block(piece, kc):
+    shape = (100, 70, 200)
+    for tb in (False, True):
+        chosen = forms(False, tb, False, kc=kc, mc=96)
+        nest = replace(chosen.nests[0], contract=replace(chosen.nests[0].contract, piece=piece))
+        check(compiled(product(*shape, tb=tb), replace(chosen, nests=(nest,))), shape, tb=tb)
 
 
 @runs

@@ -11,13 +11,14 @@ elements are broadcast, the *rows*; the schedule says which is which.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ....ir.dims import Dim, Var, minimum, of_atom
 from ....ir.graph import Node, Value
 from .blocks import ceil_div, depends_on, fixed, loop_over, when
 from .dots import Rows, copy_rows
+from .matrix_tiles import MatrixColumn
 from .packing import Operand, Panel, pack
 from .pairs import pack_columns, pack_rows
 from .product import IN_PLACE, Product
@@ -26,6 +27,7 @@ from .taps import expand_taps
 from .tiles import Tile, Tiles
 from .windows import expand_windows
 
+SLAB = 64  # of k that all panels are filled with before the next: rows of memory that are read on
 COLUMNS, ROWS = 0, 1  # the slots of `Scratch.packed`
 
 
@@ -129,7 +131,9 @@ class _Tasks:
         def row(i: Dim) -> None:
             loop_over(self.expander, block.n_panels, lambda j: self._tile(scope, block, i, j))
 
-        if schedule.along_rows:
+        if schedule.matrix:
+            loop_over(self.expander, block.n_panels, lambda j: self._column(scope, block, j))
+        elif schedule.along_rows:
             loop_over(self.expander, block.m_panels, row)
         else:
             loop_over(self.expander, block.n_panels, column)
@@ -138,19 +142,36 @@ class _Tasks:
         """Panels of `size` in a block of `most` of which `left` exist."""
         return fixed(self.expander, minimum(most // size, ceil_div(left, size)))
 
+    def _column(self, scope: Scope, block: _Block, j: Dim) -> None:
+        """The tiles of a panel of columns by the matrix unit: a piece of it serves all rows before
+        the next one does."""
+
+        def at(i: Dim) -> Tile:
+            return self._place(block, i, j)
+
+        columns = MatrixColumn(self.expander, scope, self.product, self.scratch)
+        columns.multiply(block.m_panels, block.count, block.k, at)
+        with when(self.expander, self.tiles.last(block.k)):
+            finish = self.tiles.finish
+            loop_over(self.expander, block.m_panels, lambda i: finish(scope.inner(), at(i)))
+
     def _tile(self, scope: Scope, block: _Block, i: Dim, j: Dim) -> None:
+        self.tiles.compute(scope.inner(), self._place(block, i, j))
+
+    def _place(self, block: _Block, i: Dim, j: Dim) -> Tile:
         schedule, expander = self.schedule, self.expander
         base: Dim = 0
         if not self.product.single:
             number = j * block.m_panels + i
             base = fixed(expander, number * (schedule.mr * schedule.nr))
-        tile = Tile(
+        elif schedule.matrix:
+            base = fixed(expander, i * (schedule.mr * schedule.nr))
+        return Tile(
             m=fixed(expander, block.m0 + i * schedule.mr),
             n=fixed(expander, block.n0 + j * schedule.nr),
             row_panel=i, column_panel=j, base=base, block=block.k, k0=block.k0,
             count=block.count,
         )  # fmt: skip
-        self.tiles.compute(scope.inner(), tile)
 
     # ------------------------------------------------------------------ packing
 
@@ -159,10 +180,10 @@ class _Tasks:
         if columns.form in IN_PLACE or buffer is None:
             return
 
-        def panel(j: Dim) -> None:
-            base, start = j * (self.scratch.depth * width), block.n0 + j * width
+        def panel(j: Dim, first: Dim, count: Dim) -> None:
+            base = (j * self.scratch.depth + first) * width
             where = Panel(
-                buffer, base, width, start, width, block.k0, block.count, width,
+                buffer, base, width, block.n0 + j * width, width, block.k0 + first, count, width,
                 self.scratch.depth, columns.total % width == 0,
             )  # fmt: skip
             fill = pack_columns if self.schedule.matrix else pack
@@ -170,7 +191,25 @@ class _Tasks:
 
         number = block.n, self.product.blocks_n
         with when(self.expander, self._stale(COLUMNS, columns, block, number)):
-            loop_over(self.expander, block.n_panels, panel)
+            self._fill(columns, block, block.n_panels, panel)
+
+    def _fill(
+        self, operand: Operand, block: _Block, panels: Dim, panel: Callable[[Dim, Dim, Dim], None]
+    ) -> None:
+        """`panel(number, first k of the block, count)` for all panels and all of k: a few k of all
+        panels at a time where neighbours in memory lie in several panels."""
+        expander, count = self.expander, block.count
+        whole = isinstance(count, int) and count <= SLAB
+        if whole or operand.form != "across" or not self.schedule.matrix:
+            loop_over(expander, panels, lambda number: panel(number, 0, count))
+            return
+
+        def slab(turn: Dim) -> None:
+            first = fixed(expander, turn * SLAB)
+            left = SLAB if count % SLAB == 0 else fixed(expander, minimum(SLAB, count - first))
+            loop_over(expander, panels, lambda number: panel(number, first, left))
+
+        loop_over(expander, ceil_div(count, SLAB), slab)
 
     def _pack_rows(self, scope: Scope, block: _Block) -> None:
         rows, scratch, height = self.product.rows, self.scratch, self.schedule.mr
@@ -178,11 +217,11 @@ class _Tasks:
         if buffer is None:
             return
 
-        def panel(i: Dim) -> None:
-            base, start = i * (scratch.depth * scratch.row_width), block.m0 + i * height
+        def panel(i: Dim, first: Dim, count: Dim) -> None:
+            base = (i * scratch.depth + first) * scratch.row_width
             where = Panel(
-                buffer, base, scratch.row_width, start, height, block.k0, block.count,
-                height, scratch.depth, rows.total % height == 0,
+                buffer, base, scratch.row_width, block.m0 + i * height, height, block.k0 + first,
+                count, height, scratch.depth, rows.total % height == 0,
             )  # fmt: skip
             fill = pack_rows if self.schedule.matrix else pack
             fill(self.expander, scope.inner(), rows, where)
@@ -193,7 +232,7 @@ class _Tasks:
                 copied = Rows(rows, block.m0, buffer, 0, scratch.depth)
                 copy_rows(self.expander, scope, copied, block.m_panels * height)
             else:
-                loop_over(self.expander, block.m_panels, panel)
+                self._fill(rows, block, block.m_panels, panel)
 
     def _stale(self, slot: int, operand: Operand, block: _Block, number: tuple[Dim, Dim]) -> Value:
         """Whether the panels hold another block than this one; from now on they hold it.

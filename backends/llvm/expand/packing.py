@@ -58,6 +58,18 @@ class Operand:
             return value
         return expander.emit("cast", value, dtype=self.dtype)
 
+    def place(self, expander: Expander, scope: Scope, own: Dim, k: Dim) -> tuple[Value, Dim]:
+        """(buffer, flat offset) of an element that is one of memory as it is."""
+        inner = scope.inner()
+        self.own.bind(inner, self.own.split(own))
+        self.k.bind(inner, self.k.split(k))
+        for node in self.region.nodes:
+            if node.op.name == "load":
+                index = [expander.apply(d, node.operands, inner) for d in node.attrs["index"]]
+                return expander.place(node.operands[0], index, inner)
+            expander.node(node, inner)
+        raise ValueError("the region reads no memory")
+
     def rows(self, expander: Expander, scope: Scope, first: Dim, count: int, k0: Dim) -> Reader:
         """For each k, counted from `k0`, the elements of `count` rows from `first` on, read where
         they lie."""
@@ -174,7 +186,7 @@ def _pack_squares(
     rows = [row(r) for r in range(count)]
 
     def square(inner: Scope, first: Dim, _: Value | None) -> None:
-        if _is_cheap(operand.region):
+        if is_cheap(operand.region):
             found = [_row(expander, inner, operand, r) for r in rows]
         else:
             found = _rows_by_loop(expander, inner, operand, count, row)
@@ -237,7 +249,7 @@ def existing(expander: Expander, operand: Operand, panel: Panel, row: Dim) -> Di
     return fixed(expander, minimum(row, operand.total - 1))
 
 
-def _is_cheap(region: Region) -> bool:
+def is_cheap(region: Region) -> bool:
     """Whether little enough is computed for an element to be written out for each row."""
     cost = sum(n.op.cost for n in region.walk() if n.op.kind is Kind.ELEMENTWISE)
     return cost <= UNROLLED_COST

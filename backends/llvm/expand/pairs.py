@@ -18,10 +18,8 @@ from ....ir.graph import Value
 from ....ir.literal import Literal
 from ....ir.ops.matrix import DEEP, SIDE
 from .blocks import Place, ceil_div, compare, fixed, lane_places, loop_over, walk_by_two
-from .packing import Operand, Panel, existing, over_k, transpose
+from .packing import Operand, Panel, existing, is_cheap, over_k, transpose
 from .scope import Expander, Scope
-
-INTERLEAVED = tuple(lane for k in range(SIDE) for lane in (k, SIDE + k))
 
 
 def pack_rows(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
@@ -59,26 +57,28 @@ def _rows_along(expander: Expander, scope: Scope, operand: Operand, panel: Panel
 
 
 def _columns_along(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
-    square = expander.alloc((SIDE * DEEP,), operand.dtype)
-
     def group(number: Dim) -> None:
         column = fixed(expander, number * SIDE)
 
-        def block(inner: Scope, first: Dim, mask: Value | None) -> None:
-            def row(r: Dim) -> None:
-                at = inner.inner()
-                _bind_row(expander, at, operand, panel, column + r)
-                value = _terms(expander, at, operand, mask)
-                expander.access("store", (square, value), r * DEEP, lanes=DEEP)
+        def row(scope: Scope, r: Dim, mask: Value | None) -> Value:
+            at = scope.inner()
+            _bind_row(expander, at, operand, panel, column + r)
+            return _terms(expander, at, operand, mask)
 
-            loop_over(expander, SIDE, row)
-            for pair, value in enumerate(_transposed(expander, square)):
+        def block(inner: Scope, first: Dim, mask: Value | None) -> None:
+            if is_cheap(operand.region):
+                rows = [row(inner, r, mask) for r in range(SIDE)]
+            else:
+                square = Square(expander, operand)
+                loop_over(expander, SIDE, lambda r: square.store(r, row(inner, r, mask)))
+                rows = square.rows()
+            for pair, value in enumerate(transpose(expander, rows, group=2)):
                 where = panel.base + (first + 2 * pair) * panel.width + column * 2
                 _store(expander, panel, where, value)
 
         over_k(expander, scope, operand, panel, DEEP, block)
 
-    loop_over(expander, _groups(expander, operand, panel), group)
+    loop_over(expander, _groups(expander, operand, panel, SIDE), group)
 
 
 def _bind_row(
@@ -100,20 +100,23 @@ def _terms(expander: Expander, scope: Scope, operand: Operand, mask: Value | Non
 
 
 def _columns_across(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
+    lanes = _lanes(panel)
+
     def group(number: Dim) -> None:
-        column = fixed(expander, number * SIDE)
+        column = fixed(expander, number * lanes)
 
         def fill(place: Place) -> None:
             def two(first: list[Dim], second: list[Dim] | None, pair: Dim) -> None:
-                value = _interleaved(expander, scope, operand, place, first, second)
+                terms = [_element(expander, scope, operand, place, k) for k in (first, second)]
                 where = panel.base + pair * (2 * panel.width) + column * 2
-                _store(expander, panel, where, value)
+                for number, value in enumerate(_interleaved(expander, terms)):
+                    _store(expander, panel, where + number * DEEP, value)
 
             walk_by_two(expander, operand.k, panel.k0, panel.count, two)
 
         _at_columns(expander, operand, panel, column, fill)
 
-    loop_over(expander, _groups(expander, operand, panel), group)
+    loop_over(expander, _groups(expander, operand, panel, lanes), group)
     _no_terms(expander, operand, panel)
 
 
@@ -133,97 +136,116 @@ def _no_terms(expander: Expander, operand: Operand, panel: Panel) -> None:
 
 
 def _rows_across(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
-    square = expander.alloc((SIDE * DEEP,), operand.dtype)
+    lanes = _lanes(panel)
+    squares = [Square(expander, operand) for _ in range(lanes // SIDE)]
     end = fixed(expander, panel.k0 + panel.count)
 
     def group(number: Dim) -> None:
-        row = fixed(expander, number * SIDE)
+        row = fixed(expander, number * lanes)
 
         def fill(place: Place) -> None:
             def block(deep: Dim) -> None:
                 begin = fixed(expander, panel.k0 + deep * DEEP)
 
                 def pair(turn: Dim) -> None:
-                    terms = [fixed(expander, begin + turn * 2 + t) for t in (0, 1)]
-                    value = _pair_below(expander, scope, operand, place, terms, end, panel)
-                    expander.access("store", (square, value), turn * DEEP, lanes=DEEP)
+                    terms = [
+                        _term_below(expander, scope, operand, place, begin + turn * 2 + t, end)
+                        for t in (0, 1)
+                    ]
+                    for square, value in zip(squares, _interleaved(expander, terms), strict=True):
+                        square.store(turn, value)
 
                 loop_over(expander, SIDE, pair)
-                for r, value in enumerate(_transposed(expander, square)):
+                found = [v for square in squares for v in transpose(expander, square.rows(), 2)]
+                for r, value in enumerate(found):
                     where = panel.base + deep * (DEEP * panel.width) + (row + r) * DEEP
                     _store(expander, panel, where, value)
 
-            loop_over(expander, (panel.count + (DEEP - 1)) // DEEP, block)
+            loop_over(expander, ceil_div(panel.count, DEEP), block)
 
         _at_columns(expander, operand, panel, row, fill)
 
-    loop_over(expander, _groups(expander, operand, panel), group)
+    loop_over(expander, _groups(expander, operand, panel, lanes), group)
 
 
-def _pair_below(
-    expander: Expander, scope: Scope, operand: Operand, place: Place, terms: list[Dim], end: Dim,
-    panel: Panel,
-) -> Value:  # fmt: skip
-    """The two `terms` of 16 rows; 0 from `end` on."""
-    if panel.count % DEEP == 0:
-        first, second = (operand.k.split(k) for k in terms)
-        return _interleaved(expander, scope, operand, place, first, second)
-    found = []
-    for k in terms:
-        at = operand.k.split(fixed(expander, minimum(k, end - 1)))
-        value = _element(expander, scope, operand, place, at)
-        exists = expander.widen(compare(expander, "lt", k, end), SIDE)
-        found.append(expander.emit("where", exists, value, _zeros(expander, operand, SIDE)))
-    return expander.emit("shuffle", *found, lanes=INTERLEAVED)
+def _term_below(
+    expander: Expander, scope: Scope, operand: Operand, place: Place, k: Dim, end: Dim
+) -> Value:
+    """Term k of the neighbours at a place; 0 from `end` on."""
+    k = fixed(expander, k)
+    at = operand.k.split(fixed(expander, minimum(k, end - 1)))
+    value = _element(expander, scope, operand, place, at)
+    exists = expander.widen(compare(expander, "lt", k, end), _count(value))
+    return expander.emit("where", exists, value, _zeros(expander, operand, _count(value)))
 
 
 def _at_columns(
     expander: Expander, operand: Operand, panel: Panel, column: Dim, fill: Callable[[Place], None]
 ) -> None:
-    """`fill(place)` for the 16 neighbours from `column` on."""
-    start = fixed(expander, panel.start + column)
-    for (place,) in lane_places(expander, operand.own, [start], operand.total, SIDE, SIDE):
+    """`fill(place)` for the neighbours from `column` on."""
+    start, lanes = fixed(expander, panel.start + column), _lanes(panel)
+    for (place,) in lane_places(expander, operand.own, [start], operand.total, lanes, lanes):
         fill(place)
 
 
-def _interleaved(
-    expander: Expander, scope: Scope, operand: Operand, place: Place, first: list[Dim],
-    second: list[Dim] | None,
-) -> Value:  # fmt: skip
-    """Two terms of each of 16 neighbours, side by side; without `second` that is 0."""
-    left = _element(expander, scope, operand, place, first)
-    if second is None:
-        right = _zeros(expander, operand, SIDE)
-    else:
-        right = _element(expander, scope, operand, place, second)
-    return expander.emit("shuffle", left, right, lanes=INTERLEAVED)
+def _interleaved(expander: Expander, terms: list[Value]) -> list[Value]:
+    """Two terms of each of 16 neighbours, side by side, and so on."""
+    lanes = _count(terms[0])
+    order = [lane for k in range(lanes) for lane in (k, lanes + k)]
+    return [
+        expander.emit("shuffle", *terms, lanes=tuple(order[k : k + DEEP]))
+        for k in range(0, 2 * lanes, DEEP)
+    ]
 
 
 def _element(
-    expander: Expander, scope: Scope, operand: Operand, place: Place, k: list[Dim]
+    expander: Expander, scope: Scope, operand: Operand, place: Place, k: list[Dim] | None
 ) -> Value:
+    """The term at `k` of the neighbours at a place; None: zeros."""
     positions, vector = place
+    if k is None:
+        return _zeros(expander, operand, vector.lanes)
     inner = scope.inner(vector)
     operand.k.bind(inner, k)
     operand.own.bind(inner, positions)
-    return expander.widen(operand.element(expander, inner), SIDE)
+    return expander.widen(operand.element(expander, inner), vector.lanes)
 
 
 # ---------------------------------------------------------------------------- parts
 
 
-def _groups(expander: Expander, operand: Operand, panel: Panel) -> Dim:
-    """How many times 16 rows or columns of a panel there are."""
-    most = panel.width // SIDE
+class Square:
+    """Scratch for 16 vectors of 16 pairs, to be transposed."""
+
+    def __init__(self, expander: Expander, operand: Operand) -> None:
+        self.expander = expander
+        self.buffer = expander.alloc((SIDE * DEEP,), operand.dtype)
+
+    def store(self, number: Dim, value: Value) -> None:
+        self.expander.access("store", (self.buffer, value), number * DEEP, lanes=DEEP)
+
+    def rows(self) -> list[Value]:
+        load, numbers = self.expander.access, range(SIDE)
+        return [load("load", (self.buffer,), r * DEEP, lanes=DEEP) for r in numbers]
+
+
+def _lanes(panel: Panel) -> int:
+    """Neighbours that are read at once: whole lines of memory, where the panel has so many."""
+    return SIDE if panel.width % (2 * SIDE) else 2 * SIDE
+
+
+def _count(vector: Value) -> int:
+    lanes = vector.type.shape[0]
+    assert isinstance(lanes, int)
+    return lanes
+
+
+def _groups(expander: Expander, operand: Operand, panel: Panel, lanes: int) -> Dim:
+    """How many times so many rows or columns of a panel there are."""
+    most = panel.width // lanes
     if panel.exists:
         return most
-    return fixed(expander, minimum(most, ceil_div(operand.total - panel.start, SIDE)))
-
-
-def _transposed(expander: Expander, square: Value) -> list[Value]:
-    """The square of pairs that lies there, the other way round."""
-    rows = [expander.access("load", (square,), r * DEEP, lanes=DEEP) for r in range(SIDE)]
-    return transpose(expander, rows, group=2)
+    return fixed(expander, minimum(most, ceil_div(operand.total - panel.start, lanes)))
 
 
 def _store(expander: Expander, panel: Panel, where: Dim, value: Value) -> None:

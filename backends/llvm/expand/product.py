@@ -35,7 +35,8 @@ class Scratch:
         rows: packed rows: panel, k, element (`row_width` of them); panel, element, k in the form
             "rows"; for a matrix unit see `pairs.py`. None where they are read in place.
         columns: packed columns: panel, k, element (nr of them). None likewise.
-        tiles: sums: tile, row, column. One tile where all of k is one block, else all of a block.
+        tiles: sums: tile, row, column. One tile where all of k is one block (a column of them for
+            a matrix unit), else all of a block.
         packed: which blocks `columns` and `rows` hold.
         depth: the k that a panel has room for.
     """
@@ -106,7 +107,9 @@ class Product:
             rows = expander.alloc((panels * row_width * deep,), self.packed)
         if self.columns.form not in IN_PLACE:
             columns = expander.alloc((schedule.nc * deep,), self.packed)
-        tiles = 1 if self.single else panels * (schedule.nc // schedule.nr)
+        tiles = panels * (1 if self.single else schedule.nc // schedule.nr)
+        if self.single and not schedule.matrix:
+            tiles = 1
         return Scratch(
             rows=rows,
             columns=columns,

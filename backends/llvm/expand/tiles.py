@@ -12,7 +12,6 @@ from ....ir.graph import Value
 from ....ir.literal import Literal
 from .blocks import Place, compare, fixed, lane_places, loop_over, when
 from .dots import Rows, dot
-from .matrix_tiles import multiply_tiles
 from .microkernel import Reader, multiply
 from .prefetch import prefetch
 from .product import Product, Scratch
@@ -65,24 +64,18 @@ class Tiles:
         """Adds a block of k to the tile; after the last one, what is made of it."""
         expander = self.expander
         multiply = self._dot if self.product.columns.form == "dots" else self._multiply
-        if self.schedule.matrix:
-            if not self.product.single:
-                with when(expander, compare(expander, "eq", tile.block, 0)):
-                    self._clear(tile)
-            multiply_tiles(expander, self.product, self.scratch, tile)
-        else:
-            for height, fits in self._heights(tile.m):
-                with when(expander, fits):
-                    multiply(scope, tile, height)
+        for height, fits in self._heights(tile.m):
+            with when(expander, fits):
+                multiply(scope, tile, height)
         if not self.schedule.registers:
-            with when(expander, self._last(tile)):
-                self._finish(scope, tile)
+            with when(expander, self.last(tile.block)):
+                self.finish(scope, tile)
 
-    def _last(self, tile: Tile) -> Value | None:
-        """Whether this is the last block of k; None where there is one."""
+    def last(self, block: Dim) -> Value | None:
+        """Whether a block of k is the last one; None where there is one."""
         if self.product.single:
             return None
-        return compare(self.expander, "eq", tile.block, self.product.blocks_k - 1)
+        return compare(self.expander, "eq", block, self.product.blocks_k - 1)
 
     # ------------------------------------------------------------------ sums
 
@@ -127,7 +120,7 @@ class Tiles:
     def _multiply(self, scope: Scope, tile: Tile, height: int) -> None:
         """The first `height` rows of a tile."""
         if self.schedule.prefetch:
-            with when(self.expander, self._last(tile)):
+            with when(self.expander, self.last(tile.block)):
                 prefetch(self.expander, scope, self.product, (tile.m, tile.n), height)
         for width, fits in self._widths(tile.n):
             with when(self.expander, fits):
@@ -178,7 +171,7 @@ class Tiles:
             self._finish_registers(scope, tile, size, sums)
         with when(self.expander, compare(self.expander, "lt", left, full)):
             self._keep(tile, size, sums)
-            self._finish(scope, tile)
+            self.finish(scope, tile)
 
     def _keep(self, tile: Tile, size: tuple[int, int], sums: Sequence[Value]) -> None:
         """Leaves the sums in scratch."""
@@ -192,22 +185,15 @@ class Tiles:
 
     def _begin(self, tile: Tile, size: tuple[int, int]) -> list[Value]:
         """The accumulators at the begin of a block of k."""
-        expander, places, zeros = self.expander, self._places(tile, size), self._zeros()
+        expander, places = self.expander, self._places(tile, size)
+        zero = expander.emit("constant", value=Literal(np.zeros((), self.product.acc.numpy)))
+        zeros = expander.widen(zero, self.lanes)
         if self.product.single:
             return [zeros] * len(places)
         with when(expander, compare(expander, "eq", tile.block, 0)):
             for place in places:
                 self._store(place, zeros)
         return [self._load(place) for place in places]
-
-    def _clear(self, tile: Tile) -> None:
-        """Zeros in scratch."""
-        for place in self._places(tile, (self.schedule.mr, self.schedule.nr)):
-            self._store(place, self._zeros())
-
-    def _zeros(self) -> Value:
-        zero = self.expander.emit("constant", value=Literal(np.zeros((), self.product.acc.numpy)))
-        return self.expander.widen(zero, self.lanes)
 
     def _load(self, place: Dim) -> Value:
         return self.expander.access("load", (self.scratch.tiles,), place, lanes=self.lanes)
@@ -278,7 +264,7 @@ class Tiles:
                     inner.values[result.region.params[-1]] = next(left)
                     expander.run_nodes(result.region, inner)
 
-    def _finish(self, scope: Scope, tile: Tile) -> None:
+    def finish(self, scope: Scope, tile: Tile) -> None:
         """Runs the `out` region over the tile."""
         expander, lanes, width = self.expander, self.lanes, self.schedule.nr
         result, total = self.product.result, self.product.columns.total
