@@ -59,13 +59,19 @@ from .frontend.control import cond, fori_loop, scan, while_loop
 from .frontend.device import (
     Device as device,
 )
+from .frontend.device import (
+    get_default_device,
+    set_default_device,
+)
 from .frontend.errors import (
     ArgumentError,
     AutogradError,
+    DeviceError,
     DTypeError,
     IndexingError,
     LinAlgError,
     LoadError,
+    OutOfMemoryError,
     ShapeError,
     SleyError,
     TraceError,
@@ -548,6 +554,7 @@ __all__ = [
     "ByteTensor",
     "CharTensor",
     "DTypeError",
+    "DeviceError",
     "DoubleTensor",
     "FloatTensor",
     "Generator",
@@ -557,6 +564,7 @@ __all__ = [
     "LinAlgError",
     "LoadError",
     "LongTensor",
+    "OutOfMemoryError",
     "ShapeError",
     "ShortTensor",
     "Size",
@@ -733,6 +741,7 @@ __all__ = [
     "ge",
     "ger",
     "get_autocast_dtype",
+    "get_default_device",
     "get_default_dtype",
     "get_float32_matmul_precision",
     "get_num_threads",
@@ -913,6 +922,7 @@ __all__ = [
     "seed",
     "select",
     "select_scatter",
+    "set_default_device",
     "set_default_dtype",
     "set_float32_matmul_precision",
     "set_grad_enabled",

@@ -30,6 +30,7 @@ from .device import Device
 from .errors import ArgumentError, DeviceError, OutOfMemoryError, computation_error
 from .storage import Storage
 from .strides import contiguous_strides, step_offset, step_strides
+from .unwatched import user_line
 from .views import Path, replay
 
 if TYPE_CHECKING:
@@ -88,8 +89,13 @@ class Accelerator:
             LinAlgError: a step on the host has failed.
         """
         key = (key, ambient.context.numerics)
+
+        def located(params: Sequence[Value]) -> Sequence[Value]:
+            active().line = user_line()  # type: ignore[attr-defined]
+            return record(params)
+
         with told():
-            made = self._programs.run(key, record, operands, donated)
+            made = self._programs.run(key, located, operands, donated)
         return [Storage.of_block(type, block, self) for block, type in made]
 
     def call(self, executable: CudaExecutable, inputs: Sequence[Storage]) -> list[Storage]:

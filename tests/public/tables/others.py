@@ -168,6 +168,8 @@ _are(
     _everything("item numpy tolist"),
     "Tensor.",
 )
+_are("devices: test_device_tensors.py", _everything(
+    "DeviceError OutOfMemoryError get_default_device set_default_device"), "")  # fmt: skip
 _are("devices: test_tensor_methods.py", _everything("cuda pin_memory to_device"), "Tensor.")
 _are("Python at each element: test_tensor_methods.py", _everything("apply_ map_"), "Tensor.")
 _are(
