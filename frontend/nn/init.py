@@ -10,7 +10,8 @@ from ..context import setting
 from ..errors import ArgumentError, ShapeError
 from ..functions import creation, random, special
 from ..random_state import Generator
-from ..tensor import Tensor, elements
+from ..tensor import Tensor
+from ..tensor import elements as _elements
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
 
@@ -150,7 +151,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     """A (semi-)orthogonal matrix of the flattened shape [out, the rest] (Saxe et al., 2013)."""
     rows = tensor.shape[0]
     columns = math.prod(tensor.shape[1:])
-    flat = elements(random.randn(rows, columns, generator=generator))
+    flat = _elements(random.randn(rows, columns, generator=generator))
     q, r = np.linalg.qr(flat.T if rows < columns else flat)
     q = q * np.sign(np.diag(r))
     matrix = q.T if rows < columns else q

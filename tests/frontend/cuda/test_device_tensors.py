@@ -168,6 +168,7 @@ def test_devices_do_not_mix():
     host, device = both(draw(3, 4))
     with pytest.raises(sley.SleyError, match="lies on cpu, another one on cuda:0") as caught:
         device + host
+    assert isinstance(caught.value, sley.DeviceError)
     assert 'x.to("cuda:0")' in str(caught.value) and "test_device_tensors.py" in str(caught.value)
     with pytest.raises(sley.SleyError, match="on cuda:0 is no numpy array"):
         device.numpy()
@@ -269,7 +270,7 @@ def test_memory_comes_back():
 
 
 def test_no_memory_left():
-    with pytest.raises(sley.SleyError, match="the GPU has no memory left") as caught:
+    with pytest.raises(sley.OutOfMemoryError, match="the GPU has no memory left") as caught:
         sley.ones(1 << 26, device="cuda")
     assert "test_device_tensors.py" in str(caught.value) and "256.00 MiB asked for" in str(
         caught.value
