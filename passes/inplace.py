@@ -44,6 +44,22 @@ def may_overwrite(kernel: Graph, input: int, out: int) -> bool:
     return accesses.allow(source, target)
 
 
+def copies(kernel: Graph) -> bool:
+    """Whether a kernel of one operand and one result stores each element where it stood, as a
+    change of the shape does."""
+    loops = [n for n in kernel.nodes if n.regions]
+    if len(kernel.nodes) != 1 or len(loops) != 1 or loops[0].op.name != "parallel":
+        return False
+    body = loops[0].regions[0].nodes
+    if [n.op.name for n in body] != ["load", "store"] or any(n.attrs.get("guarded") for n in body):
+        return False
+    load, store = body
+    source, target = load.operands[0], store.operands[0]
+    whole = store.operands[1] is load.results[0] and source.type.nbytes == target.type.nbytes
+    expressions = Expressions(axis_extents(kernel))
+    return whole and expressions.offset(load) == expressions.offset(store)
+
+
 def _many_may_overwrite(
     source_users: Sequence[Node], target_users: Sequence[Node], source: Value, target: Value
 ) -> bool:

@@ -31,7 +31,7 @@ from ..ir.plan import (
     WhileLoop,
 )
 from .buffers import Buffer, Buffers
-from .inplace import may_overwrite
+from .inplace import copies, may_overwrite
 from .launch_order import last_uses, launch_order
 
 HOST = (Kind.HOST, Kind.SORT)  # evaluated by numpy; it may fail
@@ -222,12 +222,23 @@ class _RegionPlanner:
         launched = node.op.name == "launch"
         for out in range(len(node.results)):
             self._result(position, node, out, taken, reuse=launched)
+        if launched and self._is_there(node):
+            return
         number, place = self.program.number(), self.program.place
         buffers = [self.buffers[v] for v in (*node.operands, *node.results)]
         for buffer in buffers:
             buffer.touch(number)
         kind = Launch if launched else HostCall
         self.steps.append(lambda: kind(node, tuple(place(b) for b in buffers)))
+
+    def _is_there(self, node: Node) -> bool:
+        """Whether a launch would copy what already lies where its result does: the elements under
+        another shape."""
+        if len(node.operands) != 1 or len(node.results) != 1:
+            return False
+        (operand,), (result,) = node.operands, node.results
+        same = self.buffers[operand].real() is self.buffers[result].real()
+        return same and copies(node.attrs["kernel"])
 
     def _scan(self, position: int, node: Node) -> None:
         program, (body,) = self.program, node.regions

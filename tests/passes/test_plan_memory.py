@@ -9,12 +9,16 @@ from memory_bound import lower_bound
 from training_steps import block_step, conv_step, mlp_step, step_arrays
 
 from sley.backends.llvm.target import host_target
+from sley.ir.builder import Recording
 from sley.ir.dims import symbol
+from sley.ir.dtypes import f32
 from sley.ir.evaluate import evaluate
 from sley.ir.evaluate_plan import evaluate_plan
+from sley.ir.ops import OPS
 from sley.ir.plan import (
     ALIGNMENT,
     Copy,
+    HostCall,
     Interval,
     Launch,
     Place,
@@ -23,6 +27,9 @@ from sley.ir.plan import (
     peak_live_bytes,
     place,
 )
+from sley.ir.types import tensor_type
+from sley.passes.fuse import fuse
+from sley.passes.inplace import copies
 from sley.passes.pipeline import run_passes
 from sley.passes.plan_memory import plan_memory
 
@@ -246,3 +253,19 @@ def test_the_arena_is_near_the_least_that_any_order_needs(step):
     aligned = arena - ALIGNMENT * len(plan.blocks)
     assert least <= peak_live_bytes(intervals(plan, sizes)), "a bound"
     assert least > 0 and aligned <= 1.2 * least, f"{arena} bytes, {arena / least:.2f} of the least"
+
+
+def test_what_only_changes_its_shape_is_not_copied():
+    builder = Recording()
+    x = builder.param(tensor_type(f32, (N, 6)), "x")
+    with builder:
+        ordered = OPS["order"](x, descending=False)
+        turned = OPS["transpose"](ordered, perm=(1, 0))
+        found = [OPS["reshape"](ordered, shape=(2 * N, 3)), OPS["reshape"](turned, shape=(6 * N,))]
+    for yields, count in ((found[:1], 0), (found[1:], 0), ([ordered, *found], 1)):
+        graph = fuse(builder.finish("f", yields))
+        steps = check(graph, sizes={"N": 5}).steps
+        # What can lie where the rows were ordered does, unless these are wanted themselves.
+        copied = [s for s in steps if isinstance(s, Launch) and copies(s.node.attrs["kernel"])]
+        assert len(copied) == count
+        assert sum(isinstance(s, HostCall) for s in steps) == 1
