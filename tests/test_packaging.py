@@ -18,8 +18,9 @@ SETUPTOOLS = SETTINGS["tool"]["setuptools"]
 # Parts of the extras: a module that needs one cannot be imported where it is not installed.
 OPTIONAL = {"triton", "cuda"}
 
-# Imports every module of the package, first through the public aliases (sley.nn is the module
-# sley.frontend.nn), then by its own name, and prints what each file of the package is loaded as.
+# Imports every module of the package, first what `import sley` has loaded through the public aliases
+# (sley.nn is the module sley.frontend.nn), then all by their own names, and prints what each file of
+# the package is loaded as.
 IMPORT_ALL = """
 import importlib, json, pathlib, sys
 files, modules, optional = json.loads(sys.argv[1])
@@ -32,9 +33,10 @@ def load(name):
             raise
 
 import sley
+at_once = [name for name in modules if name in sys.modules]
 for alias, module in list(sys.modules.items()):
     if alias.startswith("sley.") and module.__name__ != alias and hasattr(module, "__path__"):
-        for name in modules:
+        for name in at_once:
             if name.startswith(module.__name__ + "."):
                 load(alias + name.removeprefix(module.__name__))
 for name in modules:
