@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from ....ir.dtypes import DType, f16, f32, f64
 from .floats import double_to_odd_float, narrow, widen
-from .writer import Writer, llvm_type, overload, shaped
+from .writer import Writer, llvm_type, shaped
 
 
 def cast(w: Writer, source: DType, target: DType, lanes: int | None, value: str) -> str:
     """`value` as `target`. A float becomes an integer by dropping its fraction; out of range the
-    result is unspecified, but never undefined behaviour: integers of up to 32 bits are cut from a
-    saturated wider one."""
+    result is unspecified, but never undefined behaviour."""
     if source is target:
         return value
     if source.is_low_precision:
@@ -54,18 +53,12 @@ def _to_low_precision(
 
 
 def _to_integer(w: Writer, source: DType, target: DType, lanes: int | None, value: str) -> str:
-    a = llvm_type(source)
-    if target.name == "u64":
-        result, via = "i64", "fptoui.sat"
-    else:
-        result, via = ("i64" if target.bits == 64 or target.name == "u32" else "i32"), "fptosi.sat"
-
-    wide = w.call(
-        f"llvm.{via}.{overload(result, lanes)}.{overload(a, lanes)}",
-        shaped(result, lanes),
-        [(shaped(a, lanes), value)],
-    )
-    b = llvm_type(target)
+    # `freeze` makes of what is undefined out of range some number. (Conversions that saturate are
+    # element by element on x86.)
+    a, b = llvm_type(source), llvm_type(target)
+    result = "i64" if target.bits == 64 or target.name == "u32" else "i32"
+    how = "fptoui" if target.name == "u64" else "fptosi"
+    wide = w.op(f"freeze {shaped(result, lanes)} {w.convert(how, value, a, result, lanes)}")
     return wide if b == result else w.convert("trunc", wide, result, b, lanes)
 
 
