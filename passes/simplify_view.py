@@ -4,6 +4,7 @@ a value that is equal to the op's result, or None."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def _sum(operands: Operands, attrs: Attrs) -> Value | None:
         return _zeros(result)
     kept = _of_single_elements(x, axes)
     if kept is None:
-        return None
+        return _before_reshape(REDUCE_SUM, x, attrs)
     # The sum of -0 alone is +0: it starts from 0.
     return ADD(kept, _zeros(result)) if x.type.dtype.is_float else kept
 
@@ -211,8 +212,66 @@ def _zeros(type: TensorType) -> Value:
     return filled(type, np.zeros((), type.dtype.numpy))
 
 
-def _monoid(operands: Operands, attrs: Attrs) -> Value | None:
-    return _of_single_elements(operands[0], attrs["axes"])
+def _monoid(op: Op) -> Simplification:
+    def rule(operands: Operands, attrs: Attrs) -> Value | None:
+        (x,) = operands
+        kept = _of_single_elements(x, attrs["axes"])
+        return _before_reshape(op, x, attrs) if kept is None else kept
+
+    return rule
+
+
+def _before_reshape(op: Op, x: Value, attrs: Attrs) -> Value | None:
+    """A reduction before the reshape that makes `x`, where that joins axes which stay and do not
+    lie side by side: so no place is divided up again where the reduction reads."""
+    inner = _made_by(x, RESHAPE)
+    turned = None if inner is None else _made_by(inner.operands[0], TRANSPOSE)
+    if turned is None:
+        return None
+    (y,), perm = turned.results, turned.attrs["perm"]
+    groups = _aligned(y.type.shape, x.type.shape)
+    if groups is None:
+        return None
+    folded: list[int] = []
+    joins = False
+    for before, after in groups:
+        own = [axis for axis in after if axis in attrs["axes"]]
+        if own and len(own) < len(after):
+            return None
+        apart = any(perm[b] != perm[a] + 1 for a, b in pairwise(before))
+        joins = joins or (not own and apart)
+        folded += before if own else ()
+    if not joins:
+        return None
+    result = op(y, **{**attrs, "axes": tuple(folded)})
+    return RESHAPE(result, shape=reduced(x.type, attrs["axes"]).shape)
+
+
+def _aligned(
+    before: Sequence[Dim], after: Sequence[Dim]
+) -> list[tuple[list[int], list[int]]] | None:
+    """The shortest runs of axes of two shapes that have as many elements, in order; None where
+    that is not known. Runs of single elements join the run before them."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(before) and j < len(after):
+        left, right, a, b = [i], [j], before[i], after[j]
+        i, j = i + 1, j + 1
+        while a != b:
+            if not (isinstance(a, int) and isinstance(b, int)) or 0 in (a, b):
+                return None
+            if a < b and i < len(before):
+                a, left, i = a * before[i], [*left, i], i + 1
+            elif b < a and j < len(after):
+                b, right, j = b * after[j], [*right, j], j + 1
+            else:
+                return None
+        groups.append((left, right))
+    if any(not _is(n, 1) for n in (*before[i:], *after[j:])) or not groups:
+        return None
+    groups[-1][0].extend(range(i, len(before)))
+    groups[-1][1].extend(range(j, len(after)))
+    return groups
 
 
 def _of_single_elements(x: Value, axes: Sequence[int]) -> Value | None:
@@ -255,9 +314,9 @@ VIEW: dict[str, Simplification] = {
     "concat": _concat,
     "update_slice": _update_slice,
     "reduce_sum": _sum,
-    "reduce_prod": _monoid,
-    "reduce_max": _monoid,
-    "reduce_min": _monoid,
+    "reduce_prod": _monoid(OPS["reduce_prod"]),
+    "reduce_max": _monoid(OPS["reduce_max"]),
+    "reduce_min": _monoid(OPS["reduce_min"]),
     "cumsum": _cumulative,
     "cumprod": _cumulative,
     "cummax": _cumulative,
