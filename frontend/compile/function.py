@@ -304,6 +304,8 @@ class CompiledFunction:
                     _check_devices(trace)
                 outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
+                if outcome.gradient is not None:
+                    graph = outcome.gradient.with_attention(graph)
             log_compilation(self.__name__, reason)
             executable = _compiled(graph, outcome, self._tune, sizes.at(leaves))
             if outcome.gradient is not None:

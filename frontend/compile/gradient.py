@@ -8,7 +8,7 @@ the first time. Views and counters are computed again rather than kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -17,8 +17,10 @@ from ...ir.builder import Recording
 from ...ir.graph import Graph, Node, Value
 from ...ir.ops import OPS
 from ...ir.ops.base import Kind
+from ...passes.attention_across import attention_across, told_again
 from ...passes.autodiff import backward as autodiff
 from ...passes.autodiff.rule import zeros
+from ...passes.dead import prune
 from ...passes.inline import repeat
 from ...runtime.host_calls import HostError
 from ..apply import number_value, value_of
@@ -83,16 +85,42 @@ class Gradient:
         roots = [(v, t) for v, t in trace.leaves.items() if t in trace.concrete]
         self._leaves = [find(trace.concrete[shadow]) for _, shadow in roots]
         graph = _pull_graph(trace, [results[i] for i in tracked], [v for v, _ in roots])
-        self._graph, outside = _close(graph, trace.builder.params)
         written = {c.param for c in trace.captures.values() if c.is_written}
         written |= {item.param for item in trace.inputs if item.is_written}
-        kept = {p: i for i, p in enumerate(trace.builder.params) if p not in written}
-        self.saved = [v for v in outside if v not in kept]
-        self.slots = [kept[v] for v in outside if v in kept]
-        self._order = [v in kept for v in outside]
+        params = trace.builder.params
+        self._written = [p in written for p in params]
+        self._read(graph, params)
         self.tune: bool | None = None
         self._numerics = ambient.context.numerics
         self._executable: Executable | None = None
+
+    def _read(self, graph: Graph, params: Sequence[Value], again: Set[Value] = frozenset()) -> None:
+        """Sets what the pull `graph` reads of a program with the parameters `params`."""
+        self._graph, self._outside = _close(graph, params, again)
+        kept = {p: i for i, p in enumerate(params) if not self._written[i]}
+        self.saved = [v for v in self._outside if v not in kept]
+        self.slots = [kept[v] for v in self._outside if v in kept]
+        self._order = [v in kept for v in self._outside]
+
+    def with_attention(self, graph: Graph) -> Graph:
+        """The program `graph`, which yields its results and `saved`; or one that computes attention
+        as an op, if it was written out, so that the gradient needs no matrix of weights."""
+        count = len(graph.yields) - len(self.saved)
+        joint = attention_across(graph, count, self._graph, self._outside)
+        if joint is None:
+            return graph
+        params, seeds = joint.params[: len(graph.params)], joint.params[len(graph.params) :]
+        pulled = set(seeds)
+        forward: list[Node] = []
+        back: list[Node] = []
+        for node in joint.nodes:
+            depends = any(v in pulled for v in node.operands)
+            (back if depends else forward).append(node)
+            pulled.update(node.results if depends else ())
+        pull = Graph("pull", seeds, tuple(back), joint.yields[count:])
+        self._read(pull, params, told_again(pull, params))
+        yields = (*joint.yields[:count], *self.saved)
+        return prune(Graph(graph.name, params, tuple(forward), yields))
 
     def attach(
         self,
@@ -197,9 +225,10 @@ def _pull_graph(trace: Trace, outputs: Sequence[Value], roots: Sequence[Value]) 
     return builder.finish("pull", yields)
 
 
-def _close(graph: Graph, params: Sequence[Value]) -> tuple[Graph, list[Value]]:
+def _close(graph: Graph, params: Sequence[Value], again: Set[Value]) -> tuple[Graph, list[Value]]:
     """`graph` as a closed program: after the cotangents it takes the values of the trace that it
-    reads, which are the second result; `params` are those of the trace."""
+    reads, which are the second result; `params` are those of the trace. Values of `again` it
+    computes for itself."""
     builder = Recording()
     new: dict[Value, Value] = {}
     for param in graph.params:
@@ -210,7 +239,7 @@ def _close(graph: Graph, params: Sequence[Value]) -> tuple[Graph, list[Value]]:
     def find(value: Value) -> Value:
         if value not in new:
             node = value.node
-            if node is not None and node.op.kind in _AGAIN:
+            if node is not None and (node.op.kind in _AGAIN or value in again):
                 builder.line = node.line
                 new[value] = builder.emit(node.op, [find(o) for o in node.operands], node.attrs)
             else:
