@@ -95,7 +95,11 @@ def _arrays(result: Any) -> Iterator[np.ndarray]:
         for item in result:
             yield from _arrays(item)
     else:
-        array = np.asarray(result.detach() if hasattr(result, "detach") else result)
+        if hasattr(result, "detach"):
+            result = result.detach()
+            if str(result.dtype).endswith("bfloat16"):
+                result = result.float()  # torch has no numpy array of these
+        array = np.asarray(result)
         yield array.copy()  # a later call may write there
 
 

@@ -4,7 +4,7 @@ once for jax, and once for numpy where that is natural."""
 from __future__ import annotations
 
 from ..workload import Workload
-from . import attention, by_hand, conv, dispatch, matrix, movement, rows, whole
+from . import attention, by_hand, conv, dispatch, low_precision, matrix, movement, rows, whole
 
 GROUPS = (
     "rows and elementwise", "matrix products", "attention", "conv and pooling",
@@ -14,8 +14,9 @@ GROUPS = (
 WORKLOADS: tuple[Workload, ...] = tuple(
     sorted(
         (
-            *rows.WORKLOADS, *matrix.WORKLOADS, *attention.WORKLOADS, *conv.WORKLOADS,
-            *movement.WORKLOADS, *whole.WORKLOADS, *by_hand.WORKLOADS, *dispatch.WORKLOADS,
+            *rows.WORKLOADS, *matrix.WORKLOADS, *low_precision.WORKLOADS, *attention.WORKLOADS,
+            *conv.WORKLOADS, *movement.WORKLOADS, *whole.WORKLOADS, *by_hand.WORKLOADS,
+            *dispatch.WORKLOADS,
         ),
         key=lambda w: GROUPS.index(w.group),
     )
