@@ -34,6 +34,9 @@ class Library(Protocol):
     def tensor(self, array: np.ndarray) -> Any:
         """A tensor with the array's elements."""
 
+    def place(self, module: Any) -> Any:
+        """The module where its tensors belong."""
+
 
 class Torch:
     """torch in its eager mode."""
@@ -49,6 +52,9 @@ class Torch:
 
     def tensor(self, array: np.ndarray) -> Any:
         return self.module.from_numpy(array.copy())
+
+    def place(self, module: Any) -> Any:
+        return module
 
 
 class TorchCompiled(Torch):
@@ -107,6 +113,9 @@ class SleyEager:
 
     def tensor(self, array: np.ndarray) -> Any:
         return self.module.tensor(array)
+
+    def place(self, module: Any) -> Any:
+        return module
 
 
 class Sley(SleyEager):

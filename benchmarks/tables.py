@@ -1,7 +1,8 @@
 """Results as tables: on the terminal, and between two markers in docs/performance.md and README.md.
 
 `python -m benchmarks.tables [FILE]` writes the tables of a result file into both pages: all of it
-into the first, the geometric means of the groups into the other.
+into the first, the geometric means of the groups into the other; into the first also those of all
+results of GPUs (`results/h200-*.json`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from . import gpu_tables
 from .libraries import IMPLEMENTATIONS
 from .runner import ROOT, geometric_mean, percent_of_limit, ratio
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+FIGURES, GPU_FIGURES = "figures", "gpu figures"  # names of the places for tables
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -148,20 +150,22 @@ def head(implementations: Sequence[str]) -> str:
     return f"{'':58}" + "".join(f"{cell:>14}" for cell in _head("", implementations)[1:])
 
 
-def insert(page: str, tables: str) -> str:
-    """The page with the tables between the markers.
+def insert(page: str, tables: str, place: str = FIGURES) -> str:
+    """The page with the tables between the markers of the place.
 
     Raises:
         ValueError: the page lacks them.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = f"<!-- {place}: begin -->", f"<!-- {place}: end -->"
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n{tables}{END}{after}"
+        raise ValueError(f"the page has no {first} ... {last}")
+    return f"{before}{first}\n{tables}{last}{after}"
 
 
 PAGES = {"docs/performance.md": markdown, "README.md": summary}
+GPU_PAGE = "docs/performance.md"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -170,6 +174,14 @@ def main(arguments: Sequence[str]) -> None:
     for name, tables in PAGES.items():
         page = ROOT / name
         page.write_text(insert(page.read_text(), tables(result)))
+    page = ROOT / GPU_PAGE
+    page.write_text(with_gpu_figures(page.read_text()))
+
+
+def with_gpu_figures(page: str) -> str:
+    """The page with the tables of all results of GPUs."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("h200-*.json"))]
+    return insert(page, gpu_tables.markdown(found), GPU_FIGURES)
 
 
 if __name__ == "__main__":

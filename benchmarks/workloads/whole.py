@@ -16,7 +16,7 @@ _DECAY, _BETAS, _EPS = 0.01, (0.9, 0.999), 1e-8
 
 
 @dataclass(frozen=True)
-class _Model:
+class Model:
     """A model with its data: of `classes` numbers of the shape `target`, for each example."""
 
     name: str
@@ -30,7 +30,7 @@ class _Model:
     rate: float = 0.01
 
 
-def _inputs(model: _Model, batch: int) -> Callable[[bool], Arrays]:
+def _inputs(model: Model, batch: int) -> Callable[[bool], Arrays]:
     """Data, class numbers, and all parameters; their shapes are those of the model."""
 
     def make(tiny: bool) -> Arrays:
@@ -47,7 +47,7 @@ def _inputs(model: _Model, batch: int) -> Callable[[bool], Arrays]:
     return make
 
 
-def _tiny(model: _Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _tiny(model: Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shapes of an example and of its target for the model made with `tiny`."""
     if model.make is models.lstm:
         return (3, 6), ()
@@ -69,20 +69,22 @@ def _parameter(rng: np.random.Generator, name: str, tensor: Any) -> np.ndarray:
     return (center + rng.uniform(-0.05, 0.05, shape)).astype(np.float32)
 
 
-def _filled(model: _Model, library: Library, parameters: Sequence[Any]) -> Any:
+def _filled(model: Model, library: Library, parameters: Sequence[Any]) -> Any:
     """The model with these parameters: the tiny one if their shapes are its."""
     for tiny in (True, False):
         net = model.make(library, tiny)
         targets = list(net.parameters())
         if [tuple(t.shape) for t in targets] == [tuple(p.shape) for p in parameters]:
             break
+    net = library.place(net)
+    targets = list(net.parameters())
     with library.module.no_grad():
         for target, parameter in zip(targets, parameters, strict=True):
             target.copy_(parameter)
     return net
 
 
-def _inference(model: _Model, batch: int) -> Workload:
+def inference(model: Model, batch: int) -> Workload:
     def torch_like(library: Library, tensors: Sequence[Any]) -> Call:
         x, _, *parameters = tensors
         net = _filled(model, library, parameters).eval()
@@ -102,7 +104,7 @@ def _inference(model: _Model, batch: int) -> Workload:
     )  # fmt: skip
 
 
-def _training(model: _Model, batch: int) -> Workload:
+def training(model: Model, batch: int) -> Workload:
     def torch_like(library: Library, tensors: Sequence[Any]) -> Call:
         x, y, *parameters = tensors
         net, optim = _filled(model, library, parameters).train(), library.module.optim
@@ -174,37 +176,37 @@ def _jax_adam(jax: Any, rate: float, state: Any, gradients: Any) -> Any:
     return p, m, v, count
 
 
-_MLP = _Model("MLP", models.mlp, jax_models.mlp, (784,), 10)
-_CNN = _Model("small CNN", models.cnn, jax_models.cnn, (1, 28, 28), 10)
-_LSTM = _Model("LSTM", models.lstm, jax_models.lstm, (48, 256), 10, adam=True, rate=1e-3)
-_GPT = _Model(
+MLP = Model("MLP", models.mlp, jax_models.mlp, (784,), 10)
+CNN = Model("small CNN", models.cnn, jax_models.cnn, (1, 28, 28), 10)
+LSTM = Model("LSTM", models.lstm, jax_models.lstm, (48, 256), 10, adam=True, rate=1e-3)
+GPT = Model(
     "GPT", models.gpt, jax_models.gpt, (512,), 4096, (512,), tokens=True, adam=True, rate=1e-4
 )
-_BERT = _Model(
+BERT = Model(
     "BERT", models.bert, jax_models.bert, (128,), 2048, (128,), tokens=True, adam=True, rate=1e-4
 )
-_UNET = _Model("U-Net", models.unet, jax_models.unet, (3, 64, 64), 2, (64, 64))
+UNET = Model("U-Net", models.unet, jax_models.unet, (3, 64, 64), 2, (64, 64))
 
 
-def _resnet(side: int) -> _Model:
-    return _Model("ResNet-18", models.resnet18, jax_models.resnet18, (3, side, side), 1000)
+def resnet(side: int) -> Model:
+    return Model("ResNet-18", models.resnet18, jax_models.resnet18, (3, side, side), 1000)
 
 
 WORKLOADS = (
-    _inference(_MLP, 1),
-    _inference(_MLP, 64),
-    _inference(_CNN, 1),
-    _inference(_CNN, 64),
-    _inference(_resnet(224), 1),
-    _inference(_LSTM, 32),
-    _inference(_GPT, 1),
-    _inference(_BERT, 8),
-    _inference(_UNET, 4),
-    _training(_MLP, 64),
-    _training(_CNN, 64),
-    _training(_resnet(64), 8),
-    _training(_LSTM, 32),
-    _training(_GPT, 1),
-    _training(_BERT, 8),
-    _training(_UNET, 4),
+    inference(MLP, 1),
+    inference(MLP, 64),
+    inference(CNN, 1),
+    inference(CNN, 64),
+    inference(resnet(224), 1),
+    inference(LSTM, 32),
+    inference(GPT, 1),
+    inference(BERT, 8),
+    inference(UNET, 4),
+    training(MLP, 64),
+    training(CNN, 64),
+    training(resnet(64), 8),
+    training(LSTM, 32),
+    training(GPT, 1),
+    training(BERT, 8),
+    training(UNET, 4),
 )

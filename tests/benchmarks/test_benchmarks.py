@@ -5,34 +5,18 @@ Nothing here depends on how long anything takes.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from typing import Any
 
+import benchmark_folder  # noqa: F401 (makes what follows importable)
 import numpy as np
 import pytest
 from source_files import ROOT
 
-
-def _import_benchmarks() -> None:
-    """The folder beside the package, under its own name: with the root on the path the rooms of
-    sley could be imported twice."""
-    folder = ROOT / "benchmarks"
-    spec = importlib.util.spec_from_file_location(
-        "benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None and spec.loader is not None
-    sys.modules["benchmarks"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-
-_import_benchmarks()
-
-from benchmarks import counting, limits, overhead, runner, tables, worker  # noqa: E402
-from benchmarks.libraries import Counting  # noqa: E402
-from benchmarks.workload import Workload, build, error, results  # noqa: E402
-from benchmarks.workloads import GROUPS, WORKLOADS, named  # noqa: E402
+from benchmarks import counting, limits, overhead, runner, tables, worker
+from benchmarks.libraries import Counting
+from benchmarks.workload import Workload, build, error, results
+from benchmarks.workloads import GROUPS, WORKLOADS, named
 
 # The whole models are compiled by other tests, in examples/ and nn; here it would take too long.
 _RECORDED = [w for w in WORKLOADS if w.counted]
@@ -189,8 +173,9 @@ def test_tables_have_what_was_measured() -> None:
     for page in (text, tables.summary(result)):
         assert "| attention | 2 | 4.00 | 2.00 (one) | " in page
         assert "A CPU" in page and "2026-01-02" in page
-    page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    assert tables.insert(page, text) == f"before\n{tables.BEGIN}\n{text}{tables.END}\nafter\n"
+    first, last = "<!-- figures: begin -->", "<!-- figures: end -->"
+    page = f"before\n{first}\nold\n{last}\nafter\n"
+    assert tables.insert(page, text) == f"before\n{first}\n{text}{last}\nafter\n"
     with pytest.raises(ValueError, match="figures"):
         tables.insert("a page", text)
 
