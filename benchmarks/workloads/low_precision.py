@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,7 @@ def _autocast_step(batch: int) -> Workload:
         rng = np.random.default_rng(0)
         rows, widths = (3, (13, 17, 19, 10)) if tiny else (batch, _WIDTHS)
         weights = [
-            (rng.standard_normal((b, a)) / a**0.5).astype(np.float32)
-            for a, b in zip(widths, widths[1:], strict=False)
+            (rng.standard_normal((b, a)) / a**0.5).astype(np.float32) for a, b in pairwise(widths)
         ]
         x = rng.standard_normal((rows, widths[0])).astype(np.float32)
         return [x, rng.integers(0, widths[-1], rows), *weights]
@@ -107,7 +107,7 @@ def _autocast_step(batch: int) -> Workload:
         run = library.compile(step)
         return lambda: run(x, y)
 
-    sizes = sum(a * b for a, b in zip(_WIDTHS, _WIDTHS[1:], strict=False))
+    sizes = sum(a * b for a, b in pairwise(_WIDTHS))
     return Workload(
         f"step of three layers, batch {batch}, autocast to bfloat16", "training", make, torch_like,
         flops=6 * batch * sizes - 2 * batch * _WIDTHS[0] * _WIDTHS[1], nbytes=12 * sizes,
