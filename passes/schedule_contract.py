@@ -31,6 +31,8 @@ LONG_ROW = 2048  # bytes along which memory is read ahead
 NEAR_PANELS = 8  # of columns, that read near rows in place
 NEAR_BYTES = 1024  # from one k to the next of an operand that is read in place
 SET_BYTES = 2048  # between rows that share a set of the first cache
+FEW_TILES = 48  # for which such rows are not packed
+RUN, RUN_BYTES = 16, 256  # terms of a run of rows in place; bytes from one to the next row
 WRITTEN_OUT = 256  # scalar instructions for the results of a tile
 WASTE = 16  # one vector of so many may be empty
 UNEVEN = 0.02  # of its work that the slowest thread may have more, for more blocks to share
@@ -123,6 +125,10 @@ class Chooser:
             rows = "rows"  # single elements are read from anywhere: no need to transpose
         if columns != "dots" and self._rows_in_place(nr, kc):
             rows = "direct"
+        elif columns in ("across", "along") and self._runs_in_place(nr):
+            rows, run = "direct", self.rows.last_run
+            assert isinstance(run, int), "the last run of rows in place is known"
+            kc = ceil(kc, run) * run  # a block has whole runs
         # A panel of rows stays in L1 while all columns of a block pass by, and results are written
         # along their rows.
         along_rows = (
@@ -303,6 +309,24 @@ class Chooser:
         if self._strides(self.rows) == (depth, 1) and kc == depth:
             return depth * self.size % SET_BYTES != 0
         return columns <= NEAR_PANELS * nr and self._near(self.rows)
+
+    def _runs_in_place(self, nr: int) -> bool:
+        """Whether rows whose terms lie in short runs, as weights with their channels exchanged do,
+        are read where they lie: those of a tile share lines of the cache, and panels would serve
+        few tiles."""
+        side = self.rows
+        columns = self.columns.extent * self.batch
+        if not isinstance(columns, int) or columns > FEW_TILES * nr:
+            return False
+        if not side.plain or side.own_runs > 1 or side.k_runs != 2 or not (side.own and side.k):
+            return False
+        run, (access,) = side.last_run, side.accesses
+        if not isinstance(run, int) or not isinstance(self.depth, int) or run > RUN:
+            return False
+        own, k = (coefficient(access.offset, axes[-1]) for axes in (side.own, side.k))
+        if not isinstance(own, int) or not isinstance(k, int):
+            return False
+        return abs(k) * run <= own and own * self.size <= RUN_BYTES
 
     def _written_out(self, registers: int) -> bool:
         """Whether little enough is made of the sums to be written out for each register."""

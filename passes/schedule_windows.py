@@ -18,6 +18,7 @@ from ..ir.dims import Dim
 from ..ir.graph import Node, Region, Value
 from ..ir.schedule import Slide, WindowSchedule
 from ..ir.target import Target
+from .contract_operands import side_of
 
 # Cycles of a vector: copied with a margin; the same lane by lane; multiplied by a row.
 COPIED, GATHERED, MULTIPLIED = 4.0, 24.0, 0.5
@@ -26,6 +27,7 @@ TURN, UNEVEN = 1.0, 0.3  # of a turn of k, and of each vector that it reads, in 
 MOST_APART = 4  # the stride of windows whose phases are shuffled apart
 PAGE = 4096  # bytes between addresses that share a set of the first cache
 HEIGHTS = 4  # below the highest tile that fits are looked at
+FEW_TILES = 48  # for which rows are not packed
 TASK = 200.0  # of what happens once for each image
 
 
@@ -127,30 +129,28 @@ def _contiguous(out: Region, variables: Sequence[Value], n: Sequence[int]) -> bo
     return all(isinstance(step, int) and 0 < step <= 4 for step in steps)
 
 
-def _lie_apart(node: Node, size: int) -> bool:
-    """Whether the rows may be read where they lie: elements as they are, whose terms follow one
-    another, in rows that do not share one set of the first cache."""
+def _terms_in_place(node: Node, size: int) -> list[int] | None:
+    """How far neighbours along each axis of k lie apart, of rows that may be read where they lie:
+    elements as they are, in rows that do not share one set of the first cache, whose terms lie in
+    a run or two. None of others."""
     lhs = node.regions[0]
     batch, m, k = (tuple(node.attrs[name]) for name in ("batch", "m", "k"))
-    (value,) = lhs.yields
-    made = value.node
+    made = lhs.yields[0].node
     if made is None or made.op.name != "load" or made.attrs.get("guarded"):
-        return False
-    if value.type.dtype is not node.attrs["acc"]:
-        return False
+        return None
+    if lhs.yields[0].type.dtype is not node.attrs["acc"]:
+        return None
     own = lhs.params[len(batch) : len(batch) + len(m)]
-    terms = lhs.params[len(batch) + len(m) :]
-    expressions = Expressions(dict(zip(lhs.params, batch + m + k, strict=True)))
-    (access,) = accesses(lhs, expressions)
-    step: Dim = 1
-    for variable, extent in zip(reversed(terms), reversed(k), strict=True):
-        if extent != 1 and coefficient(access.offset, variable) != step:
-            return False
-        step = step * extent
-    steps = [coefficient(access.offset, v) for v, e in zip(own, m, strict=True) if e != 1]
-    if len(steps) > 1:
-        return False
-    return all(isinstance(s, int) and s * size % PAGE != 0 for s in steps)
+    side = side_of(lhs, own, lhs.params[len(batch) + len(m) :], m, k)
+    (access,) = side.accesses
+    rows = [coefficient(access.offset, v) for v in side.own]
+    if len(rows) > 1 or side.k_runs > 2:
+        return None
+    if not all(isinstance(step, int) and step * size % PAGE != 0 for step in rows):
+        return None
+    steps = [coefficient(access.offset, v) for v in side.k]
+    known = [step for step in steps if isinstance(step, int)]
+    return known if len(known) == len(steps) else None
 
 
 class _Chooser:
@@ -170,7 +170,7 @@ class _Chooser:
         mr, nr = self._tile(block)
         if not self._pays(mr, nr, block):
             return None
-        mc, direct = self._rows_of_task(mr, block), _lie_apart(self.windows.node, self.size)
+        mc, direct = self._rows_of_task(mr, block), self._in_place(nr)
         return WindowSchedule(mr, nr, mc, self.lanes, block, self.slides, direct)
 
     def _tile(self, block: int) -> tuple[int, int]:
@@ -193,6 +193,20 @@ class _Chooser:
                 slowest = self._slowest(panels, 1, block)
                 best = min(best, (step * slowest * -(-most // vectors), mr, vectors))
         return best[1], best[2] * self.lanes
+
+    def _in_place(self, nr: int) -> bool:
+        """Whether rows are read where they lie: their terms follow one another, as they would in
+        panels; or these would serve few tiles, and the terms of a channel lie together."""
+        windows = self.windows
+        steps = _terms_in_place(windows.node, self.size)
+        if steps is None:
+            return False
+        terms = [d for d in windows.node.attrs["k"] if d != 1]
+        if steps == [math.prod(terms[axis + 1 :]) for axis in range(len(terms))]:
+            return True
+        points = math.prod(slide.points for slide in self.slides)
+        few = windows.batch is not None and windows.batch * points <= FEW_TILES * nr
+        return few and steps[-1] in (1, -1)
 
     def _flat(self, points: int) -> int:
         """Lanes from the first point to the last of a block of the image."""

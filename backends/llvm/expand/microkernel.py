@@ -18,11 +18,13 @@ def multiply(
     rows: Reader,
     columns: Reader,
     unrolled: bool = False,
+    together: int = 1,
 ) -> list[Value]:
     """The accumulators after `count` turns: tile[i][v] += rows(k)[i] * columns(k)[v].
 
     `rows` gives scalars, `columns` vectors; `start` is row-major. `unrolled` writes out every turn
-    (of a count that is known), with k a number.
+    (of a count that is known), with k a number; else so many turns are written out `together`,
+    which divides their count.
     """
 
     def add(k: Dim, tile: Sequence[Value]) -> list[Value]:
@@ -43,9 +45,11 @@ def multiply(
         return tile
 
     def turn(variable: Value, tile: list[Value]) -> list[Value]:
-        return add(of_atom(Var(variable)), tile)
+        for k in range(together):
+            tile = add(of_atom(Var(variable)) * together + k, tile)
+        return tile
 
-    return expander.loop(0, count, 1, list(start), turn, unroll=1)
+    return expander.loop(0, count // together, 1, list(start), turn, unroll=1)
 
 
 def multiply_add(expander: Expander, a: Value, b: Value, total: Value) -> Value:

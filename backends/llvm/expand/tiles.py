@@ -159,7 +159,7 @@ class Tiles:
         self, scope: Scope, tile: Tile, size: tuple[int, int], columns: Reader, unrolled: bool
     ) -> None:
         start, rows = self._begin(tile, size), self._rows(scope, tile, size[0])
-        sums = multiply(self.expander, tile.count, start, rows, columns, unrolled)
+        sums = multiply(self.expander, tile.count, start, rows, columns, unrolled, self._together())
         if not self.schedule.registers:
             self._keep(tile, size, sums)
             return
@@ -202,6 +202,16 @@ class Tiles:
         self.expander.access("store", (self.scratch.tiles, value), place, lanes=self.lanes)
 
     # ------------------------------------------------------------------ operands
+
+    def _together(self) -> int:
+        """Turns of k that are written out together: one run, where rows with two are read in
+        place, so that nothing is divided."""
+        rows = self.product.rows
+        if rows.form != "direct" or len(rows.k.runs) < 2:
+            return 1
+        size = rows.k.sizes[-1]
+        assert isinstance(size, int), "rows in place have a known last run"
+        return size
 
     def _rows(self, scope: Scope, tile: Tile, height: int) -> Reader:
         """Scalars of a packed panel, or of the operand where it lies."""

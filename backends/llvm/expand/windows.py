@@ -198,7 +198,7 @@ class _Tasks:
 
         def channel(c: Dim, sums: list[Value]) -> list[Value]:
             def line(t: Dim, sums: list[Value]) -> list[Value]:
-                first = fixed(expander, (c * lines + t) * len(written))
+                first = (c * lines + t) * len(written)
                 plane = column + c * image.plane + image.distance(counted, t)
                 plane = fixed(expander, plane)
                 for number, tap in enumerate(written):
@@ -271,6 +271,6 @@ def _carry(
         return body(0, carried)
 
     def turn(variable: Value, inside: list[Value]) -> list[Value]:
-        return body(of_atom(Var(variable)), inside)
+        return body(of_atom(Var(variable, count)), inside)
 
     return expander.loop(0, count, 1, carried, turn, unroll=1)
