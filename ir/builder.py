@@ -68,19 +68,22 @@ def make_node(
         raise TypeRuleError(f"{op.name} takes {op.arity} operands, got {len(operands)}")
     if len(regions) != op.regions:
         raise TypeRuleError(f"{op.name} takes {op.regions} regions, got {len(regions)}")
+    if attrs or op.attributes:
+        _check_attributes(op, attrs)
+    given = {**attrs, "regions": regions} if op.regions else attrs
+    results = op.infer([v.type for v in operands], given)
+    return Node(op, operands, attrs, tuple(results), regions, line)
+
+
+def _check_attributes(op: Op, attrs: Mapping[str, Any]) -> None:
     for name in attrs:
         if name not in op.attributes:
             raise TypeRuleError(f"{op.name} has no attribute {name!r}")
+    if len(attrs) == len(op.attributes):
+        return
     for name in op.attributes:
         if name not in attrs and name not in op.optional:
             raise TypeRuleError(f"{op.name} needs the attribute {name!r}")
-    types = [v.type for v in operands]
-    if op.regions:
-        attrs_and_regions = {**attrs, "regions": regions}
-        results = op.infer(types, attrs_and_regions)
-    else:
-        results = op.infer(types, attrs)
-    return Node(op, operands, attrs, tuple(results), regions, line)
 
 
 def unpack(node: Node) -> Any:
@@ -112,7 +115,8 @@ class Recording(Builder):
         line = self.locate() if self.locate is not None else self.line
         node = make_node(op, operands, attrs or {}, regions, line)
         self.nodes.append(node)
-        return unpack(node)
+        results = node.results
+        return results[0] if len(results) == 1 else results
 
     @contextmanager
     def region(

@@ -108,7 +108,10 @@ class Node:
         self.attrs = attrs
         self.regions = regions
         self.line = line
-        self.results = tuple(Value(t, self, i) for i, t in enumerate(result_types))
+        if len(result_types) == 1:
+            self.results: tuple[Value, ...] = (Value(result_types[0], self),)
+        else:
+            self.results = tuple([Value(t, self, i) for i, t in enumerate(result_types)])
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {[str(v.type) for v in self.operands]} {dict(self.attrs)}>"

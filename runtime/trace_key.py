@@ -20,16 +20,16 @@ import numpy as np
 from ..ir import LOADED_AT
 from ..ir.dims import Expr
 from ..ir.dtypes import DType
-from ..ir.graph import Graph, Node, Region, Value
+from ..ir.graph import Graph, Region, Value
 from ..ir.literal import Literal
 from ..ir.numerals import array_digest
 from ..ir.ops import OPS
 from ..ir.ops.base import Kind
-from ..ir.schedule import Schedule
 
 # What decides the code that a program becomes. The frontend decides only the program.
 _ROOMS = ("ir", "passes", "backends", "runtime")
 _MAY_FAIL = (Kind.HOST, Kind.SORT)
+_INTEGERS = {int}
 
 
 class NoKey(Exception):
@@ -101,32 +101,34 @@ class _Walk:
 
     def region(self, region: Region) -> None:
         numbers, lines = self.numbers, self.lines
+        number_of = numbers.__getitem__
         for param in region.params:
             numbers[param] = len(numbers)
             lines.append(str(param.type))
         for node in region.nodes:
-            self.node(node)
-        lines.append(f"yield {[numbers[v] for v in region.yields]}")
-
-    def node(self, node: Node) -> None:
-        op, numbers = node.op, self.numbers
-        if OPS.get(op.name) is not op:
-            raise NoKey(f"{op.name} is no op of the table")
-        text = f"{op.name}{[numbers[v] for v in node.operands]}{self.attributes(node.attrs)}"
-        if op.kind in _MAY_FAIL:  # its error shows the line
-            text += json.dumps(node.line)
-        self.lines.append(text)
-        for region in node.regions:
-            self.lines.append("{")
-            self.region(region)
-        for value in node.results:
-            numbers[value] = len(numbers)
+            op = node.op
+            if OPS.get(op.name) is not op:
+                raise NoKey(f"{op.name} is no op of the table")
+            text = f"{op.name}{[*map(number_of, node.operands)]}"
+            if node.attrs:
+                text += self.attributes(node.attrs)
+            if op.kind in _MAY_FAIL:  # its error shows the line
+                text += json.dumps(node.line)
+            lines.append(text)
+            for inner in node.regions:
+                lines.append("{")
+                self.region(inner)
+            for value in node.results:
+                numbers[value] = len(numbers)
+        lines.append(f"yield {[*map(number_of, region.yields)]}")
 
     def attributes(self, attrs: Mapping[str, Any]) -> str:
         return ",".join([f"{name}={self.attribute(value)}" for name, value in attrs.items()])
 
     def attribute(self, value: Any) -> str:
         kind = type(value)
+        if kind is tuple and set(map(type, value)) == _INTEGERS:  # shapes, mostly
+            return repr(value)
         if kind is int or kind is bool or value is None:
             return repr(value)
         if kind is str:
@@ -146,6 +148,8 @@ class _Walk:
             inner.literals = self.literals
             inner.graph(value)
             return json.dumps("\n".join(inner.lines))
+        from ..ir.schedule import Schedule  # which a trace does not have
+
         if kind is Schedule:
             return json.dumps(str(value))
         raise NoKey(f"an attribute of type {kind.__name__}")
