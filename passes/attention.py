@@ -41,12 +41,14 @@ class _Found:
         cotangent: of the result, with its axes in the order `order`; None where the gradient is not
             part of the program.
         gradients: values of the program that are the cotangents of query, key and value, or None.
+        turns: the permutations of the axes of these that make the cotangents of them.
     """
 
     match: Match
     cotangent: Value | None = None
     order: tuple[int, ...] = ()
     gradients: Gradients = (None, None, None)
+    turns: tuple[tuple[int, ...], ...] = ()
 
 
 def recognise_attention(graph: Graph) -> Graph:
@@ -105,20 +107,32 @@ class _Search:
                 if node.results[0] is match.result or cotangent is match.value:
                     continue
                 for order in _orders(cotangent.type.shape, match.result.type.shape):
-                    gradients = self._pulled(match, cotangent, order)
+                    pulled = [self._seen(v) for v in self._pulled(match, cotangent, order)]
+                    gradients, turns = zip(*pulled, strict=True)
                     if any(v is not None for v in gradients):
-                        return _Found(match, cotangent, order, gradients)
+                        return _Found(match, cotangent, order, gradients, turns)
         return _Found(match)
 
-    def _pulled(self, match: Match, cotangent: Value, order: tuple[int, ...]) -> Gradients:
-        """The values of the program that are what `cotangent` makes of query, key and value."""
+    def _seen(self, made: Value | None) -> tuple[Value | None, tuple[int, ...]]:
+        """(the value of the program, the order of its axes) that `made` is, or (None, ())."""
+        if made is None:
+            return None, ()
+        order = tuple(range(made.type.ndim))
+        while made not in self.old:
+            node = made.node
+            if node is None or node.op is not TRANSPOSE:
+                return None, ()
+            made = node.operands[0]
+            order = tuple(node.attrs["perm"][axis] for axis in order)
+        return self.old[made], order
+
+    def _pulled(self, match: Match, cotangent: Value, order: tuple[int, ...]) -> list[Value | None]:
+        """What `cotangent` makes of query, key and value."""
         wrt = [self.new[v] for v in (match.query, match.key, match.value)]
         ends = {*wrt, self.new[match.top], *(self.new[v] for v in match.reads)}
         with self.builder:
             g = _transposed(self.new[cotangent], order)
-            found = backward([self.new[match.result]], [g], wrt, lambda v: v not in ends)
-        query, key, value = (None if v is None else self.old.get(v) for v in found)
-        return query, key, value
+            return list(backward([self.new[match.result]], [g], wrt, lambda v: v not in ends))
 
 
 def _orders(given: Sequence[Dim], wanted: Sequence[Dim]) -> Iterator[tuple[int, ...]]:
@@ -213,7 +227,7 @@ class _Replacer:
         return _transposed(result, match.result_order)
 
     def pull(self, found: _Found, number: int) -> Value:
-        """The cotangent of query, key or value, in the order of the axes in which it is read."""
+        """The cotangent of query, key or value, with its axes as the program has them."""
         match = found.match
         if id(found) not in self.gradients:
             assert found.cotangent is not None
@@ -222,7 +236,8 @@ class _Replacer:
             g = _transposed(g, _inverse(match.result_order))
             operands = (*self.operands[id(found)], sums, row_means(result, g), g)
             self.gradients[id(found)] = ATTENTION_GRADIENT(*operands, **match.attrs)
-        return _transposed(self.gradients[id(found)][number], _inverse(match.orders[number]))
+        g = _transposed(self.gradients[id(found)][number], _inverse(match.orders[number]))
+        return _transposed(g, _inverse(found.turns[number]))
 
 
 def _transposed(value: Value, perm: Sequence[int]) -> Value:

@@ -1,6 +1,7 @@
 """Finds attention that was written out in primitives, from its last product backwards.
 
-scores   product of query and key, then: times a number, plus a bias, `where` with a number
+scores   product of query and key, then: times a number, plus a bias, `where` with a number; axes of
+         the batch may be joined and split on the way
 weights  exp(scores - max) / sum of these
 factor   then: times something, `where` with 0: dropout
 result   product of weights and value
@@ -15,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.dims import Dim
 from ..ir.graph import Node, Value, full
 from ..ir.literal import Literal
 from ..ir.ops import elementwise as ew
 from ..ir.ops.contraction import free_axes
-from ..ir.ops.view import TRANSPOSE
+from ..ir.ops.view import RESHAPE, TRANSPOSE
 from .triangle import number, triangle
 
 DTYPES = ("f32", "f64")  # of the halves each step rounds, as the op does not
@@ -45,15 +47,21 @@ class Mask:
     hidden: float = -math.inf
     causal: bool = False
 
-    def emit(self, new: Mapping[Value, Value]) -> Value | None:
-        """The mask as the op takes it; `new` has what stands for the values of the program."""
+    def emit(self, new: Mapping[Value, Value], shape: Sequence[Dim]) -> Value | None:
+        """The mask as the op takes it, of scores of the given shape; `new` has what stands for the
+        values of the program."""
         shown: Value | None = None
-        for condition, when in self.hides:
-            part = ew.BIT_NOT(new[condition]) if when else new[condition]
+        for value, when in self.hides:
+            condition = _shaped(new[value], shape)
+            part = ew.BIT_NOT(condition) if when else condition
             shown = part if shown is None else ew.BIT_AND(shown, part)
         if not self.biases:
             return shown
-        terms = [new[v] if c == 1 else new[v] * full(v.type, c) for v, c in self.biases]
+        terms = [_shaped(new[v], shape) for v, _ in self.biases]
+        terms = [
+            term if c == 1 else term * full(term.type, c)
+            for term, (_, c) in zip(terms, self.biases, strict=True)
+        ]
         bias = terms[0]
         for term in terms[1:]:
             bias = bias + term
@@ -111,7 +119,7 @@ class Match:
         for value, order in zip((self.query, self.key, self.value), self.orders, strict=True):
             straight = order == tuple(range(len(order)))
             found.append(new[value] if straight else TRANSPOSE(new[value], perm=order))
-        mask = self.mask.emit(new)
+        mask = self.mask.emit(new, self.inside[0].type.shape)
         if mask is not None:
             found.append(mask)
         if self.after:
@@ -121,6 +129,10 @@ class Match:
                 factor = node.op(*operands, **node.attrs)
             found.append(factor)
         return tuple(found)
+
+
+def _shaped(value: Value, shape: Sequence[Dim]) -> Value:
+    return value if value.type.shape == tuple(shape) else RESHAPE(value, shape=tuple(shape))
 
 
 def match_attention(node: Node) -> Match | None:
@@ -143,7 +155,7 @@ def _matched(node: Node, place: int) -> Match | None:
     scores, top, exponentials = _softmax_of(softmax)
     safe, scores, after = _safe(scores, after)
     product, way = _way(scores, _scores, _is_product)
-    if product is None:
+    if product is None or product.results[0].type.shape != scores.type.shape:
         return None
     mask = _mask(way)
     sides = ("lhs", "rhs") if place == 0 else ("rhs", "lhs")
@@ -277,7 +289,15 @@ def _scores(node: Node) -> Sequence[int]:
         return [0] if number(operands[1]) is not None else []
     if name == "where":
         return [k for k in (1, 2) if number(operands[3 - k]) is not None]
+    if name == "reshape":
+        return [0] if _keeps_rows(node) else []
     return {"add": (0, 1), "sub": (0,)}.get(name, ())
+
+
+def _keeps_rows(node: Node) -> bool:
+    """Whether a reshape leaves the last two axes as they are."""
+    before, after = (v.type.shape for v in (node.operands[0], node.results[0]))
+    return min(len(before), len(after)) >= 2 and before[-2:] == after[-2:]
 
 
 def _is_product(node: Node) -> bool:
@@ -327,6 +347,8 @@ def _mask(way: Sequence[Step]) -> Mask | None:
     hides: list[tuple[Value, bool]] = []
     for node, place in way:
         name, operands = node.op.name, node.operands
+        if name == "reshape":
+            continue
         if name in ("mul", "div"):
             by = number(operands[1 - place])
             assert by is not None, "the way goes through numbers"

@@ -71,6 +71,19 @@ def einsum(q, k, v):
     return sley.einsum("bhqk,bhkd->bhqd", weights, v)
 
 
+def heads_after_length(q, k, v):
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    weights = F.softmax(sley.einsum("bqhd,bkhd->bhqk", q, k) * 0.25, -1)
+    return sley.einsum("bhqk,bkhd->bqhd", weights, v)
+
+
+def heads_beside_batch(q, k, v):
+    q, k, v = (x.reshape(6, T, E) for x in (q, k, v))
+    scores = sley.bmm(q, k.transpose(1, 2)).view(2, 3, T, T) + BIAS
+    scores = scores.masked_fill(~PADDING, float("-inf")).view(6, T, T)
+    return sley.bmm(F.dropout(F.softmax(scores, dim=-1), 0.2), v)
+
+
 def two_axes(q, k, v):
     q, k, v = (x[0, 0] for x in (q, k, v))
     return F.softmax(q @ k.T / 4, dim=1) @ v
@@ -86,6 +99,8 @@ FOUND = {
     bias: "causal=false, safe=false, masked=true, factored=false",
     bias_and_mask: "causal=false, safe=false, masked=true, factored=true",
     einsum: "causal=false, safe=false, masked=false",
+    heads_after_length: "causal=false, safe=false, masked=false",
+    heads_beside_batch: "causal=false, safe=false, masked=true, factored=true",
     two_axes: "causal=false, safe=false, masked=false",
 }
 
