@@ -17,10 +17,11 @@ from ..ir.types import tensor_type
 from .apply import apply, as_type, broadcast_shapes, elementwise, expanded, value_of
 from .construct import as_tensor
 from .context import ambient
+from .device import CPU
 from .errors import IndexingError, ShapeError, TraceError
 from .index_slices import position, slice_bounds
 from .inplace import copy_, write
-from .moves import beside
+from .moves import beside, to_device
 from .symint import SymInt, dim_or_none
 from .tensor import Tensor, elements, here, of_array
 from .viewing import permute_view, regrouped, reshape_view, slice_view
@@ -87,7 +88,7 @@ def _mask_over_all(tensor: Tensor, index: Any) -> Tensor | None:
         index = as_tensor(index)
     if isinstance(index, Tensor) and index.dtype.kind == "bool":
         if here(index).spec.shape == tensor.spec.shape:
-            return index
+            return _beside(index, tensor)
     return None
 
 
@@ -128,7 +129,14 @@ def parse(tensor: Tensor, index: Any) -> Parsed:
     axis = 0
     for item in items:
         axis = _take(parsed, shape, axis, item)
-    return parsed
+    return parsed._replace(tensors=[(at, _beside(item, tensor)) for at, item in parsed.tensors])
+
+
+def _beside(index: Tensor, tensor: Tensor) -> Tensor:
+    """An index where the indexed tensor lies: those of the processor go along."""
+    if tensor.device is CPU or index.device is not CPU:
+        return index
+    return to_device(index, tensor.device)
 
 
 def _items(index: Any) -> list[Any]:

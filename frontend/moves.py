@@ -32,16 +32,21 @@ def device_of(value: EagerValue) -> Device:
     return value.storage.place.device
 
 
+def on_host(value: EagerValue) -> np.ndarray:
+    """The elements of an eager value; a copy of what lies on a GPU."""
+    if not isinstance(value, DeviceValue):
+        return value.array
+    assert value.storage.place is not None
+    return value.storage.place.get(value.storage, value.path, value.type)
+
+
 def moved(value: EagerValue, device: Device) -> EagerValue:
     """The elements of an eager value on `device`, another one than its own; a gradient goes back.
 
     Raises:
         OutOfMemoryError: the GPU's memory does not suffice.
     """
-    array = value.array
-    if isinstance(value, DeviceValue):
-        assert value.storage.place is not None
-        array = value.storage.place.get(value.storage, value.path, value.type)
+    array = on_host(value)
     made: EagerValue
     if device is CPU:
         made = EagerValue(array, value.type)
@@ -65,6 +70,25 @@ def moved(value: EagerValue, device: Device) -> EagerValue:
 def on(value: Any, device: Device) -> Any:
     """An eager value on `device`: itself where it lies there; None stays."""
     return value if value is None or device_of(value) is device else moved(value, device)
+
+
+def beside_value(value: Value, like: Value) -> Value:
+    """`value`, which may be made of numbers, where `like` lies.
+
+    Raises:
+        DeviceError: it is a tensor of another device.
+    """
+    if not isinstance(like, EagerValue) or not isinstance(value, EagerValue):
+        return value
+    device = device_of(like)
+    if device_of(value) is device:
+        return value
+    if device is CPU or value.tracked:
+        return moved(value, device)
+    from .accelerator import accelerator  # what runs GPUs: most programs need none
+    from .device_ops import on_place
+
+    return on_place(value, accelerator(device), "a gradient")
 
 
 def _moved_in_trace(trace: Trace, tensor: Tensor, device: Device) -> Tensor:

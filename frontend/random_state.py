@@ -150,9 +150,13 @@ def set_rng_state(state: Tensor) -> None:
 
 
 def set_state(state: Tensor, new: Tensor, count: Dim | None) -> None:
-    """The offset of a random generator after a recorded function has drawn from it."""
+    """The offset of a random generator after a recorded function has drawn from it: `count`
+    further, or where that is not known `new`."""
+    if count is not None:  # from the offset alone, which lies on the processor
+        move_on(state, count)
+        return
     if ambient.trace is not None:
-        ambient.trace.advance(state, count)
+        ambient.trace.advance(state, None)
     with setting(grad_enabled=False):
         copy_(state, new)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir.graph import Node, Value
 from ..errors import AutogradError
+from ..moves import on_host
 from ..tape import EagerValue
 
 
@@ -75,7 +76,7 @@ def _look(node: Node, cotangents: Sequence[Value | None]) -> None:
         AutogradError: so it is.
     """
     for number, value in enumerate(cotangents):
-        if not isinstance(value, EagerValue) or not np.isnan(value.array).any():
+        if not isinstance(value, EagerValue) or not np.isnan(on_host(value)).any():
             continue
         name = node.attrs.get("name", node.op.name.title().replace("_", ""))
         place = f" computed at {node.line}" if node.line is not None else ""

@@ -16,7 +16,7 @@ from ..apply import builder, detached_value, expanded, value_of, wrap
 from ..context import ambient, setting
 from ..errors import ArgumentError, AutogradError, ShapeError, TraceError
 from ..inplace import write
-from ..moves import on
+from ..moves import beside_value, on
 from ..tape import TRACKING, DeviceValue, EagerValue, Overwritten, Tape, TapeNode
 from ..tensor import Hook, Tensor, here
 from ..unwatched import Unwatched
@@ -144,13 +144,15 @@ def grad(
         reached = reach([v for v, _ in pairs], singly=_looks_closer(create_graph))
         cotangents = _differentiate(pairs, targets, reached, create_graph)
         found = [
-            None if value not in cotangents else own_tensor(cotangents[value], create_graph)
+            None
+            if value not in cotangents
+            else own_tensor(beside_value(cotangents[value], value), create_graph)
             for value in targets
         ]
     gradients: list[Tensor | None] = []
     for source, value, gradient in zip(sources, targets, found, strict=True):
         if gradient is None and materialize_grads:
-            gradient = wrap(expanded(0, value.type))
+            gradient = wrap(beside_value(expanded(0, value.type), value))
         elif gradient is None and not unused:
             raise AutogradError(
                 f"an input {source.spec} does not take part in the outputs",
@@ -223,7 +225,7 @@ def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any] | None) -> list[t
             raise AutogradError(f"a gradient {gradient.spec} for a real tensor {value.type}")
         elif gradient.spec.shape != value.type.shape:
             raise ShapeError(f"a gradient {gradient.spec} for a tensor {value.type}")
-        pairs.append((value, expanded(gradient, value.type)))
+        pairs.append((value, beside_value(expanded(gradient, value.type), value)))
     return pairs
 
 
@@ -295,6 +297,7 @@ def _hooks(value: Value) -> list[Hook]:
 
 def _run_hooks(value: Value, cotangent: Value) -> Value:
     for hook in _hooks(value):
+        cotangent = beside_value(cotangent, value)
         result = hook(own_tensor(cotangent, ambient.context.grad_enabled))
         if result is not None:
             if result.spec != value.type:

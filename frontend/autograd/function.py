@@ -10,16 +10,20 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...ir.graph import Node, Region, Value
 from ...ir.ops import OPS
 from ...ir.ops.custom import CUSTOM_GRADIENT
+from ...ir.types import TensorType
 from ..apply import builder, expanded, is_tracked, over, value_of, wrap
 from ..context import ambient, setting
+from ..device import Device
 from ..errors import AutogradError, ShapeError, TraceError, user_location
+from ..moves import to_device
 from ..tape import EagerValue, TapeNode
 from ..tensor import Tensor, here
+from ..values import at, plain_value
 
 
 class FunctionCtx:
@@ -279,8 +283,7 @@ def _rewritten(original: Tensor, tensor: Tensor) -> Tensor:
     target = here(original)
     value = value_of(tensor)
     if isinstance(value, EagerValue):
-        value.array, value.storage = target.array, target.storage
-        value.version = target.storage.version
+        at(value, target)
     target._value, target._version = value, target.storage.version
     target._tracked = is_tracked(value)
     return original
@@ -293,18 +296,14 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
     """Puts a node on the tape whose rule runs `backward`."""
     own = {id(t.storage) for t in call.given if isinstance(t, Tensor)}
     tensors = [_plain_memory(outputs[number], own) for number in moving]
-    values = []
-    for tensor in tensors:
-        value = EagerValue(tensor.array, tensor.spec)
-        value.storage, value.version = tensor.storage, tensor.storage.version
-        values.append(value)
-    ctx, types = call.ctx, [t.spec if isinstance(t, Tensor) else None for t in outputs]
+    values = [plain_value(tensor) for tensor in tensors]
+    ctx, given = call.ctx, [_Given.of(t) for t in outputs]
 
     def pull(node: Node, cotangents: Sequence[Value | None], wanted: Any) -> list[Value | None]:
         places = dict(zip(moving, cotangents, strict=True))
         grads = [
-            _gradient(places.get(number), type, ctx._materialize)
-            for number, type in enumerate(types)
+            _gradient(places.get(number), output, ctx._materialize)
+            for number, output in enumerate(given)
         ]
         nodes.append(node)
         try:
@@ -343,10 +342,24 @@ def _plain_memory(output: Tensor, own: set[int]) -> Tensor:
         return output.clone()
 
 
-def _gradient(cotangent: Value | None, type: Any, materialize: bool) -> Tensor | None:
-    if cotangent is not None:
-        return over(cotangent)
-    return wrap(expanded(0, type)) if materialize and type is not None else None
+class _Given(NamedTuple):
+    """What a gradient of an output must be like."""
+
+    type: TensorType
+    device: Device
+
+    @staticmethod
+    def of(output: Any) -> _Given | None:
+        """Of a tensor; None of something else."""
+        return _Given(output.spec, output.device) if isinstance(output, Tensor) else None
+
+
+def _gradient(cotangent: Value | None, like: _Given | None, materialize: bool) -> Tensor | None:
+    if like is None or (cotangent is None and not materialize):
+        return None
+    # What is made of numbers lies on the processor so far.
+    found = over(cotangent) if cotangent is not None else wrap(expanded(0, like.type))
+    return to_device(found, like.device)
 
 
 # In a trace ------------------------------------------------------------------------------------

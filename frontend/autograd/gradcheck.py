@@ -10,7 +10,9 @@ import numpy as np
 
 from ..context import setting
 from ..errors import ArgumentError, AutogradError
-from ..tensor import Tensor, of_array
+from ..functions.joining import stack
+from ..moves import beside
+from ..tensor import Tensor, elements
 from ..trees import flatten_tree
 from .engine import grad
 
@@ -146,7 +148,7 @@ def _random_like(tensor: Tensor, rng: np.random.Generator, strided: bool = False
     values = np.asarray(rng.uniform(0.1, 1.0, wide))
     if tensor.dtype.is_complex:
         values = values + 1j * rng.uniform(0.1, 1.0, wide)
-    made = of_array(np.array(values.astype(tensor.dtype.numpy), order="C"))
+    made = beside(np.array(values.astype(tensor.dtype.numpy), order="C"), tensor)
     return made[..., 0] if strided else made
 
 
@@ -194,8 +196,8 @@ class _Check:
         if not self.outputs:
             raise GradcheckError("gradcheck: no result depends on the inputs that require grad")
         rng = np.random.default_rng(7)
-        self.left = [rng.normal(size=_real(t.detach().array).shape) for t in self.outputs]
-        self.right = [rng.normal(size=_real(x.detach().array).shape) for x in self.inputs]
+        self.left = [rng.normal(size=_real(elements(t)).shape) for t in self.outputs]
+        self.right = [rng.normal(size=_real(elements(x)).shape) for x in self.inputs]
 
     def values(self, place: int, moved: np.ndarray) -> list[np.ndarray]:
         """The results as real numbers, with other elements for one input."""
@@ -203,14 +205,14 @@ class _Check:
         for k in self.places:
             args[k] = self.given[k].detach().clone().requires_grad_()
         like = self.inputs[place]
-        args[self.places[place]] = of_array(_unreal(moved, like)).requires_grad_()
-        return [_real(t.detach().array) for t in _outputs(self.func, args)]
+        args[self.places[place]] = beside(_unreal(moved, like), like).requires_grad_()
+        return [_real(elements(t)) for t in _outputs(self.func, args)]
 
     def differences(self, fast: bool) -> list[list[np.ndarray]]:
         """[input][result]: the Jacobian by central differences."""
         found = []
         for number, x in enumerate(self.inputs):
-            start = _real(x.detach().array)
+            start = _real(elements(x))
             steps = [self.right[number]] if fast else list(np.eye(start.size))
             columns = []
             for step in steps:
@@ -237,23 +239,23 @@ class _Check:
         rows: list[list[np.ndarray]] = [[] for _ in self.inputs]
         for output, weights in zip(outputs, self.left, strict=True):
             units = [weights] if fast else list(np.eye(weights.size))
-            pulled = [self.gradients(output, of_array(_unreal(u, output))) for u in units]
+            pulled = [self.gradients(output, beside(_unreal(u, output), output)) for u in units]
             for number, x in enumerate(self.inputs):
-                size = _real(x.detach().array).size
+                size = _real(elements(x)).size
                 matrix = np.array([_real(p[number]) for p in pulled]).reshape(len(units), size)
                 rows[number].append(matrix @ self.right[number] if fast else matrix)
         return rows
 
     def gradients(self, output: Tensor, seed: Tensor) -> list[np.ndarray]:
         found = grad(output, self.inputs, seed, retain_graph=True, materialize_grads=True)
-        return [g.detach().array for g in found if g is not None]
+        return [elements(g) for g in found if g is not None]
 
     def forward(self, fast: bool) -> list[list[np.ndarray]]:
         """[input][result]: the Jacobian by forward mode."""
         found = []
         for number, x in enumerate(self.inputs):
             units = [self.right[number]] if fast else list(np.eye(self.right[number].size))
-            columns = [self.pushed(number, of_array(_unreal(u, x))) for u in units]
+            columns = [self.pushed(number, beside(_unreal(u, x), x)) for u in units]
             parts = [
                 np.stack(c, -1).reshape(w.size, len(units))
                 for c, w in zip(zip(*columns, strict=True), self.left, strict=True)
@@ -266,7 +268,7 @@ class _Check:
         from ..func.forward_mode import jvp
 
         _, found = jvp(self.by_input(number), (self.inputs[number].detach(),), (direction,))
-        return [_real(t.detach().array) for t in found]
+        return [_real(elements(t)) for t in found]
 
     def by_input(self, number: int) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """The results that have a gradient, as a function of one input."""
@@ -312,7 +314,7 @@ class _Check:
         """A gradient of zeros gives zeros."""
         outputs = _outputs(self.func, self.given)
         for output in outputs:
-            zeros = of_array(np.zeros(tuple(output.shape), output.dtype.numpy))
+            zeros = beside(np.zeros(tuple(output.shape), output.dtype.numpy), output)
             if any(np.any(g != 0) for g in self.gradients(output, zeros)):
                 raise GradcheckError("gradcheck: backward() of zeros is not zero")
 
@@ -329,7 +331,7 @@ class _Check:
         rng = np.random.default_rng(3)
         for output in _outputs(self.func, self.given):
             seeds = [_random_like(output, rng) for _ in range(2)]
-            many = of_array(np.stack([s.array for s in seeds]))
+            many = stack(seeds)
             found = grad(
                 output, self.inputs, many, retain_graph=True, is_grads_batched=True,
                 materialize_grads=True,
@@ -337,7 +339,7 @@ class _Check:
             single = [self.gradients(output, s) for s in seeds]
             for k, g in enumerate(found):
                 assert g is not None
-                if not np.allclose(g.detach().array, np.stack([p[k] for p in single])):
+                if not np.allclose(elements(g), np.stack([p[k] for p in single])):
                     raise GradcheckError("gradcheck: batched gradients differ from single ones")
 
     def batched_forward(self) -> None:
@@ -349,11 +351,9 @@ class _Check:
         for number, x in enumerate(self.inputs):
             seeds = [_random_like(x, rng) for _ in range(2)]
             function, start = self.by_input(number), x.detach()
-            found = vmap(lambda t, f=function, x=start: jvp(f, (x,), (t,))[1])(
-                of_array(np.stack([s.array for s in seeds]))
-            )
+            found = vmap(lambda t, f=function, x=start: jvp(f, (x,), (t,))[1])(stack(seeds))
             single = [self.pushed(number, s) for s in seeds]
             for k, t in enumerate(found):
                 both = np.stack([p[k] for p in single]).reshape(-1)
-                if not np.allclose(_real(t.detach().array), both):
+                if not np.allclose(_real(elements(t)), both):
                     raise GradcheckError("gradcheck: batched tangents differ from single ones")

@@ -20,10 +20,15 @@ Holds = Callable[[Tensor], Tensor]
 
 
 def together(*values: Any) -> list[Tensor]:
-    """Numbers and tensors as tensors of one floating point dtype and one shape."""
+    """Numbers and tensors as tensors of one floating point dtype and one shape; numbers where the
+    first tensor lies."""
     dtypes = [v.dtype for v in values if isinstance(v, Tensor) and v.dtype.is_inexact]
     dtype = functools.reduce(promote_types, dtypes) if dtypes else ambient.context.default_dtype
-    made = [v.to(dtype) if isinstance(v, Tensor) else as_tensor(v, dtype=dtype) for v in values]
+    device = next((v.device for v in values if isinstance(v, Tensor)), None)
+    made = [
+        v.to(dtype) if isinstance(v, Tensor) else as_tensor(v, dtype=dtype, device=device)
+        for v in values
+    ]
     return list(broadcast_tensors(*made)) if len(made) > 1 else made
 
 

@@ -71,7 +71,9 @@ class Bernoulli(Distribution):
         return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return _listed(arange(2, dtype=self.probs.dtype), self._batch_shape, expand)
+        return _listed(
+            arange(2, dtype=self.probs.dtype, device=self.probs.device), self._batch_shape, expand
+        )
 
 
 def _listed(values: Tensor, batch_shape: Any, expand: bool) -> Tensor:
@@ -142,7 +144,7 @@ class Categorical(Distribution):
         # Which of exponential times with rates p ends first: class k with probability p[k].
         probs = self.probs.detach()
         shape = (*sample_shape, *self._batch_shape, self._count)
-        times = -log1p(-rand(shape, dtype=probs.dtype))
+        times = -log1p(-rand(shape, dtype=probs.dtype, device=probs.device))
         return argmax(where(probs > 0, probs / clamp(times, min=finfo(probs.dtype).tiny), -1.0), -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -158,7 +160,7 @@ class Categorical(Distribution):
         return -sum(self.probs * clamp(self.logits, min=finfo(self.logits.dtype).min), -1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return _listed(arange(self._count), self._batch_shape, expand)
+        return _listed(arange(self._count, device=self.logits.device), self._batch_shape, expand)
 
 
 class OneHotCategorical(Categorical):

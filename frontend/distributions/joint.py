@@ -155,7 +155,9 @@ class MultivariateNormal(Distribution):
         return sum(self.scale_tril * self.scale_tril, -1)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        drawn = randn(
+            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+        )
         return self.loc + (self.scale_tril @ drawn.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class _Located(Distribution):
     def _uniform(self, sample_shape: Any) -> Tensor:
         """Uniform in (0, 1), with neither end."""
         shape = self._extended_shape(sample_shape)
-        drawn = rand(shape, dtype=self.loc.dtype)
+        drawn = rand(shape, dtype=self.loc.dtype, device=self.loc.device)
         return drawn.clamp(min=finfo(self.loc.dtype).tiny)
 
 
@@ -67,7 +67,9 @@ class Normal(_Located):
         return self.scale
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        drawn = randn(
+            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+        )
         return self.loc + drawn * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -131,7 +133,11 @@ class Laplace(_Located):
         return 2 * self.scale * self.scale
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        centred = 2 * rand(self._extended_shape(sample_shape), dtype=self.loc.dtype) - 1
+        centred = (
+            2
+            * rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
+            - 1
+        )
         size = abs(centred).clamp(max=1 - finfo(self.loc.dtype).eps)
         return self.loc - self.scale * sign(centred) * log1p(-size)
 

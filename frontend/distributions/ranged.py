@@ -43,7 +43,9 @@ class Uniform(Distribution):
         return width * width / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
+        drawn = rand(
+            self._extended_shape(sample_shape), dtype=self.low.dtype, device=self.low.device
+        )
         return self.low + drawn * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -93,7 +95,9 @@ class Exponential(Distribution):
         return 1 / self.rate
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)
+        drawn = rand(
+            self._extended_shape(sample_shape), dtype=self.rate.dtype, device=self.rate.device
+        )
         return -log1p(-drawn) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -149,7 +153,7 @@ class Geometric(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()
-        drawn = rand(self._extended_shape(sample_shape), dtype=probs.dtype)
+        drawn = rand(self._extended_shape(sample_shape), dtype=probs.dtype, device=probs.device)
         # 1 - u is in (0, 1], and log1p(-1) of a sure success -inf: 0 trials fail.
         return floor(log1p(-drawn) / log1p(-probs))
 

@@ -21,9 +21,11 @@ from ...passes.inline import inline
 from ..apply import builder, is_tracked, over, value_of, wrap
 from ..autograd.engine import grad, own_tensor
 from ..context import ambient, setting
+from ..device import creating
 from ..errors import AutogradError
 from ..functions.creation import zeros_like
 from ..functions.joining import stack
+from ..moves import beside_value
 from ..tape import EagerValue, Overwritten, Tape
 from ..tensor import Tensor
 from .history import goes_on, is_recordable
@@ -67,7 +69,10 @@ def pushed(
     build = Tape(True) if ambient.trace is None else ambient.trace.builder
     with setting(grad_enabled=has_history or eager), build:
         found = _checked(lambda: forward(values, directions, results, is_tracked, _dummy))
-        made = [zeros(v.type) if t is None else t for v, t in zip(results, found, strict=True)]
+        made = [
+            beside_value(zeros(v.type) if t is None else t, v)
+            for v, t in zip(results, found, strict=True)
+        ]
     return [own_tensor(value, has_history) for value in made]
 
 
@@ -190,7 +195,10 @@ def _for_many(
     with setting(grad_enabled=has_history), build:
         lanes = Lanes(size)
         made = _checked(lambda: batched_values(region, arrived, lanes))
-        values = [batched(value, lanes) for value in made]
+        values = [
+            beside_value(batched(value, lanes), like)
+            for value, like in zip(made, results, strict=True)
+        ]
     return [own_tensor(value, has_history) for value in values]
 
 
@@ -215,12 +223,13 @@ def _one_by_one(
     return [stack(parts) for parts in zip(*rows, strict=True)]
 
 
-def basis(type: TensorType) -> Tensor:
-    """[n, *shape] for n elements: the unit vectors of a tensor of `type`, one after the other."""
+def basis(like: Tensor) -> Tensor:
+    """[n, *shape] for n elements: the unit vectors of tensors like `like`, one after the other."""
+    type = like.spec
     count = type.size
     square = (count, count)
     build = Tape(False) if ambient.trace is None else ambient.trace.builder
-    with build:
+    with creating(None, like=like.device), build:
         rows, columns = (OPS["iota"](shape=square, axis=axis, dtype=i64) for axis in (0, 1))
         ones = OPS["cast"](OPS["eq"](rows, columns), dtype=type.dtype)
         return wrap(OPS["reshape"](ones, shape=(count, *type.shape)))

@@ -152,7 +152,7 @@ class _Call:
 
 def _by_chunks(part: Rows, like: Tensor, chunk_size: int | None) -> list[Tensor]:
     """What `part` gives for the unit vectors of a tensor, `chunk_size` of them at a time."""
-    directions = basis(like.spec)
+    directions = basis(like)
     count = like.spec.size
     if chunk_size is None:
         return part(directions, count)

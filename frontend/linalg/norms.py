@@ -149,7 +149,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         return smallest / largest if p == -2 else largest / smallest
     square("cond", A)
     singular = slogdet(A).sign == 0
-    turnable = where(singular[..., None, None], eye(A.shape[-1], dtype=A.dtype), A)
+    turnable = where(singular[..., None, None], eye(A.shape[-1], dtype=A.dtype, device=A.device), A)
     found = matrix_norm(A, p) * matrix_norm(inv(turnable), p)
     return found.masked_fill(singular, math.inf)
 

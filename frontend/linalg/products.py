@@ -67,7 +67,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if n < 0:
         return matrix_power(inv(A), -n)
     if n == 0:
-        return expand_view(eye(A.shape[-1], dtype=A.dtype), A.shape).clone()
+        return expand_view(eye(A.shape[-1], dtype=A.dtype, device=A.device), A.shape).clone()
     result, base = None, A
     while True:
         if n & 1:

@@ -33,7 +33,9 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of each A, from its factor: L L^H, or with `upper` L^H L."""
-    return systems.cholesky_solve(eye(L.shape[-1], dtype=L.dtype).expand(L.shape), L, upper)
+    return systems.cholesky_solve(
+        eye(L.shape[-1], dtype=L.dtype, device=L.device).expand(L.shape), L, upper
+    )
 
 
 def logdet(input: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _triangle(A: Tensor, upper: bool, unitriangular: bool) -> Tensor:
     kept = triu(A) if upper else tril(A)
     if not unitriangular:
         return kept
-    ones = eye(A.shape[-1], dtype=A.dtype)
+    ones = eye(A.shape[-1], dtype=A.dtype, device=A.device)
     return where(ones != 0, ones, kept)
 
 

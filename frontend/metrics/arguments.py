@@ -14,6 +14,7 @@ import numpy as np
 from ...ir.dtypes import f64
 from ..construct import as_tensor
 from ..context import ambient
+from ..device import CPU, Device
 from ..errors import ArgumentError, DTypeError, ShapeError, user_location
 from ..functions.creation import ones
 from ..functions.math import where
@@ -53,7 +54,9 @@ def inputs(name: str, y_true: Any, y_pred: Any, sample_weight: Any, axes: int = 
         ShapeError: other shapes.
     """
     given = (y_true, y_pred, sample_weight)
-    true, pred = _numbers(name, y_true), _numbers(name, y_pred)
+    # Arrays and lists go where the tensors lie.
+    device = next((x.device for x in given if isinstance(x, Tensor)), CPU)
+    true, pred = _numbers(name, y_true, device), _numbers(name, y_pred, device)
     if not 1 <= true.ndim <= axes or not 1 <= pred.ndim <= axes:
         raise ShapeError(
             f"{name} of {true.spec} and {pred.spec}", hint="one value for each example: x.flatten()"
@@ -62,9 +65,9 @@ def inputs(name: str, y_true: Any, y_pred: Any, sample_weight: Any, axes: int = 
     if count != pred.shape[0]:
         raise ShapeError(f"{name} of {count} true values and {pred.shape[0]} predicted ones")
     if sample_weight is None:
-        weights = ones(count, dtype=f64)
+        weights = ones(count, dtype=f64, device=device)
     else:
-        weights = _numbers(name, sample_weight).double()
+        weights = _numbers(name, sample_weight, device).double()
         if weights.ndim != 1 or weights.shape[0] != count:
             raise ShapeError(f"{name}: sample_weight {weights.spec} of {count} examples")
     if not recorded() and count == 0:
@@ -77,13 +80,13 @@ def recorded() -> bool:
     return ambient.trace is not None
 
 
-def _numbers(name: str, values: Any) -> Tensor:
+def _numbers(name: str, values: Any, device: Device) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach()
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DTypeError(f"{name} of {array.dtype}", hint="give classes as numbers")
-    return as_tensor(array)
+    return as_tensor(array, device=device)
 
 
 def chosen(name: str, option: str, value: Any, allowed: tuple[Any, ...]) -> None:

@@ -13,7 +13,7 @@ from ..construct import as_tensor
 from ..context import no_grad
 from ..errors import ArgumentError, TraceError
 from ..functions.counting import searchsorted, unique
-from ..functions.creation import zeros
+from ..functions.creation import arange, zeros
 from ..functions.joining import cat
 from ..functions.math import where
 from ..functions.reduction import sum
@@ -128,7 +128,7 @@ def confusion_matrix(
     count = classes.count
     true, pred = classes.number(given.true), classes.number(given.pred)
     place = where((true < count) & (pred < count), true * count + pred, count * count)
-    cells = zeros(count * count + 1, dtype=f64)
+    cells = zeros(count * count + 1, dtype=f64, device=given.true.device)
     matrix = index_add(cells, 0, place, given.weights)[:-1].reshape(count, count)
     if normalize is not None:
         axis = {"true": 1, "pred": 0, "all": (0, 1)}[normalize]
@@ -155,12 +155,15 @@ class _Classes:
                     hint="give labels=range(number of classes)",
                 )
             found = unique(cat([given.true, given.pred]))
-            return cls(found, as_tensor(np.arange(len(found))), len(found))
+            return cls(found, arange(len(found), device=found.device), len(found))
         wanted = np.array(labels.tolist() if isinstance(labels, Tensor) else list(labels))
         if wanted.ndim != 1 or not wanted.size or len(set(wanted.tolist())) < wanted.size:
             raise ArgumentError(f"{name}: labels={labels!r} are no different numbers")
         order = np.argsort(wanted)
-        return cls(as_tensor(wanted[order]), as_tensor(order), wanted.size)
+        place = given.true.device
+        return cls(
+            as_tensor(wanted[order], device=place), as_tensor(order, device=place), wanted.size
+        )
 
     def number(self, values: Tensor) -> Tensor:
         """Which of the classes each value is; their count for others."""
@@ -217,7 +220,7 @@ def _counted(name: str, given: Inputs, labels: Any, pos_label: int, average: str
     classes = _Classes.of(name, given, labels)
     true, pred = classes.number(given.true), classes.number(given.pred)
     right = where(true == pred, true, classes.count)
-    empty = zeros(classes.count + 1, dtype=f64)
+    empty = zeros(classes.count + 1, dtype=f64, device=given.true.device)
     return _Counts(*(index_add(empty, 0, n, given.weights)[:-1] for n in (right, pred, true)))
 
 

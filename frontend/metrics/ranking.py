@@ -120,10 +120,10 @@ def _area(positive: Tensor, scores: Tensor, weights: Tensor) -> Tensor:
     is_positive, weight = positive[order], weights[order]
     negative = where(is_positive, 0.0, weight)
     upto = cumsum(negative, 0)
-    edge = as_tensor(np.array([True]))
+    edge = as_tensor(np.array([True]), device=scores.device)
     new = ascending[1:] != ascending[:-1]
     first, last = cat([edge, new]), cat([new, edge])
-    none = full((), float("inf"), dtype=f64)
+    none = full((), float("inf"), dtype=f64, device=scores.device)
     start = cummax(where(first, upto - negative, -none), 0).values
     end = flip(cummin(flip(where(last, upto, none), [0]), 0).values, [0])
     own = where(is_positive, weight, 0.0)

@@ -97,7 +97,7 @@ def _means(values: Tensor, given: Inputs) -> Tensor:
 
 def _combined(name: str, values: Tensor, multioutput: Any) -> Tensor:
     if not isinstance(multioutput, str):
-        weights = as_tensor(multioutput).double()
+        weights = as_tensor(multioutput, device=values.device).double()
         if weights.ndim != 1 or weights.shape[0] != values.shape[0]:
             raise ShapeError(f"{name}: {weights.spec} weights of {values.shape[0]} outputs")
         return sum(values * weights) / sum(weights)

@@ -59,7 +59,9 @@ class RNNCellBase(Module):
                 f"[{self.input_size}]"
             )
         if state is None:
-            made = zeros([*input.shape[:-1], self.hidden_size], dtype=input.dtype)
+            made = zeros(
+                [*input.shape[:-1], self.hidden_size], dtype=input.dtype, device=input.device
+            )
             state = (made,) * count
         for part in state:
             if part.ndim != input.ndim or tuple(part.shape) != (

@@ -98,7 +98,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix."""
     with setting(grad_enabled=False):
-        return tensor.copy_(creation.eye(*tensor.shape))
+        return tensor.copy_(creation.eye(*tensor.shape, device=tensor.device))
 
 
 def xavier_uniform_(
@@ -174,7 +174,9 @@ def sparse_(
     zeros = math.ceil(sparsity * rows)
     with setting(grad_enabled=False):
         for column in range(columns):
-            tensor[random.randperm(rows, generator=generator)[:zeros], column] = 0
+            tensor[
+                random.randperm(rows, generator=generator, device=tensor.device)[:zeros], column
+            ] = 0
     return tensor
 
 

@@ -139,7 +139,7 @@ class RNNBase(Module):
         states = self._first_states(x, hx)
         valid = None
         if packed is not None:
-            valid = mask_of(packed.lengths, x.shape[0], x.shape[1], 3)
+            valid = mask_of(packed.lengths, x.shape[0], x.shape[1], x)
         output, last = self._layers(x, states, valid)
         if packed is not None:
             return packed.replaced(output), last
@@ -157,7 +157,7 @@ class RNNBase(Module):
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
         shapes = [(count, x.shape[1], size) for size in sizes]
         if hx is None:
-            return tuple(zeros(list(shape), dtype=x.dtype) for shape in shapes)
+            return tuple(zeros(list(shape), dtype=x.dtype, device=x.device) for shape in shapes)
         for state, wanted in zip(hx, shapes, strict=True):
             if state.ndim != 3 or tuple(state.shape) != wanted:
                 raise ShapeError(

@@ -9,14 +9,15 @@ import numpy as np
 
 from ..context import ambient, enable_grad, setting
 from ..errors import ArgumentError, UnsupportedError
-from ..tensor import Tensor, of_array
+from ..tensor import Tensor, elements, of_array
 from .line_search import Point, strong_wolfe
 from .optimizer import Closure, Optimizer
 
 
 class LBFGS(Optimizer):
     """Limited-memory BFGS (Nocedal and Wright, 2006): each `step(closure)` makes up to `max_iter`
-    iterations, for which `closure` computes loss and gradients anew. Eager only.
+    iterations, for which `closure` computes loss and gradients anew. Eager only; the directions are
+    computed on the processor, wherever the parameters lie.
 
     Args:
         max_eval: how often the closure may be called in a step, 5 / 4 of max_iter unless given.
@@ -59,12 +60,12 @@ class LBFGS(Optimizer):
         parts = []
         for parameter in self.param_groups[0].params:
             grad = parameter.grad
-            given = np.zeros(parameter.shape) if grad is None else grad.detach().array
-            parts.append(_flat(np.asarray(given, parameter.detach().array.dtype)))
+            given = np.zeros(parameter.shape) if grad is None else elements(grad)
+            parts.append(_flat(np.asarray(given, parameter.dtype.numpy)))
         return np.concatenate(parts).astype(parts[0].dtype)
 
     def _position(self) -> list[np.ndarray]:
-        return [_flat(p.detach().array) for p in self.param_groups[0].params]
+        return [_flat(elements(p)) for p in self.param_groups[0].params]
 
     def _go(self, start: list[np.ndarray], length: float, direction: np.ndarray) -> None:
         """Let the parameters be start + length * direction."""
@@ -73,8 +74,8 @@ class LBFGS(Optimizer):
             for parameter, origin in zip(self.param_groups[0].params, start, strict=True):
                 part = direction[begin : begin + origin.size]
                 moved = (origin + length * part).astype(origin.dtype)
-                before = parameter.detach().array
-                parameter.copy_(of_array(moved.view(before.dtype).reshape(before.shape)))
+                array = moved.view(parameter.dtype.numpy).reshape(tuple(parameter.shape))
+                parameter.copy_(of_array(array))
                 begin += origin.size
 
     # Steps
@@ -210,7 +211,7 @@ def _saved(value: Any) -> Any:
 
 def _loaded(value: Any) -> Any:
     if isinstance(value, Tensor):
-        array = value.detach().array
+        array = elements(value)
         return array.copy() if array.ndim else array.item()
     if isinstance(value, (list, tuple)):
         return [_loaded(v) for v in value]

@@ -14,7 +14,7 @@ from ..context import ambient, enable_grad, setting
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError, FirstCallError, LoadError, UnsupportedError
 from ..nn.parameter import UninitializedParameter
-from ..tensor import Tensor, here, of_array
+from ..tensor import Tensor, elements, here, of_array
 from ..unwatched import Unwatched
 from .group import ParamGroup
 from .hooks import Hook, HookHandle, between_hooks
@@ -254,7 +254,7 @@ class Optimizer:
             if ambient.trace is not None:
                 raise FirstCallError("a parameter without a gradient gets its own count of steps")
             if step not in copies:
-                copies[step] = of_array(step.array.copy())
+                copies[step] = of_array(elements(step).copy())
             self.state[parameter]["step"] = copies[step]
             group.steps = [*group.steps[:position], copies[step], *group.steps[position + 1 :]]
         if copies:
@@ -369,7 +369,7 @@ class Optimizer:
         for name, value in entries.items():
             source = as_tensor(value).detach().reshape(own[name].shape)
             if name == "step" and self._counts:
-                own["step"] = of_array(np.array(source.array, np.float32))
+                own["step"] = of_array(np.array(elements(source), np.float32))
             else:
                 own[name].copy_(source)
 

@@ -17,9 +17,10 @@ from ..func.history import beginnings, check_unwritten, fresh
 from ..func.trees import unflatten
 from ..random_state import default_generator
 from ..subtrace import Param, emit_regions, has_history, record
-from ..tape import EagerValue, TapeNode
+from ..tape import TapeNode
 from ..tensor import Tensor, here
 from ..trees import flatten_tree
+from ..values import plain_value
 
 Function = Callable[..., Any]
 
@@ -167,8 +168,7 @@ class _Eager:
         for place, output in zip(places, outputs, strict=True):
             with setting(grad_enabled=False):
                 leaves[place] = made = output.detach().clone()
-            value = EagerValue(made.array, made.spec)
-            value.storage, value.version = made.storage, made.storage.version
+            value = plain_value(made)
             made._value, made._version, made._tracked = value, value.version, True
             results.append(value)
 

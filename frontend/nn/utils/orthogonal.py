@@ -63,7 +63,7 @@ class Orthogonal(Module):
         if self.map == "matrix_exp":
             Q = matrix_exp(A)
         else:
-            one = eye(rows, dtype=A.dtype)
+            one = eye(rows, dtype=A.dtype, device=A.device)
             Q = solve(one - A * 0.5, one + A * 0.5)
         return Q if rows == columns else Q[..., :columns]
 
@@ -105,7 +105,7 @@ def _reflected(X: Tensor) -> Tensor:
     compact form I - V T V^T with T^-1 = triu(V^T V, 1) + diag(V^T V) / 2 (R. Schreiber and C. Van
     Loan, 1989); times the diagonal of X, which has no gradient."""
     rows, columns = X.shape[-2:]
-    one = eye(rows, columns, dtype=X.dtype)
+    one = eye(rows, columns, dtype=X.dtype, device=X.device)
     V = tril(X, -1) + one
     turned = matrix_transpose(V)
     inner = turned @ V
@@ -116,7 +116,7 @@ def _reflected(X: Tensor) -> Tensor:
 
 def diagonal_only(a: Tensor) -> Tensor:
     """The matrices with zeros beside the diagonal."""
-    return a * eye(a.shape[-1], dtype=a.dtype)
+    return a * eye(a.shape[-1], dtype=a.dtype, device=a.device)
 
 
 def _completed(Q: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def _completed(Q: Tensor) -> Tensor:
     rows, columns = Q.shape[-2:]
     if rows == columns:
         return Q.clone() if _is_orthogonal(Q) else _orthonormal(Q)
-    more = randn(*Q.shape[:-2], rows, rows - columns, dtype=Q.dtype)
+    more = randn(*Q.shape[:-2], rows, rows - columns, dtype=Q.dtype, device=Q.device)
     return _orthonormal(cat([Q, more], -1))
 
 
@@ -134,7 +134,7 @@ def _orthonormal(a: Tensor) -> Tensor:
 
 
 def _is_orthogonal(Q: Tensor) -> bool:
-    one = eye(Q.shape[-1], dtype=Q.dtype)
+    one = eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
     eps = 10 * Q.shape[-1] * float(np.finfo(Q.dtype.numpy).eps)
     return bool(all(le(abs(adjoint(Q) @ Q - one), eps)))
 

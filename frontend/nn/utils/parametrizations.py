@@ -75,8 +75,12 @@ class SpectralNorm(Module):
         with setting(grad_enabled=False):
             matrix = self._matrix(weight.detach())
             rows, columns = matrix.shape
-            self.register_buffer("_u", self._unit(randn(rows, dtype=weight.dtype)))
-            self.register_buffer("_v", self._unit(randn(columns, dtype=weight.dtype)))
+            self.register_buffer(
+                "_u", self._unit(randn(rows, dtype=weight.dtype, device=weight.device))
+            )
+            self.register_buffer(
+                "_v", self._unit(randn(columns, dtype=weight.dtype, device=weight.device))
+            )
             self._iterate(matrix, self._u, self._v, 15)
 
     def _matrix(self, weight: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ...functions.creation import iota
 from ...functions.joining import stack
 from ...functions.math import lt, where
 from ...functions.shape import constant_pad, transpose
+from ...moves import beside, to_device
 from ...tensor import Tensor, elements, here, of_array
 from ...trees import NAMESPACE
 
@@ -98,14 +99,14 @@ class PackedSequence:
     @property
     def sorted_indices(self) -> Tensor | None:
         """The sequences' numbers, from the longest to the shortest."""
-        return None if self._given_sorted else of_array(self._sorted()[1])
+        return None if self._given_sorted else beside(self._sorted()[1], self.padded)
 
     @property
     def unsorted_indices(self) -> Tensor | None:
         """Where each sequence is among the sorted ones."""
-        return (
-            None if self._given_sorted else of_array(np.argsort(self._sorted()[1], kind="stable"))
-        )
+        if self._given_sorted:
+            return None
+        return beside(np.argsort(self._sorted()[1], kind="stable"), self.padded)
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
         """The lengths, and the sequences' numbers from the longest to the shortest."""
@@ -125,12 +126,20 @@ class PackedSequence:
 
     @property
     def is_cuda(self) -> bool:
-        """Whether the elements are in a GPU's memory: never."""
-        return False
+        """Whether the elements are in a GPU's memory."""
+        return self.padded.is_cuda
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """The elements in another dtype."""
+        """The elements in another dtype, or on another device. The lengths stay where they are."""
         return self.replaced(self.padded.to(*args, **kwargs))
+
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """The elements in a GPU's memory."""
+        return self.replaced(self.padded.cuda(*args, **kwargs))
+
+    def cpu(self) -> PackedSequence:
+        """The elements in the processor's memory."""
+        return self.replaced(self.padded.cpu())
 
     def float(self) -> PackedSequence:
         """The elements as float32."""
@@ -178,7 +187,7 @@ def _unpacked(data: Tensor, sizes: np.ndarray, order: np.ndarray) -> Tensor:
     places = np.where(there, begins[:, None] + rank[None, :], 0).astype(np.int64)
     taken = data[of_array(places)]
     mask = there.reshape(steps, count, *[1] * (data.ndim - 1))
-    return where(of_array(mask.copy()), taken, 0)
+    return where(beside(mask.copy(), data), taken, 0)
 
 
 def _integers(values: Any, name: str) -> np.ndarray:
@@ -198,9 +207,9 @@ def _integers(values: Any, name: str) -> np.ndarray:
     return np.asarray(values, np.int64)
 
 
-def mask_of(lengths: Tensor, steps: Any, count: Any, ndim: int) -> Tensor:
-    """bool[T, N, 1...]: whether a sequence has a step."""
-    grid = lt(iota([steps, count], 0), lengths)
+def mask_of(lengths: Tensor, steps: Any, count: Any, like: Tensor) -> Tensor:
+    """bool[T, N, 1...], of the axes and the device of `like`: whether a sequence has a step."""
+    grid, ndim = lt(iota([steps, count], 0), to_device(lengths, like.device)), like.ndim
     return reshaped(grid, [steps, count, *[1] * (ndim - 2)])
 
 
@@ -260,7 +269,7 @@ def pad_packed_sequence(
         rest = [0] * (padded.ndim - 1)
         padded = constant_pad(padded, [0] * padded.ndim, [total_length - steps, *rest], 0)
         steps = total_length
-    result = where(mask_of(lengths, steps, count, padded.ndim), padded, padding_value)
+    result = where(mask_of(lengths, steps, count, padded), padded, padding_value)
     return (transpose(result, 0, 1) if batch_first else result), lengths
 
 
