@@ -23,6 +23,7 @@ from .hoist import hoist
 from .lift_constants import lift_constants
 from .lower_sort import lower_sort
 from .phases import separate_phases
+from .picks import pick
 from .plan_memory import plan_memory
 from .prepare import prepare
 from .rewrite import rewrite
@@ -117,6 +118,8 @@ def run_passes(
         graph = stage("split products", cut)
     if isinstance(target, Target) and (cut := split_attention(graph)) is not graph:
         graph = stage("split attention", cut)
+    if (picked := pick(graph)) is not graph:
+        graph = stage("pick", picked)
     # Again: what an op is made of meets the neighbours, and equal pieces become one.
     graph = stage("simplify again", simplify(graph))
     graph = stage("fuse", fuse(graph))
