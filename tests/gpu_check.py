@@ -13,17 +13,16 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gpu_cases import Case, Context, compared
+from gpu_choices import choices, scatters
 
-from sley.ir.dtypes import of_numpy
 from sley.ir.evaluate import evaluate
-from sley.ir.graph import Graph
 from sley.runtime.cuda.device import Device
 from sley.runtime.cuda.driver import Command, Copy, Fill
 from sley.runtime.cuda.errors import DriverError, KernelFault
@@ -31,45 +30,8 @@ from sley.runtime.cuda.executable import CudaExecutable
 from sley.runtime.cuda.staging import HALF
 from sley.runtime.cuda.timing import measure
 
-Build = Callable[[Graph, Mapping[int, int]], CudaExecutable]
-TOLERANCE = {"f64": 1e-10, "f32": 2e-4, "f16": 2e-2, "bf16": 1e-1}
 OK = "ok"
 THREADS = 16  # programs that are compiled beside each other
-
-
-@dataclass
-class Context:
-    """A device, and how programs for it are compiled."""
-
-    device: Device
-    build: Build
-
-
-@dataclass
-class Case:
-    """`check` of what `prepare` gives; all of a group are prepared beside each other. It may give
-    what it has found out."""
-
-    name: str
-    prepare: Callable[[], Any]
-    check: Callable[[Any], str | None]
-
-
-def near(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
-    """Raises AssertionError where arrays differ by more than their dtype explains."""
-    assert len(found) == len(expected)
-    for number, (a, b) in enumerate(zip(found, expected, strict=True)):
-        assert a.shape == b.shape and a.dtype == b.dtype, f"result {number}: {a.shape} {a.dtype}"
-        if a.dtype.kind in "biu":
-            assert np.array_equal(a, b), f"result {number}: {np.sum(a != b)} elements differ"
-            continue
-        known = of_numpy(a.dtype)
-        assert known is not None
-        wide = np.complex128 if known.is_complex else np.float64
-        tolerance = TOLERANCE[known.to_real().name]
-        np.testing.assert_allclose(
-            a.astype(wide), b.astype(wide), tolerance, tolerance, err_msg=f"result {number}"
-        )
 
 
 # ------------------------------------------------------------------------------------- memory
@@ -161,37 +123,6 @@ def _copy(device: Device, ways: str) -> None:
 
 
 # ------------------------------------------------------------------------------------- programs
-
-
-def compared(
-    context: Context,
-    name: str,
-    graph: Graph,
-    inputs: Sequence[Sequence[np.ndarray]],
-    donated: Mapping[int, int] | None = None,
-    calls: int = 3,
-) -> Case:
-    """A case: `graph` for each list of arrays, against numpy; each call gives the same bits."""
-    donated = donated or {}
-
-    def prepare() -> Any:
-        return context.build(graph, donated), [evaluate(graph, arrays) for arrays in inputs]
-
-    def check(prepared: Any) -> None:
-        executable, expected = prepared
-        for arrays, wanted in zip(inputs, expected, strict=True):
-            bits = set()
-            for _ in range(calls):
-                own = [array.copy() for array in arrays]
-                fresh = iter(executable(own))
-                found = [
-                    own[donated[k]] if k in donated else next(fresh) for k in range(len(wanted))
-                ]
-                near(found, wanted)
-                bits.add(tuple(array.tobytes() for array in found))
-            assert len(bits) == 1, "calls differ"
-
-    return Case(name, prepare, check)
 
 
 def programs(context: Context) -> Iterator[Case]:
@@ -357,7 +288,18 @@ def times(context: Context) -> Iterator[Case]:
 
 GROUPS: dict[str, Callable[[Context], Iterator[Case]]] = {
     group.__name__: group
-    for group in (memory, commands, times, programs, loops, training, ops, gradients)
+    for group in (
+        memory,
+        commands,
+        times,
+        programs,
+        loops,
+        training,
+        scatters,
+        choices,
+        ops,
+        gradients,
+    )
 }
 
 
@@ -385,16 +327,10 @@ def run_group(name: str, context: Context, skip: int = 0) -> Iterator[tuple[str,
 
 def real_context() -> Context:
     """The GPU of this machine."""
-    from sley.runtime.compile import Options
-    from sley.runtime.cuda.compile import compile_graph
+    from sley.runtime.cuda.compile import compile_all, emit
     from sley.runtime.cuda.device import device
 
-    gpu = device()
-
-    def build(graph: Graph, donated: Mapping[int, int]) -> CudaExecutable:
-        return compile_graph(graph, gpu, Options(donated=dict(donated)), fallback=False)
-
-    return Context(gpu, build)
+    return Context(device(), emit, compile_all)
 
 
 def child(name: str, skip: int) -> None:

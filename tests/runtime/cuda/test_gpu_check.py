@@ -7,9 +7,6 @@ import pytest
 from simulated_gpu import Fault, SimulatedGpu
 from training_steps import conv_step, step_arrays
 
-from sley.backends.triton.target import gpu_target
-from sley.passes.pipeline import run_passes
-
 pytestmark = pytest.mark.filterwarnings("ignore::sley.runtime.cuda.executable.HostStepWarning")
 
 
@@ -20,10 +17,7 @@ def gpu():
 
 @pytest.fixture
 def context(gpu):
-    def build(graph, donated):
-        return gpu.build(run_passes(graph, gpu_target("sm_90"), donated=donated))
-
-    return gpu_check.Context(gpu.device, build)
+    return gpu_check.Context(gpu.device, gpu.compiler.emit, gpu.compiler.compile_all)
 
 
 @pytest.mark.parametrize("group", ["memory", "commands"])
@@ -32,7 +26,7 @@ def test_groups(group, context):
     assert len(results) > 5 and all(what == "ok" for _, what in results), results
 
 
-@pytest.mark.parametrize("group", ["programs", "loops", "ops", "gradients"])
+@pytest.mark.parametrize("group", ["programs", "loops", "scatters", "choices", "ops", "gradients"])
 def test_first_cases_of_groups_of_programs(group, context):
     for number, case in enumerate(gpu_check.GROUPS[group](context)):
         case.check(case.prepare())
