@@ -36,6 +36,7 @@ from .views import Path, replay
 if TYPE_CHECKING:
     from ..ir.graph import Value
     from ..runtime.compile import Options
+    from ..runtime.cuda.memory import Block
 
 T = TypeVar("T")
 _MOST_NUMBERS = 4096  # 0-d constants that are kept on the GPU
@@ -91,10 +92,10 @@ class Accelerator:
         key = (key, ambient.context.numerics)
 
         def located(params: Sequence[Value]) -> Sequence[Value]:
-            active().line = user_line()  # type: ignore[attr-defined]
+            active().line = user_line()
             return record(params)
 
-        with told():
+        with told_of_errors():
             made = self._programs.run(key, located, operands, donated)
         return [Storage.of_block(type, block, self) for block, type in made]
 
@@ -103,7 +104,7 @@ class Accelerator:
         sizes: dict[str, Any] = {}
         for value, storage in zip(executable.inputs, inputs, strict=True):
             sizes.update(zip(map(str, value.type.shape), storage.type.shape, strict=True))
-        with told():
+        with told_of_errors():
             bound = tuple(sizes[name] for name in executable.symbols)
             blocks = executable.run([storage.pointer for storage in inputs], bound)
         known = dict(zip(executable.symbols, bound, strict=True))
@@ -113,35 +114,29 @@ class Accelerator:
         ]
         return [Storage.of_block(t, b, self) for t, b in zip(types, blocks, strict=True)]
 
-    def numbers_of(
-        self, graph: Graph
-    ) -> Callable[[Sequence[int], Mapping[str, int]], list[np.ndarray]]:
-        """What computes a program with 0-d results, given addresses and sizes, and waits for it."""
-        from ..runtime.compile import Options
+    def start(
+        self, executable: CudaExecutable, pointers: Sequence[int], sizes: Mapping[str, int]
+    ) -> list[Block]:
+        """Where the results of a program will be."""
+        with told_of_errors():
+            return executable.run(pointers, tuple(sizes[n] for n in executable.symbols))
 
-        executable = self.compile(graph, Options())
-        dtypes = [value.type.dtype.numpy for value in graph.yields]
-
-        def compute(pointers: Sequence[int], sizes: Mapping[str, int]) -> list[np.ndarray]:
-            with told():
-                blocks = executable.run(pointers, tuple(sizes[n] for n in executable.symbols))
-                return [
-                    self.memory.get(block.address, (), dtype)
-                    for block, dtype in zip(blocks, dtypes, strict=True)
-                ]
-
-        return compute
+    def expect(self, blocks: Sequence[Block], told: Callable[[Sequence[int]], None]) -> None:
+        """Has `told` called with what blocks of 64 bits will hold, by a later call, which raises
+        what it raises."""
+        with told_of_errors():
+            self.memory.expect(blocks, told)
 
     # Memory
 
     def put(self, array: np.ndarray) -> Storage:
         """New memory with the elements of `array`."""
-        with told():
+        with told_of_errors():
             return Storage.of_block(array_type(array), self.memory.put(array), self)
 
     def empty(self, type: TensorType, nbytes: int) -> Storage:
         """New memory for elements that are to be written."""
-        with told():
+        with told_of_errors():
             return Storage.of_block(type, self.memory.empty(nbytes), self)
 
     def number(self, array: np.ndarray) -> Storage:
@@ -163,7 +158,7 @@ class Accelerator:
         address = dense_address(storage, path)
         if address is None:
             storage, address = (made := self.contiguous(storage, path)), made.pointer
-        with told():
+        with told_of_errors():
             return self.memory.get(address, shape, type.dtype.numpy)
 
     def contiguous(self, storage: Storage, path: Path) -> Storage:
@@ -234,7 +229,7 @@ def accelerator(device: Device) -> Accelerator:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told_of_errors() -> Iterator[None]:
     """Errors of the runtime become the user's."""
     try:
         yield

@@ -18,9 +18,9 @@ SETUPTOOLS = SETTINGS["tool"]["setuptools"]
 # Parts of the extras: a module that needs one cannot be imported where it is not installed.
 OPTIONAL = {"triton", "cuda"}
 
-# Imports every module of the package, first what `import sley` has loaded through the public aliases
-# (sley.nn is the module sley.frontend.nn), then all by their own names, and prints what each file of
-# the package is loaded as.
+# Imports every module of the package, first what `import sley` has loaded through the public
+# aliases (sley.nn is the module sley.frontend.nn), then all by their own names, and prints what
+# each file of the package is loaded as.
 IMPORT_ALL = """
 import importlib, json, pathlib, sys
 files, modules, optional = json.loads(sys.argv[1])

@@ -29,11 +29,11 @@ from ..trace_builder import IndexCheck
 from .slices import telling_sizes
 
 if TYPE_CHECKING:
-    from ..device import Device
+    from ...runtime.cuda.executable import CudaExecutable
+    from ...runtime.cuda.memory import Block
+    from ...runtime.executable import Executable
+    from ..accelerator import Accelerator
     from ..trace import Trace
-
-# Addresses and sizes -> 0-d arrays.
-Compute = Callable[[Sequence[int], Mapping[str, int]], Sequence[np.ndarray]]
 
 _CHEAP = (Kind.ELEMENTWISE, Kind.VIEW, Kind.SOURCE)
 # An index that a product leads to is a result of the model (an argmax, say), not the user's data.
@@ -49,20 +49,15 @@ class IndexChecks:
     """
 
     def __init__(
-        self,
-        checks: Sequence[IndexCheck],
-        slots: list[int],
-        graph: Graph,
-        exact: Graph,
-        device: Device | None,
+        self, checks: Sequence[IndexCheck], slots: list[int], graph: Graph, exact: Graph
     ) -> None:
-        self._device = device
         self.slots = slots
         self.told: tuple[Value, ...] = ()
         self._checks = checks
         self._graph = graph
         self._exact = exact
-        self._largest: Compute | None = None
+        self._executable: Executable | None = None
+        self._on_gpu: CudaExecutable | None = None
 
     def run(self, pointers: Sequence[int], sizes: dict[str, int]) -> None:
         """Raises for the first check that fails.
@@ -73,18 +68,47 @@ class IndexChecks:
         Raises:
             IndexingError: an index is out of range.
         """
-        if self._largest is None:
-            self._largest = self._compiled(self._graph)
-        self.look(self._largest(pointers, sizes), pointers, sizes)
+        if self._executable is None:
+            self._executable = _compiled(self._graph)
+        names = self._executable.symbols
+        found = self._executable.run(pointers, tuple(sizes[n] for n in names))
+        self.look(found, pointers, sizes)
+
+    def run_on(
+        self, place: Accelerator, pointers: Sequence[int], sizes: Mapping[str, int]
+    ) -> list[Block]:
+        """On a GPU: where the largest indices will be, for `expect`."""
+        if self._on_gpu is None:
+            from ...runtime.compile import Options
+
+            self._on_gpu = place.compile(self._graph, Options())
+        return place.start(self._on_gpu, pointers, sizes)
+
+    def expect(self, place: Accelerator, blocks: Sequence[Block], sizes: dict[str, int]) -> None:
+        """Has a later call raise where one of the largest indices, which will be in `blocks`, is
+        out of range: no call waits for a GPU."""
+        bounds = [dims.evaluate(check.size, sizes) for check in self._checks]
+
+        def told(largest: Sequence[int]) -> None:
+            for check, size, bits in zip(self._checks, bounds, largest, strict=True):
+                if bits >= size:
+                    index = bits - (1 << 64) if bits >> 63 else bits
+                    raise IndexingError(
+                        f"{check.name}: index {index} is not in 0 .. {size - 1}",
+                        hint="a GPU tells later: what the call made, or wrote, took a 0 for what "
+                        "would have been read there",
+                        location=check.line,
+                    )
+
+        place.expect(blocks, told)
 
     def join(self, builder: Recording) -> None:
         """Has the program that `builder` has recorded tell the largest indices, if it may: no step
         of it runs on the host, where it could fail for another reason, or as often as the data
-        says, and what leads to the indices is as cheap as reading them. On a GPU nobody waits for
-        what a program makes."""
+        says, and what leads to the indices is as cheap as reading them."""
         leading = (n for c in self._checks for n in leading_to(c.indices))
         apart = any(n.op.kind in (Kind.HOST, Kind.CONTROL) for n in builder.nodes)
-        if apart or self._device is not None or any(n.op.kind not in _CHEAP for n in leading):
+        if apart or any(n.op.kind not in _CHEAP for n in leading):
             return
         with builder:
             self.told = tuple(
@@ -101,21 +125,10 @@ class IndexChecks:
                 self._tell(pointers, sizes)
                 return
 
-    def _compiled(self, graph: Graph) -> Compute:
-        """A program of 0-d results, where the program proper runs."""
-        if self._device is not None:
-            from ..accelerator import accelerator
-
-            return accelerator(self._device).numbers_of(graph)
-        from ...runtime.compile import compile_graph
-
-        executable = compile_graph(graph)
-        names = executable.symbols
-        return lambda pointers, sizes: executable.run(pointers, tuple(sizes[n] for n in names))
-
     def _tell(self, pointers: Sequence[int], sizes: Mapping[str, int]) -> None:
         """Raises for the first index that is out of range, if there is one."""
-        bounds = self._compiled(self._exact)(pointers, sizes)
+        executable = _compiled(self._exact)
+        bounds = executable.run(pointers, tuple(sizes[n] for n in executable.symbols))
         for number, check in enumerate(self._checks):
             low, high = int(bounds[2 * number]), int(bounds[2 * number + 1])
             size = dims.evaluate(check.size, sizes)
@@ -126,6 +139,12 @@ class IndexChecks:
                 )
 
 
+def _compiled(graph: Graph) -> Executable:
+    from ...runtime.compile import compile_graph
+
+    return compile_graph(graph)
+
+
 def checks_of(trace: Trace) -> IndexChecks | None:
     """The checks of the indices that a trace has met; None where there are none."""
     leading = {check: leading_to(check.indices) for check in trace.builder.checks}
@@ -134,7 +153,7 @@ def checks_of(trace: Trace) -> IndexChecks | None:
         return None
     graph, slots = _program(trace, kept, leading, _largest)
     exact, _ = _program(trace, kept, leading, _bounds)
-    return IndexChecks(kept, slots, graph, exact, trace.device)
+    return IndexChecks(kept, slots, graph, exact)
 
 
 def _program(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...ir.types import TensorType
-from ..accelerator import Accelerator, accelerator, dense_address, told
+from ..accelerator import Accelerator, accelerator, dense_address, told_of_errors
 from ..device_ops import write_elements
 from ..errors import DeviceError
 from ..storage import Storage
@@ -138,16 +138,21 @@ class DeviceProgram(Program):
                 assert storage.array is not None
                 held.append(self.place.put(storage.array))
                 pointers[slot] = held[-1].pointer
-        with self.place.memory.lock:
+        memory = self.place.memory
+        memory.look()
+        with memory.lock:
             self._send_numbers(leaves)
             after = self._numbers_after(leaves)
-            if self._checks is not None:
-                known = [pointers[slot] for slot in self._checks.slots]
-                self._checks.run(known, self._named(sizes))
             if self._replaces_grads:
                 self._drop_grads(leaves)
             types = self._types.get(sizes) or self.result_types(sizes)
+            told = self._start_checks(pointers, sizes)
             fresh = self._execute(pointers, sizes, types)
+            if self._checks is not None:
+                if self._checks.told:
+                    count = len(self._checks.told)
+                    fresh, told = fresh[:-count], [t.storage.block for t in fresh[-count:]]
+                self._checks.expect(self.place, told, self._named(sizes))
         for leaf, copy in put_back:
             write_elements(leaf.storage, leaf.path, DeviceValue(leaf.spec, copy))
         for position in self._written_leaves:
@@ -161,13 +166,21 @@ class DeviceProgram(Program):
     def _execute(
         self, pointers: Sequence[int], sizes: tuple[int, ...], types: Sequence[TensorType]
     ) -> list[Tensor]:
-        with told():
+        with told_of_errors():
             blocks = self.executable.run(pointers, sizes)
         storages = [
             Storage.of_block(type, block, self.place)  # type: ignore[arg-type]
             for type, block in zip(types, blocks, strict=True)
         ]
         return [make(storage, (), storage.type) for storage in storages]
+
+    def _start_checks(self, pointers: Sequence[int], sizes: tuple[int, ...]) -> list[Any]:
+        """Where checks will tell of indices that the program does not tell of."""
+        checks = self._checks
+        if checks is None or checks.told:
+            return []
+        known = [pointers[slot] for slot in checks.slots]
+        return checks.run_on(self.place, known, self._named(sizes))
 
     def _number(self, slot: int, leaves: Sequence[Any]) -> np.ndarray:
         """What a number of the processor is now."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from .bindings import count_devices, load_api, open_driver
 from .driver import Command, CommandGraph, Driver, Function
 from .errors import FAULTS, DriverError, KernelFault, LaunchError, NoDeviceError
 from .memory import Block, DevicePool, Purpose
+from .reports import Reports, Told
 from .staging import Staging
 
 WARP = 32  # threads
@@ -79,6 +80,10 @@ class Device:
     @functools.cached_property
     def _staging(self) -> Staging:
         return Staging(self.driver)
+
+    @functools.cached_property
+    def _reports(self) -> Reports:
+        return Reports(self.driver, self.put(np.ones(1, np.uint64)))
 
     # Kernels.
 
@@ -143,6 +148,23 @@ class Device:
             raise error
         raise KernelFault(error.name, list(lines), exact=False) from error
 
+    # What kernels tell.
+
+    def expect(self, blocks: Sequence[Block], told: Told) -> None:
+        """Has `told` called with the words that blocks of eight bytes will hold, by whoever looks
+        after they have come: at once where `blocking`, else a later call."""
+        with self.lock:
+            self.driver.attach()
+            self._reports.expect(blocks, told)
+            if self.blocking:
+                self.synchronize()
+
+    def look(self) -> None:
+        """Raises what somebody who has read a report complains of (see `expect`)."""
+        if "_reports" in self.__dict__:
+            with self.lock:
+                self._reports.look()
+
     # Streams of other libraries.
 
     def lend(self, stream: int) -> None:
@@ -196,6 +218,7 @@ class Device:
             except DriverError as error:
                 self.fail(error)
             self._running.clear()
+            self.look()
         return array
 
     def get(self, address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -215,6 +238,7 @@ class Device:
             except DriverError as error:
                 self.fail(error)
             self._running.clear()
+            self.look()
 
     def memory_info(self) -> tuple[int, int]:
         """Bytes of the GPU that no process uses, and all."""

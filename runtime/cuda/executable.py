@@ -119,10 +119,13 @@ class CudaExecutable:
         with device.lock:
             device.driver.attach()
             binding = self._bindings.get(sizes) or self._bind(sizes)
+            # Last first: the pool gives what came back last, so where a caller has just given up
+            # the results of the last run, in order, the new ones lie where these did.
             results = [
                 device.pool.take(nbytes, lambda: self._largest(binding))
-                for _, _, nbytes in binding.results
+                for _, _, nbytes in reversed(binding.results)
             ]
+            results.reverse()
             arena = device.workspace(binding.layout.arena_bytes, lambda: self._largest(binding))
             placed, copies = self._aligned(pointers, binding)
             bases = [
