@@ -144,7 +144,7 @@ class _Chooser:
         taps = -(-places.taps // parts)
         most = max(1, free // taps)
         nr = -(-places.rows // -(-places.rows // most))
-        room = self.target.l2 // 4 // self.size
+        room = self.target.l2 // 2 // self.size
         block = slides[0].points
         while block > 1 and self._copied(slides, block) > room:
             block = -(-block // 2)

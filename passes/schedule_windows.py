@@ -225,6 +225,8 @@ class _Chooser:
         """Points of the first axis of a block whose copy stays in L2, beside the rows; None where
         a single one is too large."""
         room, points = self.target.l2 // 4 // self.size, self.slides[0].points
+        if self._copied(1) > room:
+            room *= 2
         while points > 1 and self._copied(points) > room:
             points = -(-points // 2)
         if self._copied(points) > room:
