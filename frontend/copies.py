@@ -9,13 +9,14 @@ from ..ir.types import tensor_type
 from .context import ambient
 from .errors import AutogradError
 from .storage import Storage, dense_copy
+from .strides import path_strides
 from .tensor import Tensor, init, no_data
 from .views import Path
 
 
 def copied(self: Tensor) -> Tensor:
     """What `copy.copy` makes: another tensor over the same memory, as a leaf."""
-    if self._array is None or ambient.trace is not None:
+    if self.storage.trace is not None or ambient.trace is not None:
         no_data(self, "it was copied")
     return rebuilt(type(self), self.storage, self.path, self.requires_grad, _extras(self))
 
@@ -36,9 +37,9 @@ def deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
         )
     storage = memo.get(id(self.storage))
     if storage is None:
-        if self.storage.array is None or ambient.trace is not None:
+        if self.storage.trace is not None or ambient.trace is not None:
             no_data(self, "it was deep-copied")
-        storage = memo[id(self.storage)] = Storage.of_array(dense_copy(self.storage.array))
+        storage = memo[id(self.storage)] = _duplicate(self.storage)
     made = rebuilt(type(self), storage, self.path, self._requires, {})
     memo[id(self)] = made
     if self._grad is not None:
@@ -49,9 +50,9 @@ def deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 def reduced(self: Tensor) -> tuple:
-    """What `pickle` keeps: the memory, the steps to the tensor, and whether it requires grad; a
-    computed tensor comes back as a leaf. Gradients and hooks are not kept."""
-    if self._array is None or ambient.trace is not None:
+    """What `pickle` keeps: the memory and its device, the steps to the tensor, and whether it
+    requires grad; a computed tensor comes back as a leaf. Gradients and hooks are not kept."""
+    if self.storage.trace is not None or ambient.trace is not None:
         no_data(self, "it was pickled")
     return rebuilt, (type(self), self.storage, self.path, self.requires_grad, _extras(self))
 
@@ -61,15 +62,25 @@ def rebuilt(
 ) -> Tensor:
     """A leaf of class `kind` at the end of `path` in a storage, with the attributes `extras`."""
     array, dtype = storage.array, storage.type.dtype
-    assert array is not None
+    shape = path[-1].result if path else storage.type.shape
     for step in path:
-        array, dtype = step.array(array), step.dtype(dtype)
+        array, dtype = None if array is None else step.array(array), step.dtype(dtype)
     made = kind.__new__(kind)
-    init(made, storage, path, tensor_type(dtype, array.shape), array)
+    init(made, storage, path, tensor_type(dtype, shape), array)
+    if array is None:
+        made._strides = path_strides(storage.type.shape, path)
     made._requires = requires
     for name, value in extras.items():
         setattr(made, name, value)
     return made
+
+
+def _duplicate(storage: Storage) -> Storage:
+    """New memory with the same elements, on the same device."""
+    if storage.place is not None:
+        return storage.place.duplicate(storage)
+    assert storage.array is not None
+    return Storage.of_array(dense_copy(storage.array))
 
 
 def _extras(self: Tensor) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,6 +100,13 @@ class Storage:
 
     def __reduce__(self) -> tuple:
         # Tensors of one pickle that share this storage share it again: pickle knows it by identity.
+        if self.place is not None:
+            array = self.place.get(self, (), self.type)
+            return _restored_on, (
+                self.type,
+                str(self.place.device),
+                array.reshape(-1).view(np.uint8),
+            )
         assert self.array is not None, "memory of a trace"
         dense = dense_copy(self.array)
         order = memory_order(dense)
@@ -123,6 +130,15 @@ def dense_copy(array: np.ndarray) -> np.ndarray:
     order = memory_order(array)
     copy = np.array(array.transpose(order), order="C")
     return copy.transpose([order.index(axis) for axis in range(array.ndim)])
+
+
+def _restored_on(type: TensorType, device: str, data: np.ndarray) -> Storage:
+    """Memory of a GPU, as there was. It is an error where this process has none."""
+    from .accelerator import accelerator  # what runs GPUs: most programs need none
+    from .device import Device
+
+    shape: Any = type.shape
+    return accelerator(Device(device)).put(data.view(type.dtype.numpy).reshape(shape))
 
 
 def _restored(type: TensorType, order: list[int], data: np.ndarray) -> Storage:

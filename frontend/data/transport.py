@@ -127,7 +127,8 @@ class _Pickler(pickle.Pickler):
         super().__init__(stream, protocol=5, buffer_callback=parts.append)
 
     def reducer_override(self, thing: Any) -> Any:
-        if type(thing) is Tensor and thing.is_leaf and not thing.requires_grad:
+        plain = type(thing) is Tensor and thing.is_leaf and not thing.requires_grad
+        if plain and not thing.is_cuda:
             elements = np.ascontiguousarray(thing.numpy())
             part = pickle.PickleBuffer(elements.reshape(-1).view(np.uint8).data)
             return _tensor, (part, thing.spec)

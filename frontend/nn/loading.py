@@ -75,7 +75,7 @@ def load_state_dict(
     if isinstance(state_dict, (str, os.PathLike)):
         from ..saving import load
 
-        state_dict = load(state_dict)
+        state_dict = load(state_dict, map_location="cpu")
     if not isinstance(state_dict, Mapping):
         raise DTypeError(f"a state_dict is a mapping, not a {type(state_dict).__name__}")
     state_dict = OrderedDict(state_dict)

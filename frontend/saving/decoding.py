@@ -14,13 +14,14 @@ from ...ir.literal import array_type
 from ...ir.ops import OPS
 from ...ir.ops.base import TypeRuleError
 from ..device import Device
-from ..errors import AutogradError
+from ..errors import ArgumentError, AutogradError
 from ..nn.parameter import Parameter
 from ..random_state import Generator
 from ..storage import Storage
 from ..tensor import Size, Tensor, init, of_array
 from ..views import Step, diagonal_step, imag_step, joined_step, pairs_step, real_step, strided_step
 from .encoding import DEPTH, VERSION
+from .locations import Locations
 from .safetensors import check_shape, parse_json
 from .source import Source
 from .strided import last_element
@@ -41,7 +42,7 @@ _STEPS = {
 _PARTS = {"real": real_step, "imag": imag_step, "pairs": pairs_step}
 
 
-def decode(source: Source, text: str, arrays: dict[str, np.ndarray]) -> Any:
+def decode(source: Source, text: str, arrays: dict[str, np.ndarray], locations: Locations) -> Any:
     """The object of a JSON text, with `arrays` for its tensors.
 
     Raises:
@@ -53,7 +54,10 @@ def decode(source: Source, text: str, arrays: dict[str, np.ndarray]) -> Any:
         source.fail(f"written in version {version!r} of the layout; this sley reads {VERSION}")
     if found.keys() != {"version", "object", "tensors"} or not isinstance(found["tensors"], list):
         source.fail("the description of the objects lacks a part")
-    return _Decoder(source, found["tensors"], arrays).value(found["object"], 0)
+    decoder = _Decoder(source, found["tensors"], arrays)
+    value = decoder.value(found["object"], 0)
+    decoder.place(locations)
+    return value
 
 
 class _Decoder:
@@ -63,6 +67,8 @@ class _Decoder:
         self.arrays = arrays
         self._storages: dict[str, Storage] = {}
         self._made: dict[int, Any] = {}
+        self._tensors: dict[str, list[Tensor]] = {}  # by the name of their array
+        self._devices: dict[str, str] = {}
         self._kinds: dict[str, Callable[[Any, int], Any]] = {
             "dict": lambda x, depth: dict(self._pairs(x, depth)),
             "ordered": lambda x, depth: OrderedDict(self._pairs(x, depth)),
@@ -182,12 +188,29 @@ class _Decoder:
         made = self._made[number] = kind.__new__(kind)
         type = array_type(array)
         init(made, storage, path, type, array)
+        self._tensors.setdefault(name, []).append(made)
+        self._devices[name] = self._location(item, name)
         if item.get("requires_grad") is True:
             try:
                 made.requires_grad_()
             except AutogradError:
                 self.source.fail(f"tensor {name!r} of {type.dtype.public} cannot require grad")
         return made
+
+    def _location(self, item: dict[str, Any], name: str) -> str:
+        """Where a tensor was saved from."""
+        found = item.get("device", "cpu")
+        try:
+            if isinstance(found, str):
+                return str(Device(found))
+        except ArgumentError:
+            pass
+        self.source.fail(f"tensor {name!r} was on {str(found)[:40]!r}, which is no device")
+
+    def place(self, locations: Locations) -> None:
+        """Move the tensors from the processor to their devices."""
+        for name, tensors in self._tensors.items():
+            locations.place(tensors, self._devices[name])
 
     def _path(
         self, item: dict[str, Any], name: str, storage: Storage

@@ -11,8 +11,8 @@ with one key that says what it is:
     {"generator": [seed, draws]}
 
 An item of "tensors" has a "name" in the file and, where they are not the default, "requires_grad",
-"parameter", "complex" (stored as pairs of float64), and "path": the steps by which the tensor is a
-view of what is stored.
+"parameter", "complex" (stored as pairs of float64), "device" ("cuda:0") and "path": the steps by
+which the tensor is a view of what is stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..random_state import Generator
 from ..storage import memory_order
-from ..tensor import Size, Tensor, no_data
+from ..tensor import Size, Tensor, elements, make, no_data
 from ..views import Diagonal, Joined, Pairs, Step, Strided, transpose_step
 from . import safetensors
 
@@ -114,7 +114,7 @@ class _Encoder:
         number = self._known.get(id(value))
         if number is None:
             if isinstance(value, Tensor):
-                if value._array is None or ambient.trace is not None:
+                if value.storage.trace is not None or ambient.trace is not None:
                     no_data(value, "it was saved")
             elif of_numpy(value.dtype) is None:
                 raise ArgumentError(f"cannot save {path}: an array of {value.dtype}")
@@ -136,7 +136,7 @@ class _Encoder:
             if isinstance(first, Tensor) and not self._alike(numbers):
                 arrays[name] = self._whole(name, first, numbers)
                 continue
-            array = first.array if isinstance(first, Tensor) else first
+            array = elements(first) if isinstance(first, Tensor) else first
             for number in numbers:
                 self._describe(number, name, array, ())
             arrays[name] = _storable(array)
@@ -153,8 +153,8 @@ class _Encoder:
     def _whole(self, name: str, first: Tensor, numbers: list[int]) -> np.ndarray:
         """The storage behind several views, dense in the order in which it lies in memory: so each
         step that needed no copy needs none again."""
-        array = first.storage.array
-        assert array is not None
+        storage = first.storage
+        array = elements(make(storage, (), storage.type, storage.array))
         order = memory_order(array)
         array = array.transpose(order)
         back = transpose_step(array.shape, tuple(order.index(axis) for axis in range(array.ndim)))
@@ -176,6 +176,8 @@ class _Encoder:
             "complex": _split(array),
             "path": [step_node(step) for step in path],
         }
+        if isinstance(value, Tensor) and value.is_cuda:
+            facts["device"] = str(value.device)
         self.items[number] = {"name": name, **{k: v for k, v in facts.items() if v}}
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..construct import from_numpy
 from ..context import ambient
-from ..device import resolved
 from ..errors import ArgumentError
-from ..tensor import Tensor, no_data
+from ..tensor import Tensor, elements, no_data
 from . import safetensors
 from .atomic import replacing
 from .decoding import decode
 from .encoding import encode
+from .locations import Locations
 from .source import Source, opened
 
 _LAYOUT = "sley"  # the key of the metadata that holds the description of the objects
@@ -90,9 +90,9 @@ def _named_arrays(obj: Any, suffix: str) -> dict[str, np.ndarray]:
         if not isinstance(name, str) or not name or name == "__metadata__":
             raise ArgumentError(f"{name!r} cannot be the name of a tensor in a {suffix} file")
         if isinstance(value, Tensor):
-            if value._array is None or ambient.trace is not None:
+            if value.storage.trace is not None or ambient.trace is not None:
                 no_data(value, "it was saved")
-            value = value.array
+            value = elements(value)
         if not isinstance(value, np.ndarray):
             raise ArgumentError(
                 f"{name!r} is a {type(value).__name__}; {suffix} has tensors only",
@@ -109,44 +109,55 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool | None = None) 
     The contents decide, not the name. Nothing in a file is executed, whatever it says.
 
     Args:
-        map_location: the device, a dict of such or a function that gives one; there is the
-            processor only.
+        map_location: the device of the tensors; or a dict of the names of devices to others, such
+            as {"cuda:0": "cpu"}; or a function of (storage, name of the device) that returns the
+            storage (which is on the processor), `storage.cuda(..)`, a device, or None. Where it is
+            silent each tensor goes to the device that it was saved from.
         weights_only: accepted without effect: there is no other way to read a file.
 
     Raises:
-        LoadError: the file is damaged, or of a kind that is not read; the message says what.
+        LoadError: the file is damaged, or of a kind that is not read, or there is no device such
+            as a tensor was saved from; the message says what.
+        ArgumentError: `map_location` names no device.
         OSError: the path cannot be opened.
     """
-    if not callable(map_location) and not isinstance(map_location, Mapping):
-        resolved(map_location)
+    locations = Locations(map_location)
     with opened(f) as source:
         head = source.at(0, 9)
         if head[:2] == b"PK":
-            return _load_zip(source)
+            return _load_zip(source, locations)
         if head[8:] == b"{":
-            return _load_safetensors(source)
+            return _load_safetensors(source, locations)
         _refuse(source, head)
 
 
-def _load_zip(source: Source) -> Any:
+def _load_zip(source: Source, locations: Locations) -> Any:
     # Loaded by those who have such files.
     from . import npz, torch_file
     from .archive import Archive
 
     names = list(Archive(source, compressed=True).members)
     if any(name.endswith("/data.pkl") for name in names):
-        return torch_file.read(source)
+        return torch_file.read(source, locations)
     if not all(name.endswith(".npy") for name in names):
         source.fail(f"a zip with neither tensors of PyTorch nor arrays of numpy: {names[:3]}")
-    return {name: from_numpy(array) for name, array in npz.read(source).items()}
+    return _tensors(npz.read(source), locations)
 
 
-def _load_safetensors(source: Source) -> Any:
+def _load_safetensors(source: Source, locations: Locations) -> Any:
     arrays, metadata = safetensors.read(source)
     text = metadata.get(_LAYOUT)
     if text is not None:
-        return decode(source, text, arrays)
-    return {name: from_numpy(array) for name, array in arrays.items()}
+        return decode(source, text, arrays, locations)
+    return _tensors(arrays, locations)
+
+
+def _tensors(arrays: Mapping[str, np.ndarray], locations: Locations) -> dict[str, Tensor]:
+    """The arrays of a file that does not tell where they were."""
+    found = {name: from_numpy(array) for name, array in arrays.items()}
+    for tensor in found.values():
+        locations.place([tensor], "cpu")
+    return found
 
 
 def _refuse(source: Source, head: bytes) -> None:

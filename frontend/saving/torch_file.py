@@ -20,6 +20,7 @@ from ..nn.parameter import Parameter
 from ..storage import Storage
 from ..tensor import Size, Tensor, init
 from .archive import Archive
+from .locations import Locations
 from .pickle_machine import Machine, Refused, Rule, plain_key
 from .safetensors import check_shape
 from .source import Source
@@ -53,6 +54,7 @@ class _Memory:
     key: str
     dtype: str
     count: int
+    location: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _count(plan: _Plan) -> int:
     return plan.memory.count // (1 if plan.memory.dtype else plan.dtype.itemsize)
 
 
-def read(source: Source) -> Any:
+def read(source: Source, locations: Locations) -> Any:
     """The object of a file.
 
     Raises:
@@ -101,7 +103,7 @@ def read(source: Source) -> Any:
     except Refused as error:
         source.fail(str(error), hint=reader.hint)
     reader.check(found)
-    reader.fill(archive, f"{root}data/")
+    reader.fill(archive, f"{root}data/", locations)
     return found
 
 
@@ -164,7 +166,7 @@ class _Reader:
             raise Refused(f"a storage {name!r} on {location!r} has no data in the file")
         if count < 0:
             raise Refused(f"storage {name} has {count} elements")
-        return _Memory(name, kind.dtype, count)
+        return _Memory(name, kind.dtype, count, location)
 
     def _tensor(
         self, memory: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any = False,
@@ -238,7 +240,7 @@ class _Reader:
                 seen.add(id(value))
                 waiting += value.values() if isinstance(value, dict) else value
 
-    def fill(self, archive: Archive, folder: str) -> None:
+    def fill(self, archive: Archive, folder: str, locations: Locations) -> None:
         """Read the storages, and give every tensor its memory."""
         groups: dict[str, list[tuple[Tensor, _Plan]]] = {}
         for tensor, plan in self._plans:
@@ -257,6 +259,7 @@ class _Reader:
             if first.dtype.kind == "bool" and (flat.view(np.uint8) > 1).any():
                 self.source.fail(f"storage {key} of bools has bytes other than 0 and 1")
             _place(flat, group)
+            locations.place([tensor for tensor, _ in group], first.memory.location)
 
 
 def _place(flat: np.ndarray, group: list[tuple[Tensor, _Plan]]) -> None:
