@@ -127,6 +127,7 @@ def new_content(device: str) -> dict[str, Any]:
         "ceilings": {},
         "checks": {},
         "records": [],
+        "tuned": [],
     }
 
 
@@ -255,6 +256,14 @@ def check(report: Report, seconds: float) -> None:
     report.write()
 
 
+def keep_tuned(cache: Path, report: Report) -> None:
+    """Notes which schedules were found to be the fastest (see `gpu_tables.write_table`)."""
+    from sley.runtime.cuda.tuned import lines_in
+
+    report.content["tuned"] = lines_in(cache, report.content["machine"]["gpu"])
+    report.write()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 without a GPU."""
     options = _parser().parse_args(arguments)
@@ -311,6 +320,7 @@ def _run(
             for case in cases:
                 measure_case(case, {_TUNED: libraries[_TUNED]}, report, left, runs)
     finally:
+        keep_tuned(folder / "sley", report)
         for library in libraries.values():
             library.close()
 

@@ -1,12 +1,19 @@
-"""Results of GPUs (`benchmarks.gpu`) as tables for docs/performance.md."""
+"""Results of GPUs (`benchmarks.gpu`) as tables for docs/performance.md.
+
+`python -m benchmarks.gpu_tables FILE` makes what was tuned the table of that product in the package
+(`runtime/cuda/tables/`), in place of the last one.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .gpu_worker import IMPLEMENTATIONS
-from .runner import geometric_mean, percent_of_limit, ratio
+from .runner import ROOT, geometric_mean, percent_of_limit, ratio
 from .workloads.gpu import GROUPS
 
 TARGETS = {
@@ -77,3 +84,15 @@ def _milliseconds(value: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def write_table(result: Mapping[str, Any], folder: Path) -> Path:
+    """Writes the lines that tuning has found as the table of the product; the file."""
+    path = folder / f"{result['machine']['gpu'].replace(' ', '_')}.jsonl"
+    path.write_text("".join(f"{line}\n" for line in result["tuned"]))
+    return path
+
+
+if __name__ == "__main__":
+    given = json.loads(Path(sys.argv[1]).read_text())
+    print(write_table(given, ROOT / "runtime" / "cuda" / "tables"))

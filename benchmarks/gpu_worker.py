@@ -120,7 +120,7 @@ def build(case: GpuCase, implementation: str, tiny: bool) -> tuple[Call, Callabl
     arrays = case.workload.inputs(tiny)
     if implementation == "jax":
         assert case.workload.jax is not None, case.name
-        bind = lambda tensors: case.workload.jax(library.jax, tensors)  # type: ignore[misc]
+        bind = lambda tensors: case.workload.jax(library.jax, tensors)
     else:
         bind = lambda tensors: case.workload.torch_like(library, tensors)
     nbytes = sum(array.nbytes for array in arrays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _DIGEST = 32  # bytes of sha256 in front of the content
@@ -39,6 +39,10 @@ class ObjectCache:
         _touch(path)
         return content
 
+    def __iter__(self) -> Iterator[str]:
+        """The keys of all files, whole or not."""
+        return (path.name.removesuffix(self.suffix) for path in self.folder.glob(self._any))
+
     def __contains__(self, key: str) -> bool:
         """Whether there is a file for `key`, whole or not."""
         return self._path(key).exists()
@@ -62,7 +66,7 @@ class ObjectCache:
     def trim(self) -> None:
         """Remove the longest unused files until the rest fits into `max_bytes`."""
         found = []
-        for path in self.folder.glob(f"*{self.suffix}"):
+        for path in self.folder.glob(self._any):
             try:
                 status = path.stat()
             except OSError:  # another process was faster
@@ -82,6 +86,10 @@ class ObjectCache:
             content = make()
             self.put(key, content)
         return content
+
+    @property
+    def _any(self) -> str:
+        return f"*{self.suffix}"
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{self.suffix}"

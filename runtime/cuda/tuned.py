@@ -110,10 +110,6 @@ class Memory:
         if self._store is not None:
             self._store.put(self._key(tuned.case), tuned.line().encode())
 
-    def lines(self) -> list[str]:
-        """What was measured or asked for in this process."""
-        return [tuned.line() for tuned in self._found.values()]
-
     def _stored(self, case: Case) -> Tuned | None:
         content = None if self._store is None else self._store.get(self._key(case))
         if content is None:
@@ -142,4 +138,19 @@ def table(device: str) -> Mapping[Case, Tuned]:
 def memory_of(info: DeviceInfo) -> Memory:
     """What is known of a GPU, in the cache folder that the settings name."""
     folder = config().cache_dir
-    return Memory(info, None if folder is None else ObjectCache(folder / "tuned", suffix=".json"))
+    return Memory(info, None if folder is None else _store_in(folder))
+
+
+def lines_in(folder: Path, device: str) -> list[str]:
+    """What was measured on this product, of what lies in a cache folder: a table of it."""
+    store = _store_in(folder)
+    found = []
+    for key in store:
+        content = store.get(key)
+        if content is not None and tuned_of(content.decode()).device == device:
+            found.append(content.decode())
+    return sorted(found)
+
+
+def _store_in(folder: Path) -> ObjectCache:
+    return ObjectCache(folder / "tuned", suffix=".json")

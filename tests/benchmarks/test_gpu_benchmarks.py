@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import sley
 from benchmarks import gpu, gpu_tables, gpu_worker, tables
 from benchmarks.workload import build, error, results
 from benchmarks.workloads.gpu import CASES, GROUPS, GpuCase, named
+from sley.runtime.cache import ObjectCache
+from sley.runtime.cuda.tuned import Memory, Tuned
 
 _SMALL = [case for case in CASES if not case.stateful]
 
@@ -118,6 +121,18 @@ def test_tables_of_gpus(tmp_path: Path) -> None:
     row = "| product 8192³, bf16 | 2 | 4 | 8 | 2.00 | 50 % | 2.50 | 2.50 |"
     assert row in text and "| layer norm 16384x4096, bf16 | 4 | 8 |" in text
     assert gpu_tables.markdown([]) == "Nothing was measured yet.\n"
+
+
+def test_what_was_tuned_becomes_a_table(tmp_path: Path) -> None:
+    info = SimulatedGpu().driver.info
+    store = ObjectCache(tmp_path / "tuned", suffix=".json")
+    kernel = Tuned("abc", False, (), "BlockSchedule(nests=())", 1.0, 2.0, 3, "A GPU", 0, None)
+    Memory(replace(info, name="A GPU"), store).put(kernel)
+    Memory(info, store).put(replace(kernel, device="simulated"))
+    report = gpu.Report(None, gpu.new_content("A GPU"))
+    gpu.keep_tuned(tmp_path, report)
+    path = gpu_tables.write_table(report.content, tmp_path)
+    assert path.name == "A_GPU.jsonl" and path.read_text() == kernel.line() + "\n"
 
 
 def test_the_page_has_the_figures_of_the_result_files() -> None:
