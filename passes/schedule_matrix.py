@@ -19,6 +19,7 @@ MATRIX_TASK = 1 << 21  # multiply-adds that are worth a task
 UNKNOWN = 256  # an extent that is a symbol
 FEW = 32  # columns beside which rows are read in place: one panel
 PACKED = 0.3  # cycles in which an element is copied into a panel
+WINDOW = 1.7  # the same where vectors cross the ends of runs, as the lines of an image
 SUMS = 2.5  # cycles in which 16 sums go through memory
 
 
@@ -65,7 +66,8 @@ class _MatrixChooser(Chooser):
         if 0 in (m, n, k):
             return False
         tiles = ceil(m, SIDE) * ceil(n, SIDE) * ceil(k, DEEP) * SIDE
-        copied = PACKED * (n if direct else m + n) * ceil(k, DEEP) * DEEP
+        each = [WINDOW if side.own_runs > 1 else PACKED for side in (self.rows, self.columns)]
+        copied = ((0 if direct else each[0] * m) + each[1] * n) * ceil(k, DEEP) * DEEP
         here = tiles + copied + SUMS * m * ceil(n, SIDE)
         plain = m * n * k / (2 * self.lanes)
         return here < plain

@@ -17,7 +17,16 @@ from ....ir.dims import Dim, minimum
 from ....ir.graph import Value
 from ....ir.literal import Literal
 from ....ir.ops.matrix import DEEP, SIDE
-from .blocks import Place, ceil_div, compare, fixed, lane_places, loop_over, walk_by_two
+from .blocks import (
+    Place,
+    always_together,
+    ceil_div,
+    compare,
+    fixed,
+    lane_places,
+    loop_over,
+    walk_by_two,
+)
 from .packing import Operand, Panel, existing, is_cheap, over_k, transpose
 from .scope import Expander, Scope
 
@@ -100,7 +109,7 @@ def _terms(expander: Expander, scope: Scope, operand: Operand, mask: Value | Non
 
 
 def _columns_across(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
-    lanes = _lanes(panel)
+    lanes = _lanes(operand, panel)
 
     def group(number: Dim) -> None:
         column = fixed(expander, number * lanes)
@@ -136,7 +145,7 @@ def _no_terms(expander: Expander, operand: Operand, panel: Panel) -> None:
 
 
 def _rows_across(expander: Expander, scope: Scope, operand: Operand, panel: Panel) -> None:
-    lanes = _lanes(panel)
+    lanes = _lanes(operand, panel)
     squares = [Square(expander, operand) for _ in range(lanes // SIDE)]
     end = fixed(expander, panel.k0 + panel.count)
 
@@ -183,7 +192,7 @@ def _at_columns(
     expander: Expander, operand: Operand, panel: Panel, column: Dim, fill: Callable[[Place], None]
 ) -> None:
     """`fill(place)` for the neighbours from `column` on."""
-    start, lanes = fixed(expander, panel.start + column), _lanes(panel)
+    start, lanes = fixed(expander, panel.start + column), _lanes(operand, panel)
     for (place,) in lane_places(expander, operand.own, [start], operand.total, lanes, lanes):
         fill(place)
 
@@ -229,9 +238,12 @@ class Square:
         return [load("load", (self.buffer,), r * DEEP, lanes=DEEP) for r in numbers]
 
 
-def _lanes(panel: Panel) -> int:
-    """Neighbours that are read at once: whole lines of memory, where the panel has so many."""
-    return SIDE if panel.width % (2 * SIDE) else 2 * SIDE
+def _lanes(operand: Operand, panel: Panel) -> int:
+    """Neighbours that are read at once: whole lines of memory, where the panel has so many and they
+    never cross the end of a run."""
+    wide = 2 * SIDE
+    whole = panel.width % wide == 0 and always_together(operand.own, wide, wide)
+    return wide if whole else SIDE
 
 
 def _count(vector: Value) -> int:
