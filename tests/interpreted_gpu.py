@@ -33,10 +33,12 @@ class InterpretingDriver(SimulatedDriver):
         nbytes = [size_of(value.type.nbytes, sizes) for value in graph.params]
         self._check_overlaps(graph, addresses, nbytes)
         first = len(graph.inputs)
-        buffers: dict[int, np.ndarray] = {}
+        # Two inputs may begin at one address, as a tensor and its first row do.
+        keys = [(a, n) if n else (-k, 0) for k, (a, n) in enumerate(zip(addresses, nbytes))]
+        buffers: dict[tuple[int, int], np.ndarray] = {}
         for k, (value, address) in enumerate(zip(graph.params, addresses, strict=True)):
             shape = tuple(size_of(d, sizes) for d in value.type.shape)
-            if address in buffers and nbytes[k]:
+            if keys[k] in buffers:
                 continue  # a result over an input
             if k < first:
                 content = self.load_bytes(address, nbytes[k], f"{name}, input %{value.name},")
@@ -45,8 +47,8 @@ class InterpretingDriver(SimulatedDriver):
                 where = self.find(address, nbytes[k], name)[1]
                 content = content[where]
             array = np.frombuffer(content.tobytes(), value.type.dtype.numpy).reshape(shape)
-            buffers[address if nbytes[k] else -k - 1] = array.copy()
-        arrays = [buffers[address if nbytes[k] else -k - 1] for k, address in enumerate(addresses)]
+            buffers[keys[k]] = array.copy()
+        arrays = [buffers[key] for key in keys]
         interpret(kernel.text, arrays, sizes)
         self._fill_scratch(kernel, grid, words)
         for k in range(first, len(addresses)):
