@@ -178,6 +178,17 @@ def test_kernels_are_evaluated_by_numpy(backward: bool) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("keys", [20, 400])
+def test_the_next_block_of_keys_is_brought_in(keys: int, backward: bool) -> None:
+    types = operand_types(1, (), 40, keys, 8, 8, "f32", None, False)
+    kernel, processor = kernel_of(types, attrs(), backward), host_target()
+    loops = expand(kernel, schedule(kernel, processor), processor)
+    verify(loops)
+    hints = [node for node in loops.walk() if node.op.name == "prefetch"]
+    assert {node.operands[0].name for node in hints} == ({"in1", "in2"} if keys == 400 else set())
+
+
 @pytest.mark.parametrize("target", ["x86-64", "aarch64"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_loops_for_other_processors(target: str, backward: bool) -> None:

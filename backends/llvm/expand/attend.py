@@ -112,7 +112,7 @@ class _Forward:
         plain: Dim = 0 if at.masked else seen
         if at.causal:
             plain = at.plain_rows(start, first, seen)
-        self._scores(panel, seen, plain)
+        self._scores(scope, panel, first, seen, plain)
         if self.mask is not None:
             at.fill_block(scope, "mask", self.mask, start, first, seen)
             if at.causal:
@@ -122,7 +122,7 @@ class _Forward:
         self._weigh(scope, start, first, seen, rows)
         self._add(panel, seen)
 
-    def _scores(self, panel: Dim, seen: Dim, plain: Dim) -> None:
+    def _scores(self, scope: Scope, panel: Dim, first: Dim, seen: Dim, plain: Dim) -> None:
         """Scores of the first `seen` keys; the maxima of the first `plain` ones, whole tiles or
         all, go to `scales`, unless there is a mask.
 
@@ -133,6 +133,7 @@ class _Forward:
 
         def tile(number: Dim) -> None:
             row = fixed(expander, number * at.schedule.mr)
+            at.prefetch_keys(scope, first, panel, number)
             sums = at.product(
                 at.features, at.schedule.mr, at.rows_of(self.keys, row),
                 at.columns_of(self.query.buffer, base, at.schedule.nr),

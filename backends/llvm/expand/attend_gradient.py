@@ -142,7 +142,7 @@ class _Backward:
         column = fixed(expander, panel * at.schedule.nr)
         start = fixed(expander, block.first + column)
         seen = at.seen(start, first, count) if at.causal else count
-        self._products(panel, column, seen)
+        self._products(scope, panel, first, seen)
         self._fill(scope, start, first, seen)
         # Tiles of keys are whole: those past the last one that is seen are hidden, too.
         rows = fixed(expander, ceil_div(seen, at.schedule.mr) * at.schedule.mr)
@@ -153,10 +153,11 @@ class _Backward:
         if at.uses("of_query"):
             self._add_queries(panel, column, seen)
 
-    def _products(self, panel: Dim, column: Dim, seen: Dim) -> None:
+    def _products(self, scope: Scope, panel: Dim, first: Dim, seen: Dim) -> None:
         """Scores (unscaled, in `weights`) and cotangents of the weights (in `scores`)."""
         expander, at = self.expander, self.at
         nr, mr = at.schedule.nr, at.schedule.mr
+        column = fixed(expander, panel * nr)
         sides = (
             (self.keys, self.query, at.features, self.weights),
             (self.values, self.cotangent, at.width, self.scores),
@@ -166,6 +167,7 @@ class _Backward:
         def tile(number: Dim) -> None:
             row = fixed(expander, number * mr)
             place = fixed(expander, row * at.schedule.queries + column)
+            at.prefetch_keys(scope, first, panel, number)
             for (rows, columns, depth, target), base in zip(sides, bases, strict=True):
                 sums = at.product(
                     depth, mr, at.rows_of(rows, row), at.columns_of(columns.buffer, base, nr)

@@ -17,6 +17,7 @@ from ....ir.schedule import AttendSchedule
 from .blocks import Axes, ceil_div, fixed, joined_axes, lane_places, loop_over
 from .microkernel import Reader, multiply
 from .packing import Operand, Panel, pack
+from .prefetch import prefetch_row
 from .scope import Expander, Scope
 
 PAGE = 4096  # bytes between addresses that share a set of the first cache
@@ -246,6 +247,21 @@ class Attention:
             pack(self.expander, scope.inner(), operand, where)
 
         loop_over(self.expander, fixed(self.expander, rows), row)
+
+    def prefetch_keys(self, scope: Scope, first: Dim, panel: Dim, tile: Dim) -> None:
+        """Hints at some rows of keys and values of the block after the one that begins at `first`,
+        for a tile of a panel: all tiles together bring in the block while products are made."""
+        s = self.schedule
+        if isinstance(self.part_keys, int) and self.part_keys <= s.keys:
+            return
+        tiles, panels = s.keys // s.mr, s.queries // s.nr
+        share = -(-s.keys // (tiles * panels))
+        for r in range(share):
+            row = first + s.keys + (panel * tiles + tile) * share + r
+            row = fixed(self.expander, minimum(row, self.keys - 1))
+            for name in ("key", "value"):
+                operand = self._operand(name, "s", AXES_OF_ROWS[name], "rows")
+                prefetch_row(self.expander, scope, operand, row)
 
     def fill_queries(self, scope: Scope, name: str, buffer: Value, block: QueryBlock) -> None:
         """What there is one of for each query of a block."""

@@ -1,4 +1,4 @@
-"""Brings in the lines where a tile's results will lie, while its sums are made."""
+"""Brings in lines of memory while sums are made: where results will lie, what is read next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ....ir.dims import Dim, minimum
 from ....ir.graph import Node
 from ....ir.ops.kernel import INDEX
 from .blocks import fixed
+from .packing import Operand
 from .product import Product
 from .scope import Expander, Scope
 
@@ -36,8 +37,25 @@ def prefetch(
                 _follow(expander, inner, node)
 
 
+def prefetch_row(expander: Expander, scope: Scope, operand: Operand, row: Dim) -> None:
+    """The lines that a row of an operand is loaded from, as far as index expressions tell where
+    they are."""
+    loads = [n for n in operand.region.nodes if n.op.name == "load" and not n.attrs.get("guarded")]
+    if not loads or len(operand.k.runs) > 1:
+        return
+    step = max(1, LINE // min(n.operands[0].type.dtype.itemsize for n in loads))
+    outer = scope.inner()
+    operand.own.bind(outer, [fixed(expander, p) for p in operand.own.split(row)])
+    assert isinstance(operand.depth, int), "rows of a known length"
+    for column in range(0, operand.depth, step):
+        inner = outer.inner()
+        operand.k.bind(inner, operand.k.split(column))
+        for node in operand.region.nodes:
+            _follow(expander, inner, node)
+
+
 def _follow(expander: Expander, scope: Scope, node: Node) -> None:
-    """Computes a node's index, or hints at what it stores."""
+    """Computes a node's index, or hints at what it loads or stores."""
     known = all(scope.find("exprs", v) is not None for v in node.operands if v.type is INDEX)
     if not known:
         return
@@ -45,7 +63,10 @@ def _follow(expander: Expander, scope: Scope, node: Node) -> None:
         node.op.name == "constant" and node.results[0].type is INDEX
     ):
         expander.node(node, scope)
-    elif node.op.name == "store" and not node.attrs.get("guarded"):
+    elif node.op.name in ("load", "store") and not node.attrs.get("guarded"):
         index = [expander.apply(d, node.operands, scope) for d in node.attrs["index"]]
         buffer, offset = expander.place(node.operands[0], index, scope)
-        expander.access("prefetch", (buffer,), offset, writes=True)
+        if node.op.name == "store":
+            expander.access("prefetch", (buffer,), offset, writes=True)
+        else:
+            expander.access("prefetch", (buffer,), offset)
