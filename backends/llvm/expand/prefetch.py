@@ -34,7 +34,7 @@ def prefetch(
             result.rows.bind(inner, result.rows.split(row))
             result.columns.bind(inner, result.columns.split(column))
             for node in result.region.nodes:
-                _follow(expander, inner, node)
+                _follow(expander, inner, node, "store")
 
 
 def prefetch_row(expander: Expander, scope: Scope, operand: Operand, row: Dim) -> None:
@@ -51,11 +51,11 @@ def prefetch_row(expander: Expander, scope: Scope, operand: Operand, row: Dim) -
         inner = outer.inner()
         operand.k.bind(inner, operand.k.split(column))
         for node in operand.region.nodes:
-            _follow(expander, inner, node)
+            _follow(expander, inner, node, "load")
 
 
-def _follow(expander: Expander, scope: Scope, node: Node) -> None:
-    """Computes a node's index, or hints at what it loads or stores."""
+def _follow(expander: Expander, scope: Scope, node: Node, use: str) -> None:
+    """Computes a node's index, or hints at what it touches if it is a `use`: a load or store."""
     known = all(scope.find("exprs", v) is not None for v in node.operands if v.type is INDEX)
     if not known:
         return
@@ -63,10 +63,10 @@ def _follow(expander: Expander, scope: Scope, node: Node) -> None:
         node.op.name == "constant" and node.results[0].type is INDEX
     ):
         expander.node(node, scope)
-    elif node.op.name in ("load", "store") and not node.attrs.get("guarded"):
+    elif node.op.name == use and not node.attrs.get("guarded"):
         index = [expander.apply(d, node.operands, scope) for d in node.attrs["index"]]
         buffer, offset = expander.place(node.operands[0], index, scope)
-        if node.op.name == "store":
+        if use == "store":
             expander.access("prefetch", (buffer,), offset, writes=True)
         else:
             expander.access("prefetch", (buffer,), offset)
