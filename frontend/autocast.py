@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from ..ir.dtypes import DType, bf16, f16, f32
 from .context import ambient, setting
+from .device import CPU
 from .tensor import Tensor, here
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,8 +57,11 @@ def autocasts(function: F) -> F:
 
     @functools.wraps(function)
     def cast_first(*args: Any, **kwargs: Any) -> Any:
-        low = ambient.context.autocast
-        if low is None:
+        dtypes = ambient.context.autocast
+        if dtypes is None:
+            return function(*args, **kwargs)
+        low = getattr(dtypes, _kind((args, kwargs.values())))
+        if low is None:  # autocast is on for the other kind of device
             return function(*args, **kwargs)
         dtype = _target(policy, low, (args, kwargs.values()))
         with setting(autocast=None):
@@ -67,6 +71,11 @@ def autocasts(function: F) -> F:
             )
 
     return cast_first  # type: ignore[return-value]
+
+
+def _kind(values: Iterable[Any]) -> str:
+    """The kind of the device that tensors lie on."""
+    return next((tensor.device.type for tensor in _tensors(values)), CPU.type)
 
 
 def _target(policy: str, low: DType, values: Iterable[Any]) -> DType:

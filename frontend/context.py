@@ -7,7 +7,7 @@ import operator
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..ir import dtypes
 from ..ir.dtypes import DType
@@ -24,6 +24,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 
+class Autocast(NamedTuple):
+    """The dtype of matrix products on each kind of device; None where nothing is cast."""
+
+    cpu: DType | None = None
+    cuda: DType | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """Settings that decide what a program computes; part of the signature of a compiled function.
@@ -35,7 +42,7 @@ class Context:
         grad_enabled: whether results remember how they were made.
         inference: whether `inference_mode` is on.
         default_dtype: of Python floats that become tensors.
-        autocast: the dtype of matrix products under autocast, or None.
+        autocast: the dtypes of matrix products under autocast, or None.
         matmul_precision: "highest" (float32 means float32), "high" or "medium".
         deterministic: whether equal inputs must give equal bits on every run.
         device: the GPU on which tensors are made that no device is named for; None: the processor.
@@ -44,7 +51,7 @@ class Context:
     grad_enabled: bool = True
     inference: bool = False
     default_dtype: DType = dtypes.f32
-    autocast: DType | None = None
+    autocast: Autocast | None = None
     matmul_precision: str = "highest"
     deterministic: bool = False
     device: Device | None = None

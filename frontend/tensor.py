@@ -300,6 +300,11 @@ class Tensor(_Attached):
                 raise DTypeError(f".grad is a Tensor or None, not a {type(value).__name__}")
             if value.spec != self.spec:
                 raise ShapeError(f".grad of a tensor {self.spec} cannot be {value.spec}")
+            if value.device is not self.device and ambient.trace is None:
+                raise DeviceError(
+                    f".grad of a tensor on {self.device} cannot lie on {value.device}",
+                    hint=f'move it first: x.to("{self.device}")',
+                )
         if ambient.trace is None:
             self._grad = value
         else:

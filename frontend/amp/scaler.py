@@ -3,6 +3,7 @@ before the step, and a step whose gradients overflowed is left out."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from ...ir.dtypes import DType, f16, f32, f64
 from ..context import ambient, setting
-from ..errors import ArgumentError, AutogradError, DTypeError, LoadError
+from ..device import Device
+from ..errors import ArgumentError, AutogradError, DTypeError, FirstCallError, LoadError
 from ..functions.arguments import cast
 from ..functions.logic import isfinite, logical_and, logical_not, logical_or
 from ..functions.math import add, eq, mul, reciprocal, where
 from ..functions.reduction import all
+from ..moves import to_device
 from ..optim.optimizer import Optimizer
 from ..tensor import Tensor, of_array
 from .autocast import is_autocast_available
@@ -27,7 +30,12 @@ class GradScaler:
 
     The scale halves (`backoff_factor`) with each step that was left out, and doubles
     (`growth_factor`) after `growth_interval` steps that were not. Its numbers are tensors: a
-    compiled step reads and writes them, and leaves a step out by `where`.
+    compiled step reads and writes them, and leaves a step out by `where`. They go to the device of
+    the first loss.
+
+    Args:
+        device: "cpu" or "cuda". Where there is no GPU, "cuda" gives a warning, and nothing is
+            scaled.
 
     Raises:
         ArgumentError: a factor or the interval out of its range.
@@ -54,6 +62,10 @@ class GradScaler:
         enabled: bool = True,
     ) -> None:
         self._enabled = bool(enabled) and is_autocast_available(device)
+        if enabled and not self._enabled:
+            warnings.warn(
+                f"GradScaler({device!r}): there is no such device; it is off", stacklevel=2
+            )
         self._scale = _number(init_scale, f32)
         self._growth_tracker = of_array(np.array(0, np.int32))
         # Of each optimizer since the last update(): whether a gradient was not finite, and
@@ -71,11 +83,26 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
+            self._go_to(outputs.device)
             return mul(outputs, self._scale)
         if isinstance(outputs, Iterable):
             kind = type(outputs) if isinstance(outputs, (list, tuple)) else list
             return kind(map(self.scale, outputs))
         raise DTypeError(f"scale() takes tensors, not a {type(outputs).__name__}")
+
+    def _go_to(self, device: Device) -> None:
+        """Let the numbers lie on the device of the losses.
+
+        Raises:
+            FirstCallError: they have to be moved while a function is recorded.
+        """
+        if self._scale.device is device:
+            return
+        if ambient.trace is not None:
+            raise FirstCallError(f"the numbers of a GradScaler go to {device}")
+        with setting(grad_enabled=False):
+            self._scale = to_device(self._scale, device)
+            self._growth_tracker = to_device(self._growth_tracker, device)
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients of an optimizer's parameters by the scale, in place: before they are
@@ -125,6 +152,8 @@ class GradScaler:
             raise AutogradError("no parameter of the optimizer has a gradient")
         self._stepped.add(optimizer)
         found = self._found[optimizer]
+        if found.is_cuda:  # whether there is a step follows from data there, and so do counts
+            optimizer.numbers_to(found.device)
         if ambient.trace is None:
             return None if found.item() else optimizer.step(**kwargs)
         return self._traced_step(optimizer, found, kwargs)

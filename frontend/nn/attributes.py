@@ -251,6 +251,8 @@ def _note(owner: Any, table: dict[str, Any], name: str) -> None:
 
 def _put(owner: Any, table: dict[str, Any], name: str, value: Any) -> None:
     _note(owner, table, name)
+    if isinstance(value, Tensor):
+        value.storage.is_constant = False  # it lies where it was put
     table[name] = value
 
 

@@ -21,6 +21,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         super().__init__(as_tensor(data).detach(), requires_grad=requires_grad)
+        self.storage.is_constant = False  # it lies where it was put
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
@@ -41,7 +42,9 @@ class UninitializedParameter(Parameter):
         self, shape: Sequence[int], device: Any = None, dtype: DType | None = None
     ) -> None:
         """Give it a shape; it is an ordinary `Parameter` from now on."""
+        device = self.device if device is None else device
         self.data = empty(tuple(shape), device=device, dtype=dtype or self.dtype)
+        self.storage.is_constant = False
         self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self) -> str:
@@ -59,6 +62,7 @@ class Buffer(Tensor):
 
     def __init__(self, data: Any = (), *, persistent: bool = True) -> None:
         super().__init__(as_tensor(data).detach())
+        self.storage.is_constant = False
         self.persistent = persistent
 
 

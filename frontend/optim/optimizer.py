@@ -11,8 +11,10 @@ import numpy as np
 
 from ..construct import as_tensor
 from ..context import ambient, enable_grad, setting
+from ..device import Device
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError, FirstCallError, LoadError, UnsupportedError
+from ..moves import to_device
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, elements, here, of_array
 from ..unwatched import Unwatched
@@ -254,10 +256,31 @@ class Optimizer:
             if ambient.trace is not None:
                 raise FirstCallError("a parameter without a gradient gets its own count of steps")
             if step not in copies:
-                copies[step] = of_array(elements(step).copy())
+                copies[step] = step.clone()
             self.state[parameter]["step"] = copies[step]
             group.steps = [*group.steps[:position], copies[step], *group.steps[position + 1 :]]
         if copies:
+            epoch.count += 1
+
+    def numbers_to(self, device: Device) -> None:
+        """Move the counts of steps, and other 0-d state, to `device`.
+
+        Raises:
+            FirstCallError: that has to be done while a function is recorded.
+        """
+        moved: dict[Tensor, Tensor] = {}
+        for state in self.state.values():
+            for name, tensor in state.items():
+                if not isinstance(tensor, Tensor) or tensor.ndim or tensor.device is device:
+                    continue
+                if ambient.trace is not None:
+                    raise FirstCallError(f"the counts of an optimizer's steps go to {device}")
+                if tensor not in moved:
+                    moved[tensor] = to_device(tensor, device)
+                state[name] = moved[tensor]
+        if moved:
+            for group in self.param_groups:
+                group.steps = [moved.get(step, step) for step in group.steps]
             epoch.count += 1
 
     # Saving
