@@ -31,7 +31,7 @@ from .errors import ArgumentError, DeviceError, OutOfMemoryError, computation_er
 from .storage import Storage
 from .strides import contiguous_strides, step_offset, step_strides
 from .unwatched import user_line
-from .views import Path, replay
+from .views import Path, Shape, replay
 
 if TYPE_CHECKING:
     from ..ir.graph import Value
@@ -181,27 +181,36 @@ def operand_of(storage: Storage) -> Operand:
     return Operand(storage.pointer, storage.type)
 
 
-def dense_address(storage: Storage, path: Path) -> int | None:
-    """Where the elements of a view of a GPU's memory begin, if they lie in row-major order without
-    gaps; else None."""
-    if not path:
-        return storage.pointer
+def place_of(storage: Storage, path: Path) -> tuple[int, Shape | None]:
+    """Where the first element of a view of a GPU's memory lies, and the strides, in elements; no
+    strides where a step of the path must copy."""
     strides: Any = contiguous_strides(storage.type.shape)
     dtype = storage.type.dtype
     place: Any = 0
     for step in path:
         following = step_strides(step, strides)
         if following is None:
-            return None
+            return 0, None
         # A complex number counts as one element, its parts as two.
         before, dtype = dtype, step.dtype(dtype)
         place = place * before.itemsize // dtype.itemsize + step_offset(step, strides)
         strides = following
+    return storage.pointer + place * dtype.itemsize, strides
+
+
+def dense_address(storage: Storage, path: Path) -> int | None:
+    """Where the elements of a view of a GPU's memory begin, if they lie in row-major order without
+    gaps; else None."""
+    if not path:
+        return storage.pointer
+    address, strides = place_of(storage, path)
+    if strides is None:
+        return None
     shape = path[-1].result
     dense = contiguous_strides(shape)
     if any(n != 1 and a != b for n, a, b in zip(shape, strides, dense, strict=True)):
         return None
-    return storage.pointer + place * dtype.itemsize
+    return address
 
 
 # The GPUs in use -------------------------------------------------------------------------------

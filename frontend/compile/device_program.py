@@ -59,17 +59,16 @@ class Numbers:
     def __init__(self, place: Accelerator, slots: Sequence[int]) -> None:
         self.slots = list(slots)
         self._place = place
-        self._sent = np.zeros((len(slots), _APART), np.uint8)
-        self._block = place.memory.put(self._sent)
+        self._sent: list[bytes] = []
+        self._block = place.memory.empty(len(slots) * _APART)
         self.pointers = [self._block.address + k * _APART for k in range(len(slots))]
 
     def send(self, arrays: Sequence[np.ndarray]) -> None:
         """Copies the numbers, if one of them has changed. The caller holds the GPU's lock."""
-        now = np.zeros_like(self._sent)
-        for row, array in zip(now, arrays, strict=True):
-            row[: array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
-        if not np.array_equal(now, self._sent):
-            self._place.memory.write(self._block.address, now)
+        now = [array.tobytes() for array in arrays]
+        if now != self._sent:
+            rows = np.frombuffer(b"".join(number.ljust(_APART, b"\0") for number in now), np.uint8)
+            self._place.memory.write(self._block.address, rows)
             self._sent = now
 
 

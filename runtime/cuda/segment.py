@@ -72,6 +72,9 @@ class Segment:
         self._stale.clear()
 
     def _issue(self, device: Device) -> None:
+        if len(self.commands) == 1:  # which is one call of the driver
+            device.issue(self.commands[0], self._names[0])
+            return
         with Uninterrupted():
             for command, name in zip(self.commands, self._names, strict=True):
                 device.issue(command, name)
