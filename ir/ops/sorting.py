@@ -131,7 +131,7 @@ def _evaluate_order(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarr
 
 ORDER = define(
     "order", Kind.SORT, _infer_order, _evaluate_order,
-    """The elements of each row (the last axis) in order, the first `limit` of them where that is given.
-    NaN is larger than all; which of equal elements comes first is not said.""",
+    """The elements of each row (the last axis) in order, the first `limit` of them where that is
+    given. NaN is larger than all; which of equal elements comes first is not said.""",
     arity=1, attributes=("descending", "limit"), optional=("limit",), cost=64, fill=_fill_order,
 )  # fmt: skip
