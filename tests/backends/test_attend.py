@@ -180,13 +180,15 @@ def test_kernels_are_evaluated_by_numpy(backward: bool) -> None:
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("keys", [20, 400])
-def test_the_next_block_of_keys_is_brought_in(keys: int, backward: bool) -> None:
+def test_the_next_block_of_keys_and_results_are_brought_in(keys: int, backward: bool) -> None:
     types = operand_types(1, (), 40, keys, 8, 8, "f32", None, False)
     kernel, processor = kernel_of(types, attrs(), backward), host_target()
     loops = expand(kernel, schedule(kernel, processor), processor)
     verify(loops)
     hints = [node for node in loops.walk() if node.op.name == "prefetch"]
-    assert {node.operands[0].name for node in hints} == ({"in1", "in2"} if keys == 400 else set())
+    expected = set() if backward else {"out0"}
+    expected |= {"in1", "in2"} if keys == 400 else set()
+    assert {node.operands[0].name for node in hints} == expected
 
 
 @pytest.mark.parametrize("target", ["x86-64", "aarch64"])

@@ -112,7 +112,7 @@ class _Forward:
         plain: Dim = 0 if at.masked else seen
         if at.causal:
             plain = at.plain_rows(start, first, seen)
-        self._scores(scope, panel, first, seen, plain)
+        self._scores(scope, panel, start, first, seen, plain)
         if self.mask is not None:
             at.fill_block(scope, "mask", self.mask, start, first, seen)
             if at.causal:
@@ -122,7 +122,9 @@ class _Forward:
         self._weigh(scope, start, first, seen, rows)
         self._add(panel, seen)
 
-    def _scores(self, scope: Scope, panel: Dim, first: Dim, seen: Dim, plain: Dim) -> None:
+    def _scores(
+        self, scope: Scope, panel: Dim, start: Dim, first: Dim, seen: Dim, plain: Dim
+    ) -> None:
         """Scores of the first `seen` keys; the maxima of the first `plain` ones, whole tiles or
         all, go to `scales`, unless there is a mask.
 
@@ -130,10 +132,14 @@ class _Forward:
         """
         expander, at = self.expander, self.at
         base = fixed(expander, panel * (self.query.depth * at.schedule.nr))
+        end = minimum(at.keys, start + at.schedule.nr) if at.causal else at.keys
+        last = compare(expander, "ge", first + at.schedule.keys, end)
 
         def tile(number: Dim) -> None:
             row = fixed(expander, number * at.schedule.mr)
             at.prefetch_keys(scope, first, panel, number)
+            with when(expander, last):
+                at.prefetch_result(scope, "out", start, number)
             sums = at.product(
                 at.features, at.schedule.mr, at.rows_of(self.keys, row),
                 at.columns_of(self.query.buffer, base, at.schedule.nr),

@@ -263,6 +263,16 @@ class Attention:
                 operand = self._operand(name, "s", AXES_OF_ROWS[name], "rows")
                 prefetch_row(self.expander, scope, operand, row)
 
+    def prefetch_result(self, scope: Scope, name: str, start: Dim, tile: Dim) -> None:
+        """Hints at some rows of a panel's result, the first one of which is `start`, for a tile of
+        the last block of keys."""
+        s = self.schedule
+        share = -(-s.nr // (s.keys // s.mr))
+        operand = self._operand(name, "l", AXES_OF_ROWS[name], "rows")
+        for r in range(share):
+            row = fixed(self.expander, minimum(start + tile * share + r, self.queries - 1))
+            prefetch_row(self.expander, scope, operand, row, "store")
+
     def fill_queries(self, scope: Scope, name: str, buffer: Value, block: QueryBlock) -> None:
         """What there is one of for each query of a block."""
         part, nr = self.parts[name], self.schedule.nr

@@ -37,13 +37,15 @@ def prefetch(
                 _follow(expander, inner, node, "store")
 
 
-def prefetch_row(expander: Expander, scope: Scope, operand: Operand, row: Dim) -> None:
-    """The lines that a row of an operand is loaded from, as far as index expressions tell where
-    they are."""
-    loads = [n for n in operand.region.nodes if n.op.name == "load" and not n.attrs.get("guarded")]
-    if not loads or len(operand.k.runs) > 1:
+def prefetch_row(
+    expander: Expander, scope: Scope, operand: Operand, row: Dim, use: str = "load"
+) -> None:
+    """The lines that a row of an operand is loaded from, or (`use` "store") a row of a result goes
+    to, as far as index expressions tell where they are."""
+    used = [n for n in operand.region.nodes if n.op.name == use and not n.attrs.get("guarded")]
+    if not used or len(operand.k.runs) > 1:
         return
-    step = max(1, LINE // min(n.operands[0].type.dtype.itemsize for n in loads))
+    step = max(1, LINE // min(n.operands[0].type.dtype.itemsize for n in used))
     outer = scope.inner()
     operand.own.bind(outer, [fixed(expander, p) for p in operand.own.split(row)])
     assert isinstance(operand.depth, int), "rows of a known length"
@@ -51,7 +53,7 @@ def prefetch_row(expander: Expander, scope: Scope, operand: Operand, row: Dim) -
         inner = outer.inner()
         operand.k.bind(inner, operand.k.split(column))
         for node in operand.region.nodes:
-            _follow(expander, inner, node, "load")
+            _follow(expander, inner, node, use)
 
 
 def _follow(expander: Expander, scope: Scope, node: Node, use: str) -> None:
