@@ -36,6 +36,7 @@ from .schedule_taps import schedule_taps
 from .schedule_tasks import TILE, grain, task_elements
 from .schedule_windows import schedule_windows
 
+LARGEST_WINDOW = 256  # points of a fold whose columns are passed over vector by vector
 SMALL_REDUCTION = 16  # points of an inner reduction that is not worth a vector loop of its own
 LINE = 64  # bytes of a line of the cache
 MOST_TURNED = 16  # side of a square that is transposed in registers
@@ -152,7 +153,10 @@ class _Scheduler:
         if rows is None or self._leaf(body) or all(n.op.name != "reduce" for n in body.nodes):
             return False
         found = accesses(body, self.expressions, self.inlined | rows)
-        groups = collapse(variables, extents, [a.offset for a in found])
+        offsets = [a.offset for a in found]
+        groups = collapse(variables, extents, [*offsets, *index_uses(body, self.expressions)])
+        if groups != collapse(variables, extents, offsets) and not self._is_long(body):
+            return False  # places of a window, of which each looks whether there is one
         vector = self._vector_group(node, groups, found)
         if vector is None or self._strides(body, variables[groups[vector][-1]], found)[0]:
             return False
@@ -168,6 +172,11 @@ class _Scheduler:
         self.nests[node] = Nest(groups, vector, lanes, tail, sweep=sweep)
         self._visit(body, vectorised=True)
         return True
+
+    def _is_long(self, body: Region) -> bool:
+        """Whether what loops inside has many more points than a window."""
+        sizes = [product(axes(inner)[1]) for inner in scheduled_nodes(body)]
+        return any(not isinstance(size, int) or size > LARGEST_WINDOW for size in sizes)
 
     def _scatter(self, node: Node) -> bool:
         """Schedules the outermost loop as rows that tasks share, if it scatters what lies beside
