@@ -236,9 +236,8 @@ class _RegionPlanner:
         another shape."""
         if len(node.operands) != 1 or len(node.results) != 1:
             return False
-        (operand,), (result,) = node.operands, node.results
-        same = self.buffers[operand].real() is self.buffers[result].real()
-        return same and copies(node.attrs["kernel"])
+        source, target = (self.buffers[v].real() for v in (*node.operands, *node.results))
+        return source is target and copies(node.attrs["kernel"])
 
     def _scan(self, position: int, node: Node) -> None:
         program, (body,) = self.program, node.regions
