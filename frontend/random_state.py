@@ -5,7 +5,7 @@ Each draw takes one offset, in program order, whatever its size.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ class Generator:
 
     def seed(self) -> int:
         """Begin again from a seed that the operating system draws, which is returned."""
-        word = secrets.randbits(63)
+        word = int.from_bytes(os.urandom(8), "little") >> 1
         self.manual_seed(word)
         return word
 

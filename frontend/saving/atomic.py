@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -25,7 +24,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "no folder to write into", folder)
-    temporary = os.path.join(folder, f".sley-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, f".sley-{os.urandom(8).hex()}.tmp")
     file = open(temporary, "xb")  # noqa: SIM115 closed below, before the rename
     try:
         with file:
