@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...backends.triton.compile import CompiledText, CompileFailure, Compiler
+from ...backends.triton.compile import CompiledText, CompileFailure
 from ...backends.triton.emit.kernel import kernel_text
 from ...backends.triton.kernel import TritonKernel
 from ...ir.gpu_target import GpuTarget
 from ...ir.graph import Graph
 from ...ir.verifier import verify
 from ...passes.pipeline import run_passes
-from ..cache import ObjectCache
 from ..collector import no_collection
-from ..config import config
 from .build import build
+from .cubins import cubin_compiler
 from .device import Device
 from .executable import CudaExecutable
 from .tuned import memory_of
@@ -71,16 +68,4 @@ def compile_all(
     kernels: Sequence[TritonKernel], target: GpuTarget
 ) -> list[CompiledText | CompileFailure]:
     """The machine code of each text, in order."""
-    return compiler().compile_all(kernels, target)
-
-
-@functools.cache
-def compiler() -> Compiler:
-    """The compiler of this process, which keeps what it has made on disk."""
-    folder = config().cache_dir
-    return Compiler(config().num_threads, None if folder is None else _cubins_in(folder))
-
-
-@functools.cache
-def _cubins_in(folder: Path) -> ObjectCache:
-    return ObjectCache(folder / "cubins", suffix=".cubin")
+    return cubin_compiler().compile_all(kernels, target)

@@ -57,7 +57,7 @@ class LoadingDriver:
 @pytest.fixture
 def compiler(monkeypatch):
     found = FakeCompiler()
-    monkeypatch.setattr(compiling, "compiler", lambda: found)
+    monkeypatch.setattr(compiling, "cubin_compiler", lambda: found)
     return found
 
 
