@@ -27,7 +27,9 @@ from .taps import expand_taps
 from .tiles import Tile, Tiles
 from .windows import expand_windows
 
-SLAB = 64  # of k that all panels are filled with before the next: rows of memory that are read on
+# Of k, with which all panels are filled before the next, so that rows of memory are read on and on:
+# a multiple of the terms that a matrix unit adds at once.
+SLAB = 32
 COLUMNS, ROWS = 0, 1  # the slots of `Scratch.packed`
 
 
@@ -200,7 +202,7 @@ class _Tasks:
         panels at a time where neighbours in memory lie in several panels."""
         expander, count = self.expander, block.count
         whole = isinstance(count, int) and count <= SLAB
-        if whole or operand.form != "across" or not self.schedule.matrix:
+        if whole or operand.form != "across" or len(operand.own.runs) > 1:
             loop_over(expander, panels, lambda number: panel(number, 0, count))
             return
 
