@@ -7,6 +7,7 @@ becomes the user's error in one place.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,6 +58,7 @@ class Accelerator:
         self._programs = Programs(self._compile_eager)
         self._numbers: dict[tuple[str, bytes], Storage] = {}
         self._lock = threading.Lock()
+        self.returned: deque[Any] = deque()  # owners of memory of other libraries, to be let go
 
     def __repr__(self) -> str:
         return f"<accelerator {self.device}>"
@@ -90,6 +92,8 @@ class Accelerator:
             LinAlgError: a step on the host has failed.
         """
         key = (key, ambient.context.numerics)
+        if self.returned:
+            self.let_go()
 
         def located(params: Sequence[Value]) -> Sequence[Value]:
             active().line = user_line()
@@ -129,8 +133,18 @@ class Accelerator:
 
     # Memory
 
+    def let_go(self) -> None:
+        """Give memory back to other libraries that no tensor looks at any more."""
+        with told_of_errors():
+            self.memory.lend(1)  # what the default stream is given from now on runs afterwards
+        with self._lock:
+            while self.returned:
+                self.returned.popleft()
+
     def put(self, array: np.ndarray) -> Storage:
         """New memory with the elements of `array`."""
+        if self.returned:
+            self.let_go()
         with told_of_errors():
             return Storage.of_block(array_type(array), self.memory.put(array), self)
 

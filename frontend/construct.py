@@ -13,6 +13,7 @@ from .apply import apply, builder, constant, detached_value, elementwise, emit, 
 from .context import ambient
 from .device import resolved
 from .errors import DTypeError, ShapeError
+from .foreign import of_interface
 from .moves import to_device
 from .promotion import as_dtype, default_complex_dtype, result_type
 from .symint import SymInt
@@ -60,7 +61,7 @@ def _placed(tensor: Tensor, device: Any) -> Tensor:
 
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """`data` as a tensor that shares its memory where it can: a tensor of this dtype is returned as
-    it is, a numpy array is wrapped.
+    it is, a numpy array is wrapped, and so is what has a `__cuda_array_interface__`.
 
     Raises:
         DTypeError: the data is no array of numbers.
@@ -73,6 +74,10 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
         shared = from_numpy(data) if data.flags.writeable else of_array(data.copy())
         made = shared if dtype is None or dtype is shared.dtype else _cast(shared, dtype)
         return _placed(made, device)
+    if hasattr(data, "__cuda_array_interface__") and ambient.trace is None:
+        shared = of_interface(data)
+        made = shared if dtype is None or dtype is shared.dtype else _cast(shared, dtype)
+        return made if device is None else _placed(made, device)
     return tensor(data, dtype=dtype, device=device)
 
 

@@ -7,6 +7,7 @@ array over the memory is gone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from ..ir.dtypes import ALL, DType
 from .errors import SleyError
 
 CPU = (1, 0)  # (kDLCPU, number)
+GPU, PINNED = 2, 3  # kDLCUDA; kDLCUDAHost, which is memory of the processor
 READ_ONLY, COPIED = 1, 2  # bits of the flags
 _KINDS = {"int": 0, "uint": 1, "float": 2, "complex": 5, "bool": 6}
 _BFLOAT = 4
@@ -98,6 +100,8 @@ def _delete(address: int) -> None:
 @_Deleter
 def _drop(capsule: int) -> None:
     """Of a capsule: nobody took what it holds."""
+    with contextlib.suppress(ctypes.ArgumentError):  # of a reader that refuses it, on its way
+        _valid_at(capsule, b"")
     for name in _STRUCTURES:
         if _valid_at(capsule, name):
             _exported.pop(_pointer_at(capsule, name), None)
@@ -107,25 +111,48 @@ for _callback in (_delete, _drop):  # consumers may call them when modules are g
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_callback))
 
 
-def capsule(array: np.ndarray, dtype: DType, *, versioned: bool, copied: bool = False) -> Any:
-    """A capsule over the memory of `array`, which lives as long as the taker wants.
+class Given(NamedTuple):
+    """Memory to hand over; strides are in elements.
+
+    Attributes:
+        owner: what keeps it alive.
+    """
+
+    address: int
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    writable: bool
+    device: tuple[int, int]
+    owner: Any
+
+
+def of_array(array: np.ndarray, dtype: DType) -> Given:
+    """The memory of an array."""
+    address = array.__array_interface__["data"][0]
+    strides = tuple(s // array.itemsize for s in array.strides)
+    return Given(address, dtype, array.shape, strides, array.flags.writeable, CPU, array)
+
+
+def capsule(given: Given, *, versioned: bool, copied: bool = False) -> Any:
+    """A capsule over memory, which lives as long as the taker wants.
 
     Raises:
-        DLPackError: the array is read-only, which only versioned capsules can say.
+        DLPackError: the memory is read-only, which only versioned capsules can say.
     """
-    writable = array.flags.writeable
+    writable, dtype, ndim = given.writable, given.dtype, len(given.shape)
     if not writable and not versioned:
         raise DLPackError(
             "read-only memory, such as that of an expanded tensor, cannot be handed over to an "
             "old reader of DLPack",
             hint="use contiguous() first",
         )
-    shape = (ctypes.c_int64 * array.ndim)(*array.shape)
-    strides = (ctypes.c_int64 * array.ndim)(*(s // array.itemsize for s in array.strides))
+    shape = (ctypes.c_int64 * ndim)(*given.shape)
+    strides = (ctypes.c_int64 * ndim)(*given.strides)
     code = _BFLOAT if dtype.public == "bfloat16" else _KINDS[dtype.kind]
-    data = array.__array_interface__["data"][0] if array.size else None
+    data = None if 0 in given.shape else given.address
     kind = _DataType(code, dtype.bits, 1)
-    tensor = _Tensor(data, _Device(*CPU), array.ndim, kind, shape, strides, 0)
+    tensor = _Tensor(data, _Device(*given.device), ndim, kind, shape, strides, 0)
     deleter = ctypes.cast(_delete, ctypes.c_void_p)
     if versioned:
         flags = (0 if writable else READ_ONLY) | (COPIED if copied else 0)
@@ -133,24 +160,36 @@ def capsule(array: np.ndarray, dtype: DType, *, versioned: bool, copied: bool = 
     else:
         managed = _Managed(tensor, None, deleter)
     address = ctypes.addressof(managed)
-    _exported[address] = (managed, shape, strides, array)
+    _exported[address] = (managed, shape, strides, given.owner)
     name = next(n for n, kind in _STRUCTURES.items() if isinstance(managed, kind))
     return _new(address, name, ctypes.cast(_drop, ctypes.c_void_p))
 
 
 class Taken(NamedTuple):
-    """What a capsule held: an array over the memory, and whether it may be written."""
+    """What a capsule held; strides are in elements, None: dense.
 
-    array: np.ndarray
+    Attributes:
+        array: over the memory, if it is the processor's.
+        gpu: the number of the GPU whose memory it is, or None.
+        owner: what keeps the memory.
+    """
+
+    address: int
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
     writable: bool
+    array: np.ndarray | None
+    gpu: int | None
+    owner: Any
 
 
 def take(given: Any) -> Taken:
     """The memory of a capsule, which is used up by it.
 
     Raises:
-        DLPackError: the capsule was taken already, or holds memory of another device, of a dtype
-            that sley has not, or of a later version.
+        DLPackError: the capsule was taken already, or holds memory of a foreign kind of device, of
+            a dtype that sley has not, or of a later version.
     """
     name = next((n for n in _STRUCTURES if _valid(given, n)), None)
     if name is None:
@@ -163,13 +202,26 @@ def take(given: Any) -> Taken:
     if isinstance(managed, _Versioned) and managed.major != _VERSION[0]:
         raise DLPackError(f"a capsule of DLPack {managed.major}.{managed.minor}, not 1.x")
     tensor = managed.tensor
-    if tensor.device.type != CPU[0]:
-        raise DLPackError(f"memory of device {tensor.device.type}, not of the processor")
+    on_gpu = tensor.device.type == GPU
+    if not on_gpu and tensor.device.type not in (CPU[0], PINNED):
+        raise DLPackError(
+            f"memory of a device of DLPack's kind {tensor.device.type}, which sley does not use",
+            hint="copy it to the processor first",
+        )
     dtype = _dtype(tensor.dtype)
     writable = not (isinstance(managed, _Versioned) and managed.flags & READ_ONLY)
     _rename(given, _USED[name])
     owner = _Owner(managed, dtype)
-    return Taken(np.asarray(owner).view(dtype.numpy), writable)
+    return Taken(
+        address=(tensor.data or 0) + tensor.byte_offset,
+        dtype=dtype,
+        shape=tuple(tensor.shape[: tensor.ndim]),
+        strides=tuple(tensor.strides[: tensor.ndim]) if tensor.strides else None,
+        writable=writable,
+        array=None if on_gpu else np.asarray(owner).view(dtype.numpy),
+        gpu=tensor.device.number if on_gpu else None,
+        owner=owner,
+    )
 
 
 def _dtype(found: _DataType) -> DType:

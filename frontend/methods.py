@@ -240,7 +240,11 @@ def declarations() -> str:
         result = "Tensor" if name in OPERATORS else _result(function)
         lines.append(f"    def {name}({listed}) -> {result}: ...")
     for name in PROPERTIES:
-        result = "Any" if name in ("grad_fn", "__array_interface__") else "Tensor"
+        result = (
+            "Any"
+            if name in ("grad_fn", "__array_interface__", "__cuda_array_interface__")
+            else "Tensor"
+        )
         lines += ["    @property", f"    def {name}(self) -> {result}: ..."]
         if name in SETTERS:
             lines += [f"    @{name}.setter", f"    def {name}(self, value: Any) -> None: ..."]

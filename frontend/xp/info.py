@@ -6,7 +6,8 @@ from typing import Any
 
 from ...ir.dtypes import ALL, DType, i64
 from ..context import ambient
-from ..device import Device
+from ..cuda import device_count
+from ..device import CPU, Device, get_default_device
 from ..promotion import default_complex_dtype
 from .types import isdtype
 
@@ -20,12 +21,12 @@ class Info:
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
     def default_device(self) -> Device:
-        """The processor."""
-        return Device("cpu")
+        """Where arrays are made for which no device is named: the processor unless set."""
+        return get_default_device()
 
     def devices(self) -> list[Device]:
-        """The processor."""
-        return [Device("cpu")]
+        """The processor and the GPUs."""
+        return [CPU, *(Device("cuda", number) for number in range(device_count()))]
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """The dtypes of Python numbers and of indices."""
