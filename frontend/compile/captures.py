@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 from ...ir.graph import Location
 from ..epoch import epoch
 from ..storage import Storage
-from ..tensor import Tensor
+from ..tensor import Tensor, make
 from ..trace import MISSING, Read, Trace
 from .snapshot import told
 
 # Finds a tensor among the arguments of a call; a captured one is itself.
 Holder = Callable[[Sequence[Any]], Tensor]
+
+
+def over(storage: Storage) -> Tensor:
+    """A tensor that is all of a storage."""
+    return make(storage, (), storage.type, storage.array)
 
 
 class CapturedTensor(NamedTuple):

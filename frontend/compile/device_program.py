@@ -17,11 +17,11 @@ from ..tensor import Tensor, make
 from ..trace import Trace
 from .outcome import Outcome
 from .program import Program
+from .signature import array_of
 
 if TYPE_CHECKING:
     from ...runtime.cuda.executable import CudaExecutable
 
-_NUMBER = {float: np.float64, int: np.int64}
 _APART = 16  # bytes from one number to the next: kernels expect aligned addresses
 
 
@@ -188,8 +188,7 @@ class DeviceProgram(Program):
             array = self._memory_of[slot].array
             assert array is not None
             return array
-        leaf = leaves[position]
-        return leaf.array if isinstance(leaf, Tensor) else np.asarray(leaf, _NUMBER[type(leaf)])
+        return array_of(leaves[position])
 
     def _send_numbers(self, leaves: Sequence[Any]) -> None:
         self._numbers.send([self._number(slot, leaves) for slot in self._numbers.slots])

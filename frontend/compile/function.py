@@ -7,24 +7,25 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...ir.dims import Dim, symbol
 from ...ir.dtypes import f64, i64
-from ...ir.graph import Graph, Location
+from ...ir.graph import Location
 from ...ir.types import tensor_type
 from ..context import ambient
 from ..errors import ArgumentError, FirstCallError, Retrace, SleyError, TraceError
 from ..nn.module import Module
 from ..storage import Storage
-from ..tensor import Tensor, make
+from ..tensor import Tensor
 from ..trace import Trace
 from ..trees import flatten_tree
-from .captures import CapturedTensor
+from .captures import CapturedTensor, over
 from .direct import NOT_KNOWN, DirectCalls, Known
 from .family import Family, Place, Sizes, shape_of
 from .log import log_compilation
 from .lowered import Lowered, dump
+from .making import check_devices, compiled, variant
 from .outcome import Outcome
 from .program import Program
 from .reads import Guards, Watch, check_no_hidden_writes
@@ -37,10 +38,6 @@ from .signature import (
     recognise,
     unflatten,
 )
-
-if TYPE_CHECKING:
-    from ...runtime.cuda.executable import CudaExecutable
-    from ...runtime.executable import Executable
 
 Dynamic = bool | Mapping[str, Mapping[int, str]] | None
 _MAX_RETRACES = 64
@@ -111,7 +108,7 @@ class CompiledFunction:
             for program in family.programs:
                 for storage, line in program.captures:
                     found.setdefault(storage, line)
-        return [CapturedTensor(_tensor_of(storage), line) for storage, line in found.items()]
+        return [CapturedTensor(over(storage), line) for storage, line in found.items()]
 
     @property
     def programs(self) -> list[Program]:
@@ -300,14 +297,13 @@ class CompiledFunction:
                 check_no_hidden_writes(watch, trace)
                 self._check_guards(trace, sizes, leaves)
                 flat, tree = flatten_tree(results)
-                if trace.device is not None:
-                    _check_devices(trace)
+                check_devices(trace)
                 outcome = Outcome(trace, positions, {p: leaves[p] for p in family.whole}, flat)
                 graph = trace.finish(self.__name__, outcome.yields)
                 if outcome.gradient is not None:
                     graph = outcome.gradient.with_attention(graph)
             log_compilation(self.__name__, reason)
-            executable = _compiled(graph, outcome, self._tune, sizes.at(leaves))
+            executable = compiled(graph, outcome, self._tune, sizes.at(leaves))
             if outcome.gradient is not None:
                 outcome.gradient.tune = self._tune
         except BaseException as error:
@@ -323,7 +319,7 @@ class CompiledFunction:
         numbers = {p: leaves[p] for p in family.numbers if not isinstance(leaves[p], Tensor)}
         whole = {p: leaves[p] for p in family.whole}
         guards = Guards(watch, trace, extra)
-        return _program(graph, executable, outcome, guards, shapes, numbers, whole, tree)
+        return variant(graph, executable, outcome, guards, shapes, numbers, whole, tree)
 
     def _hints(self, family: Family, sizes: Sizes, leaves: Sequence[Any]) -> dict[str, int]:
         """Sizes to decide comparisons by: at first the largest seen, as 0 and 1 are special."""
@@ -366,43 +362,6 @@ class CompiledFunction:
                 shadows.append(leaf.value if hasattr(leaf, "value") else leaf)
             shapes.append(shape)
         return shadows, shapes, positions
-
-
-def _compiled(
-    graph: Graph, outcome: Outcome, tune: bool | None, sizes: Mapping[str, int]
-) -> Executable | CudaExecutable:
-    # Loaded at the first compilation: passes and backends are half the time of `import sley`.
-    from ...runtime.compile import Options, compile_graph
-
-    device = outcome.trace.device
-    fixed = outcome.fixed() if device is None else frozenset()
-    numerics = ambient.context.numerics
-    options = Options(
-        donated=outcome.donated, fixed=fixed, numerics=numerics, tune=tune, sizes=sizes
-    )
-    if device is None:
-        return compile_graph(graph, options)
-    from ..accelerator import accelerator
-
-    return accelerator(device).compile(graph, options)
-
-
-def _check_devices(trace: Trace) -> None:
-    from .device_program import check_devices  # what runs GPUs: most programs need none
-
-    check_devices(trace)
-
-
-def _program(graph: Graph, executable: Any, outcome: Outcome, *rest: Any) -> Program:
-    if outcome.trace.device is None:
-        return Program(graph, executable, outcome, *rest)
-    from .device_program import DeviceProgram
-
-    return DeviceProgram(graph, executable, outcome, *rest)
-
-
-def _tensor_of(storage: Storage) -> Tensor:
-    return make(storage, (), storage.type, storage.array)
 
 
 def compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ...ir.dims import Dim
+from ...ir.dims import Dim, evaluate
 from ...ir.graph import Value
 from ..apply import value_of
 from ..errors import TraceError
@@ -71,6 +71,32 @@ class Size(NamedTuple):
 
 
 Spec = Fresh | Leaf | Same | GradOf | AttributeOf | ViewOf | Size
+
+
+def made(
+    spec: Spec, leaves: Sequence[Any], fresh: Sequence[Tensor], sizes: Mapping[str, int]
+) -> Any:
+    """What a call gives for `spec`.
+
+    Args:
+        leaves: its arguments.
+        fresh: the executable's new tensors.
+        sizes: by symbol.
+    """
+    if type(spec) is Fresh:
+        return fresh[spec.number]
+    if type(spec) is Leaf:
+        return leaves[spec.position]
+    if type(spec) is Same:
+        return spec.value
+    if type(spec) is GradOf:
+        return made(spec.holder, leaves, fresh, sizes)._grad
+    if type(spec) is AttributeOf:
+        return getattr(spec.owner, spec.name)
+    if type(spec) is ViewOf:
+        return spec.of(made(spec.base, leaves, fresh, sizes), sizes)
+    assert type(spec) is Size
+    return evaluate(spec.expr, sizes)
 
 
 class Outcome:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import addressof
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,21 +16,21 @@ from ...ir.types import TensorType, tensor_type
 from ...runtime.host_calls import HostError
 from ...runtime.native_calls import CallState
 from ..epoch import epoch
-from ..errors import ArgumentError, computation_error
+from ..errors import computation_error
 from ..storage import Storage
 from ..tensor import Tensor, of_memory
 from ..trace import MISSING
 from .captures import Captures
 from .gradient import Elements, Gradient, Memory
-from .outcome import AttributeOf, Fresh, GradOf, Leaf, Outcome, Same, Size, Spec, ViewOf
+from .outcome import Fresh, Outcome, Same, made
 from .prepared import Prepared
 from .reads import Guards
+from .signature import dense_array
 
 if TYPE_CHECKING:
     from ...runtime.cuda.executable import CudaExecutable
     from ...runtime.executable import Executable
 
-_NUMBER = {float: np.float64, int: np.int64}
 _MAX_SIZES = 256  # bindings of the symbols whose result types are remembered
 _BOX: dict[type, Any] = {float: ctypes.c_double, int: ctypes.c_int64}
 
@@ -224,11 +223,11 @@ class Program:
             if type(leaf) in _BOX:
                 box = _BOX[type(leaf)](leaf)
                 held.append(box)
-                pointers[slot] = addressof(box)
+                pointers[slot] = ctypes.addressof(box)
             elif leaf.storage.dense and not leaf.path and position not in self._written_leaves:
                 pointers[slot] = leaf.storage.dense
             else:
-                array = self._memory(leaf, position)
+                array = dense_array(leaf, position, position in self._written_leaves)
                 held.append(array)
                 pointers[slot] = array.__array_interface__["data"][0]
                 if position in self._written_leaves:
@@ -303,7 +302,8 @@ class Program:
         self, leaves: Sequence[Any], fresh: Sequence[Tensor], sizes: tuple[int, ...]
     ) -> Any:
         """What the function returns, of the executable's new tensors and the leaves of a call."""
-        results = [self._make(s, leaves, fresh, sizes) for s in self._results]
+        named = self._named(sizes)
+        results = [made(s, leaves, fresh, named) for s in self._results]
         return optree.tree_unflatten(self._structure, results)
 
     def result_types(self, sizes: tuple[int, ...]) -> list[TensorType]:
@@ -322,8 +322,7 @@ class Program:
         """Gives up the gradients that this call makes anew: the new ones can lie in their memory,
         where nobody else holds it."""
         for holder, _ in self._grads:
-            tensor = leaves[holder.position] if isinstance(holder, Leaf) else holder.value
-            tensor._grad = None
+            made(holder, leaves, (), {})._grad = None
 
     def _attach(
         self, gradient: Gradient, fresh: list[Tensor], leaves: Sequence[Any]
@@ -351,17 +350,8 @@ class Program:
         """What the parameter `slot` holds in this call."""
         position = dict(self._leaf_slots).get(slot)
         if position is not None:
-            return self._memory(leaves[position], position)
+            return dense_array(leaves[position], position, position in self._written_leaves)
         return _array(self._placed[self._capture_slots.index(slot)])
-
-    def _memory(self, leaf: Any, position: int) -> np.ndarray:
-        """Dense memory that holds a leaf."""
-        if not isinstance(leaf, Tensor):
-            return np.asarray(leaf, _NUMBER[type(leaf)])
-        array = leaf.array
-        if position in self._written_leaves and not array.flags.writeable:
-            raise ArgumentError(f"argument {position} is written to, but its array is read-only")
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
     def _copy_odd(self, pointers: list[int]) -> list[tuple[int, np.ndarray]]:
         """Captured memory that is not dense goes through a copy; the copies, by number."""
@@ -379,43 +369,25 @@ class Program:
     def _set_state(
         self, leaves: Sequence[Any], fresh: list[Tensor], sizes: tuple[int, ...]
     ) -> None:
+        named = self._named(sizes)
         grads = [
             (
-                self._make(holder, leaves, fresh, sizes),
-                None if spec is None else self._make(spec, leaves, fresh, sizes),
+                made(holder, leaves, fresh, named),
+                None if spec is None else made(spec, leaves, fresh, named),
             )
             for holder, spec in self._grads
         ]
         for tensor, grad in grads:
             tensor._grad = grad
         for holder, spec in self._data:
-            target = self._make(holder, leaves, fresh, sizes)
-            target.data = self._make(spec, leaves, fresh, sizes)
+            made(holder, leaves, fresh, named).data = made(spec, leaves, fresh, named)
         for holder, wanted in self._requires:
-            self._make(holder, leaves, fresh, sizes).requires_grad_(wanted)
-        made = [self._make(spec, leaves, fresh, sizes) for _, _, spec in self._attributes]
-        for (table, name, _), value in zip(self._attributes, made, strict=True):
+            made(holder, leaves, fresh, named).requires_grad_(wanted)
+        values = [made(spec, leaves, fresh, named) for _, _, spec in self._attributes]
+        for (table, name, _), value in zip(self._attributes, values, strict=True):
             if table.get(name, MISSING) is not value:
                 table[name] = value
                 epoch.count += 1
-
-    def _make(
-        self, spec: Spec, leaves: Sequence[Any], fresh: Sequence[Tensor], sizes: tuple[int, ...]
-    ) -> Any:
-        if type(spec) is Fresh:
-            return fresh[spec.number]
-        if type(spec) is Leaf:
-            return leaves[spec.position]
-        if type(spec) is Same:
-            return spec.value
-        if type(spec) is GradOf:
-            return self._make(spec.holder, leaves, fresh, sizes)._grad
-        if type(spec) is AttributeOf:
-            return getattr(spec.owner, spec.name)
-        if type(spec) is ViewOf:
-            return spec.of(self._make(spec.base, leaves, fresh, sizes), self._named(sizes))
-        assert type(spec) is Size
-        return dims.evaluate(spec.expr, self._named(sizes))
 
     def _named(self, sizes: tuple[int, ...]) -> dict[str, int]:
         """The sizes of a call by symbol."""

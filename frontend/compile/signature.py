@@ -17,6 +17,7 @@ from ..trace import has_history
 from ..trees import flatten_tree
 from .unpacking import Unpack, unpacking
 
+_NUMBER = {float: np.float64, int: np.int64}
 _TENSORS = {Tensor}
 # Types of leaves: none of them is a tree, so a list of such has the structure that was looked for.
 _LEAVES = {Tensor, Parameter, np.ndarray, float, int, bool, str}
@@ -195,6 +196,23 @@ def family_key(leaves: Sequence[Any], structure: Hashable) -> tuple:
         else:
             key.append(leaf if type(leaf) is Static else type(leaf))
     return tuple(key)
+
+
+def array_of(leaf: Any) -> np.ndarray:
+    """The elements of a leaf that is data, on the processor."""
+    return leaf.array if isinstance(leaf, Tensor) else np.asarray(leaf, _NUMBER[type(leaf)])
+
+
+def dense_array(leaf: Any, position: int, is_written: bool) -> np.ndarray:
+    """As `array_of`, in row-major order without gaps; argument number `position`.
+
+    Raises:
+        ArgumentError: it is to be written, and its memory is read-only.
+    """
+    array = array_of(leaf)
+    if is_written and not array.flags.writeable:
+        raise ArgumentError(f"argument {position} is written to, but its array is read-only")
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def unflatten(structure: Hashable, leaves: Sequence[Any]) -> tuple[Sequence[Any], dict]:
