@@ -85,14 +85,12 @@ def computed(
 
     key: Hashable = (op.name, reads, *_hashable(op, attrs, regions, values))
     found = place.run(key, record, reading.operands)
-    return tuple(
-        DeviceValue(type, storage, held=False) for type, storage in zip(types, found, strict=True)
-    )
+    return tuple(DeviceValue.new(type, storage) for type, storage in zip(types, found, strict=True))
 
 
 def _view(op: Op, value: DeviceValue, attrs: dict[str, Any], type: TensorType) -> DeviceValue:
     step = Step(op, attrs, value.type.shape, type.shape)
-    viewed = DeviceValue(type, value.storage, (*value.path, step), value.held)
+    viewed = DeviceValue(type, value.storage, (*value.path, step))
     viewed.version = value.version
     return viewed
 
@@ -181,7 +179,7 @@ def on_place(value: Value, place: Accelerator, name: str) -> DeviceValue:
         step = broadcast_step((), value.type.shape, ())
         return DeviceValue(value.type, number.storage, (step,))
     if array.size == 1 or storage is None or storage.is_constant:
-        return DeviceValue(value.type, place.put(array), held=False)
+        return DeviceValue.new(value.type, place.put(array))
     raise _apart(value, place, name)
 
 

@@ -53,7 +53,7 @@ def moved(value: EagerValue, device: Device) -> EagerValue:
     else:
         from .accelerator import accelerator  # what runs GPUs: most programs need none
 
-        made = DeviceValue(value.type, accelerator(device).put(array), held=False)
+        made = DeviceValue.new(value.type, accelerator(device).put(array))
     if value.tracked and ambient.context.grad_enabled:
         source = device_of(value)
 

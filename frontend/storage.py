@@ -33,6 +33,7 @@ class Storage:
             without gaps; 0 before, and where they do not.
         is_constant: whether a function made it of numbers, so that it may go where it is needed.
         handed_out: whether somebody outside (numpy, DLPack) may hold a writable view of `array`.
+        unclaimed: whether an op has just made it, and no tensor looks at it yet (on a GPU).
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Storage:
         "place",
         "trace",
         "type",
+        "unclaimed",
         "value",
         "version",
         "written",
@@ -65,7 +67,7 @@ class Storage:
         self.value = value
         self.version = 0
         self.written: Location | None = None
-        self.handed_out = self.is_constant = False
+        self.handed_out = self.is_constant = self.unclaimed = False
         self.place: Accelerator | None = None
         self.block: Block | None = None
         self.dense = 0

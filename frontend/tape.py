@@ -58,13 +58,12 @@ class DeviceValue(EagerValue):
 
     Attributes:
         path: the steps; they are not computed before an op reads the value.
-        held: whether a tensor, or another value, looks at the same memory.
     """
 
-    __slots__ = ("held", "path")
+    __slots__ = ("path",)
     storage: Storage
 
-    def __init__(self, type: TensorType, storage: Storage, path: Path = (), held: bool = True):
+    def __init__(self, type: TensorType, storage: Storage, path: Path = ()):
         self.type = type
         self.node = None
         self.index = 0
@@ -75,7 +74,12 @@ class DeviceValue(EagerValue):
         self.version = storage.version
         self.leaf = None
         self.path = path
-        self.held = held
+
+    @staticmethod
+    def new(type: TensorType, storage: Storage) -> DeviceValue:
+        """The value of a new storage, which a tensor may take."""
+        storage.unclaimed = True
+        return DeviceValue(type, storage)
 
 
 _STOP = OPS["stop_gradient"]

@@ -107,7 +107,7 @@ def at(value: Value, tensor: Tensor) -> EagerValue:
     """Note that an eager value lies in the tensor's memory."""
     assert isinstance(value, EagerValue)
     if isinstance(value, DeviceValue):
-        value.path, value.held = tensor.path, True
+        value.path, tensor.storage.unclaimed = tensor.path, False
     else:
         assert tensor._array is not None
         value.array = tensor._array
@@ -152,13 +152,16 @@ def _wrap_on_device(value: DeviceValue) -> Tensor:
     """As `wrap`, of a value in the memory of a GPU."""
     storage, place = value.storage, value.storage.place
     assert place is not None
-    if value.held or any(step.op is not _RESHAPE for step in value.path):
-        storage = place.contiguous(storage, value.path)
-    elif value.path:
+    if not storage.unclaimed or any(step.op is not _RESHAPE for step in value.path):
+        storage, value.path = place.contiguous(storage, value.path), ()
+    elif value.path and value.node is None:
         assert storage.block is not None
-        storage = Storage.of_block(value.type, storage.block, place)
-    value.storage, value.path, value.version, value.held = storage, (), 0, True
-    tensor = make(storage, (), value.type)
+        storage.unclaimed = False
+        storage, value.path = Storage.of_block(value.type, storage.block, place), ()
+    # Else the tape may have the value before it was reshaped: one storage counts the writes.
+    storage.unclaimed = False
+    value.storage, value.version = storage, 0
+    tensor = make(storage, value.path, value.type)
     tensor._value, tensor._version, tensor._tracked = value, 0, value.tracked
     if value.node is not None and value.node._saved:  # type: ignore[attr-defined]
         value.node.placed(value)  # type: ignore[attr-defined]
@@ -176,10 +179,11 @@ def over(value: Value) -> Tensor:
             place = value.storage.place
             assert place is not None
             value.storage, value.path = place.contiguous(value.storage, value.path), ()
+            value.version = 0
         storage = value.storage
         tensor = make(storage, value.path, value.type)
         tensor._strides = strides
-        tensor._tracked, value.held = value.tracked, True
+        tensor._tracked, storage.unclaimed = value.tracked, False
     elif isinstance(value, EagerValue):
         storage = value.storage
         if storage is None or storage.array is not value.array:

@@ -312,7 +312,7 @@ def own_tensor(gradient: Value, tracked: bool) -> Tensor:
         return wrap(gradient if tracked else detached_value(gradient))
     assert isinstance(gradient, EagerValue)
     if isinstance(gradient, DeviceValue):
-        gradient.held = True  # somebody else may look at this memory
+        gradient.storage.unclaimed = False  # somebody else may look at this memory
     if tracked and gradient.tracked:
         return wrap(
             TRACKING.emit(RESHAPE, (gradient,), {"shape": gradient.type.shape}), (gradient,)
@@ -345,7 +345,7 @@ def _adopt(gradient: Value, create_graph: bool) -> Tensor:
     if not isinstance(gradient, EagerValue) or create_graph:
         return own_tensor(gradient, create_graph)
     if isinstance(gradient, DeviceValue):
-        return own_tensor(gradient, False) if gradient.held else wrap(_untracked(gradient))
+        return wrap(_untracked(gradient))
     flags = gradient.array.flags
     dense = gradient.array.base is None and flags.c_contiguous and flags.writeable
     if not dense or gradient.storage is not None:
@@ -354,7 +354,7 @@ def _adopt(gradient: Value, create_graph: bool) -> Tensor:
 
 
 def _untracked(gradient: DeviceValue) -> DeviceValue:
-    return DeviceValue(gradient.type, gradient.storage, gradient.path, held=False)
+    return DeviceValue(gradient.type, gradient.storage, gradient.path)
 
 
 def _release(reached: Reached, retain: bool) -> None:

@@ -209,7 +209,7 @@ class Gradient:
             for r, c in zip(node.results, cotangents, strict=True)
         ]
         return [
-            DeviceValue(storage.type, storage, held=False)
+            DeviceValue.new(storage.type, storage)
             for storage in place.call(self._on_gpu, [*seeds, *read])
         ]
 
