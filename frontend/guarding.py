@@ -74,18 +74,19 @@ def guarded(function: F) -> F:
     if known is not None:
         return known
 
+    inner = _settling(function) if _takes_device(function) else function
+
     @functools.wraps(function)
     def public(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return inner(*args, **kwargs)
         except _FAILURES as error:
             if not caller_is_user() or not _is_ours(error) or _is_lookup(function, args, error):
                 raise
             raise explained(function, args, kwargs, error) from error
 
-    made = _making(public) if _takes_device(function) else public
-    _guards[function] = _guards[public] = _guards[made] = made
-    return made  # type: ignore[return-value]
+    _guards[function] = _guards[public] = public
+    return public  # type: ignore[return-value]
 
 
 def _takes_device(function: Any) -> bool:
@@ -93,18 +94,17 @@ def _takes_device(function: Any) -> bool:
     return "device" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
-def _making(public: Callable[..., Any]) -> Callable[..., Any]:
-    """`public`, whose results lie where the user has put them: a function's own constants go where
+def _settling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose result lies where the user has put it; a function's own constants go where
     its other tensors are."""
 
-    @functools.wraps(public)
-    def making(*args: Any, **kwargs: Any) -> Any:
-        made = public(*args, **kwargs)
+    def settling(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
         if type(made) is Tensor:
             made.storage.is_constant = False
         return made
 
-    return making
+    return settling
 
 
 def guard_module(module: ModuleType) -> None:

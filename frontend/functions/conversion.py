@@ -92,11 +92,12 @@ def to(
 
 def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The tensor as another dtype (see `to_dtype`); without one, the name of its class of old:
-    "sley.FloatTensor"."""
+    "sley.FloatTensor", "sley.cuda.FloatTensor"."""
     if dtype is not None:
         return cast(input, to_dtype(dtype))
     own = here(input).spec.dtype
-    return f"sley.{_CLASSES.get(own, own.public.capitalize())}Tensor"
+    where = "sley.cuda" if input.device.type == "cuda" else "sley"
+    return f"{where}.{_CLASSES.get(own, own.public.capitalize())}Tensor"
 
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:
@@ -156,13 +157,13 @@ def new_tensor(
 
 def new_zeros(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Zeros of shape `size`, of this dtype and on this device unless given."""
-    with creating(device, like=input.device):
+    with creating(device, like=here(input).device):
         return creation.zeros(*size, dtype=dtype or here(input).spec.dtype)
 
 
 def new_ones(input: Tensor, *size: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Ones of shape `size`, of this dtype and on this device unless given."""
-    with creating(device, like=input.device):
+    with creating(device, like=here(input).device):
         return creation.ones(*size, dtype=dtype or here(input).spec.dtype)
 
 
@@ -170,7 +171,7 @@ def new_full(
     input: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
     """`fill_value` in the shape `size`, of this dtype and on this device unless given."""
-    with creating(device, like=input.device):
+    with creating(device, like=here(input).device):
         return creation.full(size, fill_value, dtype=dtype or here(input).spec.dtype)
 
 
@@ -180,7 +181,7 @@ def new_empty(input: Tensor, *size: Any, dtype: DType | None = None, device: Any
 
 
 def pin_memory(input: Tensor, device: Any = None) -> Tensor:
-    """The tensor itself: there is no GPU whose copies page-locked memory would speed up."""
+    """The tensor itself: copies to a GPU go through page-locked memory of sley's own."""
     return input
 
 

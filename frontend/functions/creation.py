@@ -135,7 +135,7 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of the shape (and dtype) of `input` with `fill_value` everywhere."""
-    with creating(device, like=input.device):
+    with creating(device, like=here(input).device):
         type = here(input).spec
         dims = [spelled(d) for d in type.shape]
         return _finished(_filled(dims, fill_value, dtype or type.dtype), requires_grad)
