@@ -6,10 +6,20 @@ why there is none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .device import Device, current, set_current
-from .errors import ArgumentError, UnsupportedError
+from .cuda_streams import (
+    Event,
+    Stream,
+    current_stream,
+    default_stream,
+    device,
+    device_of,
+    number_of,
+    stream,
+)
+from .device import current, set_current
+from .errors import OutOfMemoryError, UnsupportedError
 
 if TYPE_CHECKING:
     from ..runtime.cuda.device import Device as Gpu
@@ -18,12 +28,23 @@ if TYPE_CHECKING:
 # What runs GPUs is loaded when it is first asked for: most programs that import sley have none.
 
 __all__ = [
+    "DeviceProperties",
+    "Event",
+    "OutOfMemoryError",
+    "Stream",
     "current_device",
+    "current_stream",
+    "default_stream",
+    "device",
     "device_count",
+    "device_of",
     "empty_cache",
     "get_device_capability",
     "get_device_name",
+    "get_device_properties",
+    "init",
     "is_available",
+    "is_bf16_supported",
     "is_initialized",
     "manual_seed",
     "manual_seed_all",
@@ -32,8 +53,11 @@ __all__ = [
     "mem_get_info",
     "memory_allocated",
     "memory_reserved",
+    "memory_stats",
+    "memory_summary",
     "reset_peak_memory_stats",
     "set_device",
+    "stream",
     "synchronize",
 ]
 
@@ -76,7 +100,7 @@ def set_device(device: Any) -> None:
     Raises:
         UnsupportedError: there is no such GPU.
     """
-    number = _number(device)
+    number = number_of(device)
     _opened("set_device", number)
     set_current(number)
 
@@ -99,13 +123,69 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
     return _opened("get_device_capability", device).info.capability
 
 
+class DeviceProperties(NamedTuple):
+    """What a GPU is.
+
+    Attributes:
+        major, minor: what it can do.
+        total_memory: in bytes.
+        multi_processor_count: how many multiprocessors it has.
+        shared_memory_per_block_optin: bytes that the threads of one program can share.
+        L2_cache_size: in bytes.
+    """
+
+    name: str
+    major: int
+    minor: int
+    total_memory: int
+    multi_processor_count: int
+    shared_memory_per_block_optin: int
+    L2_cache_size: int
+
+
+def get_device_properties(device: Any = None) -> DeviceProperties:
+    """What a GPU is.
+
+    Raises:
+        UnsupportedError: there is no such GPU.
+    """
+    info = _opened("get_device_properties", device).info
+    return DeviceProperties(
+        info.name,
+        *info.capability,
+        info.total_bytes,
+        info.multiprocessors,
+        info.shared_bytes,
+        info.l2_bytes,
+    )
+
+
+def is_bf16_supported() -> bool:
+    """Whether there is a GPU whose tensor cores multiply bfloat16."""
+    return is_available() and get_device_capability() >= (8, 0)
+
+
+def init() -> None:
+    """Takes the current GPU into use, which its first tensor would do.
+
+    Raises:
+        UnsupportedError: there is no GPU.
+    """
+    _opened("init", None)
+
+
 def synchronize(device: Any = None) -> None:
     """Waits until a GPU has done all that it was given.
 
     Raises:
         UnsupportedError: there is no such GPU.
+        DeviceError: a kernel has failed.
     """
-    _opened("synchronize", device).synchronize()
+    opened = _opened("synchronize", device)
+    from .accelerator import told_of_errors  # what runs GPUs: most programs need none
+
+    with told_of_errors():
+        opened.synchronize()
 
 
 def memory_allocated(device: Any = None) -> int:
@@ -126,6 +206,31 @@ def memory_reserved(device: Any = None) -> int:
 def max_memory_reserved(device: Any = None) -> int:
     """The most that `memory_reserved` was since `reset_peak_memory_stats`."""
     return _figures(device).max_reserved
+
+
+def memory_stats(device: Any = None) -> dict[str, int]:
+    """The figures of a GPU's memory by PyTorch's names, such as "allocated_bytes.all.peak"."""
+    found = _figures(device)
+    return {
+        "allocated_bytes.all.current": found.allocated,
+        "allocated_bytes.all.peak": found.max_allocated,
+        "reserved_bytes.all.current": found.reserved,
+        "reserved_bytes.all.peak": found.max_reserved,
+    }
+
+
+def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
+    """The figures of a GPU's memory as a table."""
+    from ..runtime.cuda.errors import show_bytes
+
+    found = _figures(device)
+    rows = [
+        ("in use", found.allocated, found.max_allocated),
+        ("in use or kept for reuse", found.reserved, found.max_reserved),
+    ]
+    lines = [f"memory of cuda:{number_of(device)}{'now':>26}{'at most':>14}"]
+    lines += [f"{name:<26}{show_bytes(now):>14}{show_bytes(most):>14}" for name, now, most in rows]
+    return "\n".join(lines)
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
@@ -163,25 +268,13 @@ def manual_seed_all(seed: int) -> None:
     """Does nothing: the random state is one for all devices, see `sley.manual_seed`."""
 
 
-def _number(device: Any) -> int:
-    """The number of the GPU that `device` names."""
-    if device is None:
-        return current()
-    if isinstance(device, int):
-        return device
-    named = Device(device)
-    if named.type != "cuda":
-        raise ArgumentError(f"{str(named)!r} is no GPU", hint='write "cuda", "cuda:1" or 1')
-    return current() if named.index is None else named.index
-
-
 def _opened(name: str, device: Any) -> Gpu:
     """The GPU for the function `name`."""
     from ..runtime.cuda import device as devices
     from ..runtime.cuda.errors import NoDeviceError
 
     try:
-        return devices.device(_number(device))
+        return devices.device(number_of(device))
     except NoDeviceError as error:
         raise UnsupportedError(
             f"cuda.{name}(): {error}", hint="ask sley.cuda.device_count() first"
@@ -193,5 +286,5 @@ def _figures(device: Any) -> Statistics:
     from ..runtime.cuda import device as devices
     from ..runtime.cuda.memory import Statistics
 
-    opened = devices.opened(_number(device))
+    opened = devices.opened(number_of(device))
     return Statistics() if opened is None else opened.pool.statistics

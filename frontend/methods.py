@@ -239,12 +239,8 @@ def declarations() -> str:
         listed = ", ".join(["self", *_parameters(parameters)])
         result = "Tensor" if name in OPERATORS else _result(function)
         lines.append(f"    def {name}({listed}) -> {result}: ...")
-    for name in PROPERTIES:
-        result = (
-            "Any"
-            if name in ("grad_fn", "__array_interface__", "__cuda_array_interface__")
-            else "Tensor"
-        )
+    for name, getter in PROPERTIES.items():
+        result = _result(getter)
         lines += ["    @property", f"    def {name}(self) -> {result}: ..."]
         if name in SETTERS:
             lines += [f"    @{name}.setter", f"    def {name}(self, value: Any) -> None: ..."]

@@ -185,6 +185,10 @@ class SimulatedDriver:
         self._check()
         self._run_until(self._events.get(event, 0))
 
+    def passed(self, event: int) -> bool:
+        self._check()
+        return self._events.get(event, 0) <= self._done
+
     def lead(self, stream: int) -> None:
         self._append(lambda: self.ordered.append((0, stream)))
 

@@ -31,8 +31,9 @@ class DataLoader(Generic[Example]):
     and `random` with a number drawn from `generator` plus i. Tensors come through shared memory.
     Workers end with the loop, or with the loader where they are `persistent_workers`.
 
-    `pin_memory` and `in_order=False` are accepted without effect: there is nothing to pin for, and
-    batches always come in order.
+    `pin_memory` and `in_order=False` are accepted without effect: copies to a GPU go through
+    page-locked memory of sley's own, and batches always come in order. Datasets may hold tensors on
+    a GPU where there are no workers; a process that was forked cannot use one.
 
     Args:
         timeout: seconds to wait for a batch from a worker; 0 for ever.

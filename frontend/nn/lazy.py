@@ -211,9 +211,9 @@ class _LazyNorm(_Lazy, _BatchNorm):
     def _shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         self.num_features = features
         if self.running_mean is not None:
-            kind = {"dtype": self.running_mean.dtype, "device": self.running_mean.device}
-            self.running_mean = zeros(features, **kind)
-            self.running_var = ones(features, **kind)
+            dtype, device = self.running_mean.dtype, self.running_mean.device
+            self.running_mean = zeros(features, dtype=dtype, device=device)
+            self.running_var = ones(features, dtype=dtype, device=device)
         return {"weight": (features,), "bias": (features,)}
 
     def _before_load(self, state_dict: Any, prefix: str) -> None:

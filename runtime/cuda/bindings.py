@@ -211,6 +211,15 @@ class CudaDriver:
     def wait(self, event: Any) -> None:
         self._do("cuEventSynchronize", event)
 
+    def passed(self, event: Any) -> bool:
+        try:
+            self._do("cuEventQuery", event)
+        except DriverError as error:
+            if error.name != "CUDA_ERROR_NOT_READY":
+                raise
+            return False
+        return True
+
     def lead(self, stream: int) -> None:
         self._order(self.stream, stream)
 

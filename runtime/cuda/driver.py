@@ -189,6 +189,9 @@ class Driver(Protocol):
     def wait(self, event: Any) -> None:
         """Waits until the stream has passed the mark."""
 
+    def passed(self, event: Any) -> bool:
+        """Whether the stream has passed the mark, without waiting."""
+
     def lead(self, stream: int) -> None:
         """Another stream waits, by itself, for what this one was given so far."""
 

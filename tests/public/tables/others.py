@@ -148,6 +148,10 @@ _are("GPUs: test_cuda_functions.py", _everything(
     "is_initialized manual_seed manual_seed_all max_memory_allocated max_memory_reserved "
     "mem_get_info memory_allocated memory_reserved reset_peak_memory_stats set_device synchronize"
     ), "cuda.")  # fmt: skip
+_are("GPUs: test_device_streams.py", _everything(
+    "DeviceProperties Event OutOfMemoryError Stream current_stream default_stream device device_of "
+    "get_device_properties init is_bf16_supported memory_stats memory_summary stream"
+    ), "cuda.")  # fmt: skip
 _are(
     "trades memory for work: test_checkpoint.py",
     _everything("checkpoint checkpoint_sequential"),
