@@ -51,7 +51,7 @@ def axis_extents(region: Region) -> dict[Value, Dim]:
 
 def axes(node: Node) -> tuple[tuple[Value, ...], tuple[Dim, ...]]:
     """Axis variables of a node's first region and their extents; none for other nodes."""
-    if node.op.name in ("parallel", "reduce", "row", "cumulate"):
+    if node.op.name in ("parallel", "reduce", "row", "cumulate", "arrange"):
         extents = tuple(node.attrs["extents"])
         return node.regions[0].params[: len(extents)], extents
     return (), ()

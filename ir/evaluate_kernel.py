@@ -302,6 +302,10 @@ class _Kernel(Grid):
             results.append(Local(np.flip(array, axis) if reverse else array, 1))
         self.bind(node.results, results)
 
+    def arrange(self, node: Node) -> None:
+        (members,) = self.members(node)
+        self.bind(node.results, [Local(np.sort(members, axis=len(self.grid)), 1)])
+
     def contract(self, node: Node) -> None:
         batch, m, n, k = (self.ranges(node.attrs[name]) for name in ("batch", "m", "n", "k"))
         acc = node.attrs["acc"].numpy
@@ -378,6 +382,7 @@ METHODS: dict[str, Callable[[_Kernel, Node], None]] = {
     "reduce": _Kernel.reduce,
     "row": _Kernel.row,
     "cumulate": _Kernel.cumulate,
+    "arrange": _Kernel.arrange,
     "contract": _Kernel.contract,
     "attend": evaluate_attend,
     "attend_gradient": evaluate_attend,

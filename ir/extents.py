@@ -27,7 +27,7 @@ def param_extents(node: Node) -> tuple[Extents, ...]:
 
 def axis_extents(name: str, attrs: Mapping[str, Any], region: int) -> Extents:
     """The extents of the leading parameters of region number `region` of an op."""
-    if name in ("parallel", "reduce", "row", "cumulate"):
+    if name in ("parallel", "reduce", "row", "cumulate", "arrange"):
         return tuple(attrs["extents"]) if region == 0 else ()
     if name == "contract":
         batch, m, n, k = (tuple(attrs[key]) for key in ("batch", "m", "n", "k"))

@@ -25,7 +25,7 @@ from .ops.kernel import INDEX
 from .sugar import combine_ops, has_short_form, hidden_inits, index_slots, order_follows
 
 KEYWORDS = {"tensor": "graph", "kernel": "kernel", "loop": "loops"}
-AXES_IN_HEADER = ("parallel", "reduce", "row", "cumulate")
+AXES_IN_HEADER = ("parallel", "reduce", "row", "cumulate", "arrange")
 COMMENT_COLUMN = 64
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 

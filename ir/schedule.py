@@ -14,7 +14,8 @@ from .graph import Node, Region
 from .schedule_text import Written, read
 
 SCHEDULED = (
-    "parallel", "reduce", "row", "cumulate", "many", "contract", "attend", "attend_gradient",
+    "parallel", "reduce", "row", "cumulate", "arrange", "many", "contract", "attend",
+    "attend_gradient",
 )  # fmt: skip
 
 

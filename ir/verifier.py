@@ -18,7 +18,7 @@ from .terms import DTYPES
 SCALAR_SOURCES = ("constant", "size")
 INDEX_ATTRIBUTES = ("index", "expr", "lo", "hi")
 WRITES = ("store", "atomic")
-ROWS = ("row", "cumulate")
+ROWS = ("row", "cumulate", "arrange")
 RESERVED = DTYPES | {"true", "false", "none", "literal"}
 LOOP_STRUCTURE = ("load", "store", "atomic", "index", "for")
 # What a type rule may raise when an attribute has the wrong form.

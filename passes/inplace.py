@@ -16,7 +16,7 @@ from ..ir.dims import Dim, Var, of_atom
 from ..ir.graph import Graph, Node, Region, Value
 
 _Path = tuple[tuple[Node, int, int], ...]
-_LOOPS = ("parallel", "reduce", "row", "cumulate")
+_LOOPS = ("parallel", "reduce", "row", "cumulate", "arrange")
 
 
 @dataclass(frozen=True, slots=True)

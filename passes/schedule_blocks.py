@@ -35,6 +35,7 @@ WALKED = 2048  # elements of a block of longer rows
 SHORT = 32  # points of an inner node that are walked one at a time
 COLUMNS, ROWS = 64, 32  # of a block that folds rows to columns
 SIDE = 32  # of a block in which what is contiguous changes
+LOOPS = ("parallel", "reduce", "row", "cumulate", "arrange")
 WIDE = 1 << 31  # elements of a buffer whose offsets need more than 32 bits
 
 
@@ -97,11 +98,12 @@ class _Scheduler:
         longest = max((_size(n) for n in inside), default=0)
         points = product(axes(node)[1])
         few = isinstance(points, int) and points <= SHORT < points * longest
-        if longest <= SHORT and not few and all(n.op.name != "cumulate" for n in inside):
+        names = {n.op.name for n in inside}
+        if longest <= SHORT and not few and names.isdisjoint(("cumulate", "arrange")):
             self._loop(node)
             for inner in node.regions[0].nodes:
                 self._one_by_one(inner)
-        elif self._folds_columns(node):
+        elif "arrange" not in names and self._folds_columns(node):
             self._columns(node)
         else:
             self._rows(node, longest)
@@ -195,7 +197,7 @@ class _Scheduler:
         over blocks. What is inside of it in turn is walked one by one."""
         if node in self.nests or not node.regions:
             return
-        if node.op.name not in ("parallel", "reduce", "row", "cumulate"):
+        if node.op.name not in LOOPS:
             for inner in node.regions[0].nodes:
                 self._inside(inner, size, whole)
             return
@@ -216,7 +218,7 @@ class _Scheduler:
         """A node whose points follow each other, each for all elements of the block around."""
         if node in self.nests or not node.regions:
             return
-        if node.op.name in ("parallel", "reduce", "row", "cumulate"):
+        if node.op.name in LOOPS:
             group = tuple(a for a, n in enumerate(axes(node)[1]) if n != 1)
             self.nests[node] = BlockNest((group,), (1,), walk=True) if group else BlockNest()
         for inner in node.regions[0].nodes:

@@ -24,7 +24,9 @@ N, M = symbol("N"), symbol("M")
 EXTENTS: tuple[Dim, ...] = (N, M + 1, 8, N * 2)
 
 SIMPLE = ("load", "index", "math", "store", "atomic", "random", "compare")
-NESTED = ("parallel", "reduce", "argmax", "row", "cumulate", "loop", "contract", "many", *AXES)
+NESTED = (
+    "parallel", "reduce", "argmax", "row", "cumulate", "arrange", "loop", "contract", "many", *AXES,
+)  # fmt: skip
 
 
 def locations() -> st.SearchStrategy[Location | None]:
@@ -222,6 +224,14 @@ class KernelDrawer:
         self.readable.append(
             OPS["cumulate"](*inits, extents=(8,), reverse=reverse, regions=(opened.closed, combine))
         )
+
+    def arrange(self, depth: int) -> None:
+        """Numbers of points in order, which they are."""
+        with self.region((8,)) as opened:
+            opened.yield_(opened.params[0])
+        row = OPS["arrange"](extents=(8,), regions=(opened.closed,))
+        number = OPS["load"](row, index=(self.draw(st.integers(0, 7)),))
+        self.scalars.append(OPS["cast"](number, dtype=f32))
 
     def loop(self, depth: int) -> None:
         (lo, hi), operands = self.expressions(2, 1)

@@ -113,6 +113,14 @@ def _cumulate(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]
     return tuple(tensor_type(t.dtype, tuple(attrs["extents"])) for t in types)
 
 
+def _arrange(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+    found = _row(types, attrs)
+    need(len(found) == 1 and found[0].ndim == 1, "one value at each point of one axis is arranged")
+    name = found[0].dtype.name
+    need(name in ("i32", "i64"), f"arrange takes i32 or i64, not {name}")
+    return found
+
+
 def _contract(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
     lhs, rhs, out = attrs["regions"]
     batch, m, n, k = (tuple(attrs[name]) for name in ("batch", "m", "n", "k"))
@@ -231,6 +239,17 @@ CUMULATE = define(
     attributes=("extents", "reverse"),
     regions=2,
     region_names=("body", "combine"),
+)
+ARRANGE = define(
+    "arrange",
+    Kind.KERNEL,
+    _arrange,
+    _structural,
+    """What the body yields along one axis, in increasing order, as row-local values: rows that fit
+    into a block of a GPU. (A CPU has no kernels with it.)""",
+    attributes=("extents",),
+    regions=1,
+    region_names=("body",),
 )
 CONTRACT = define(
     "contract",

@@ -96,6 +96,9 @@ def _infer_order(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorTy
     need(x.dtype.kind in ("int", "uint", "float"), f"order does not take {x.dtype.public}")
     need(not x.dtype.is_low_precision, f"order does not take {x.dtype.public}")
     need(isinstance(attrs["descending"], bool), f"descending={attrs['descending']!r} is no bool")
+    if attrs.get("block"):
+        plain = x.dtype.name in ("i32", "i64") and not attrs["descending"] and "limit" not in attrs
+        need(plain, "a kernel puts whole rows of i32 or i64 in increasing order")
     limit = attrs.get("limit", x.shape[-1])
     return (x.with_shape((*x.shape[:-1], limit)),)
 
@@ -132,6 +135,8 @@ def _evaluate_order(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarr
 ORDER = define(
     "order", Kind.SORT, _infer_order, _evaluate_order,
     """The elements of each row (the last axis) in order, the first `limit` of them where that is
-    given. NaN is larger than all; which of equal elements comes first is not said.""",
-    arity=1, attributes=("descending", "limit"), optional=("limit",), cost=64, fill=_fill_order,
+    given. NaN is larger than all; which of equal elements comes first is not said. `block`: a
+    kernel does it, for rows that fit into a block of a GPU.""",
+    arity=1, attributes=("descending", "limit", "block"), optional=("limit", "block"), cost=64,
+    fill=_fill_order,
 )  # fmt: skip

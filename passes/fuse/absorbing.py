@@ -11,9 +11,17 @@ import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from ...ir.graph import Node, Value
-from ...ir.ops.base import Kind
 from .cost import MAX_MEMBERS, RECOMPUTE, is_scalar, repeated_reads, repeats_cheaply, work
-from .groups import Form, Group, Index, external_reads, fresh_axes, guarded_leaves, made_of
+from .groups import (
+    Form,
+    Group,
+    Index,
+    external_reads,
+    fresh_axes,
+    goes_along,
+    guarded_leaves,
+    made_of,
+)
 
 # Where a value is read: its index and the conditions under which; of an index that depends on data,
 # what tells this read from others.
@@ -136,7 +144,7 @@ def _own_point(node: Node, group: Group) -> Point:
         return None, node
     if node.op.indexed_map is not None and len(node.operands) == 3:
         return None, node  # a scatter runs over its updates
-    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+    if goes_along(node):
         return group.axes, ()
     return group.place[node.results[0]], ()
 

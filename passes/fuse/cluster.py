@@ -13,7 +13,6 @@ from .absorbing import Reading, drawn_again, may_absorb
 from .attention import attention_group
 from .cost import MAX_MEMBERS, repeats_cheaply
 from .groups import (
-    APART,
     Form,
     Group,
     Index,
@@ -23,7 +22,10 @@ from .groups import (
     folded_axes,
     followed,
     fresh_axes,
+    goes_along,
+    is_apart,
     is_view,
+    keeps_shape,
     made_of,
     rename,
 )
@@ -53,7 +55,7 @@ class Clustering:
         for position, node in enumerate(graph.nodes):
             if node not in needed or node.op.kind in (Kind.VIEW, Kind.SOURCE):
                 continue
-            if node.op.kind in APART:
+            if is_apart(node):
                 self.place_apart(node, position)
             else:
                 self.place_node(node, position)
@@ -79,7 +81,7 @@ class Clustering:
             place = find_place(node, group)
             if place is None or self.order.precedes(group, sources):
                 continue
-            if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE) and group.form is Form.LOOP:
+            if goes_along(node) and group.form is Form.LOOP:
                 group.form, group.reduced = Form.ROW, frozenset(folded_axes(node))
             self.join(node, position, group, place, sources)
             return
@@ -336,10 +338,10 @@ def new_group(node: Node) -> tuple[Group, tuple[Dim, ...]]:
     if node.op.kind is Kind.ATTENTION:
         group = attention_group(node)
         return group, group.place[node.results[0]]
-    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+    if goes_along(node):
         shape, folded = node.operands[0].type.shape, folded_axes(node)
         group = Group(Form.ROW, shape, folded)
-        if node.op.kind is Kind.CUMULATIVE:
+        if keeps_shape(node):
             return group, group.axes
         return group, tuple(group.axes[a] for a in kept_axes(len(shape), folded))
     if node.op.indexed_map is not None and len(node.operands) == 3:

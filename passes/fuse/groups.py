@@ -25,6 +25,26 @@ APART = (Kind.HOST, Kind.SORT, Kind.CONTROL)  # no kernel computes these
 ONE_TASK = 1 << 16  # points that are folded to one element by a task alone
 
 
+def in_block(node: Node) -> bool:
+    """Whether a kernel puts rows in order that `node` has."""
+    return node.op.name == "order" and bool(node.attrs.get("block"))
+
+
+def is_apart(node: Node) -> bool:
+    """Whether no kernel computes `node`."""
+    return node.op.kind in APART and not in_block(node)
+
+
+def keeps_shape(node: Node) -> bool:
+    """Whether a kernel goes along an axis of the operand of `node` for as many elements."""
+    return node.op.kind is Kind.CUMULATIVE or in_block(node)
+
+
+def goes_along(node: Node) -> bool:
+    """Whether a kernel goes along axes of the operand of `node`."""
+    return node.op.kind is Kind.REDUCTION or keeps_shape(node)
+
+
 class Form(StrEnum):
     """The kind of kernel that a group becomes."""
 
@@ -237,13 +257,15 @@ def external_reads(group: Group) -> list[Value]:
 
 def read_axes(node: Node) -> tuple[Dim, ...]:
     """Extents of the points at which `node` reads its operands."""
-    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+    if goes_along(node):
         return node.operands[0].type.shape
     return node.results[0].type.shape
 
 
 def folded_axes(node: Node) -> tuple[int, ...]:
-    """The axes of the operand along which a reduction or a cumulative op folds."""
+    """The axes of the operand along which a kernel goes."""
+    if in_block(node):
+        return (node.operands[0].type.ndim - 1,)
     return tuple(node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],))
 
 
@@ -273,7 +295,7 @@ def find_place(node: Node, group: Group) -> Index | None:
     """Where `node` would stand in `group`, or None where it does not fit."""
     if group.form in (Form.SCATTER, Form.APART, Form.ATTEND):
         return None
-    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+    if goes_along(node):
         return _place_of_fold(node, group)
     if node.op.kind is not Kind.ELEMENTWISE and node.op.indexed_map is None:
         return None
@@ -310,7 +332,7 @@ def _place_of_fold(node: Node, group: Group) -> Index | None:
         return None  # so does one of everything, which would leave one task
     if not fits(node, group.axes, group):
         return None
-    if node.op.kind is Kind.CUMULATIVE:
+    if keeps_shape(node):
         return group.axes
     return tuple(group.axes[a] for a in kept_axes(len(shape), axes))
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 
 from ...ir.dims import atoms, product
 from ...ir.graph import Node, Value
-from ...ir.ops.base import Kind
 from ..row_folds import FEWEST, NARROWEST, WIDEST
 from .cost import MAX_MEMBERS
-from .groups import Form, Group, Index, folds_all_of_many, leaves, reads, rename
+from .groups import Form, Group, Index, folds_all_of_many, goes_along, leaves, reads, rename
 from .order import Order
 
 
@@ -95,7 +94,7 @@ def _read(reader: Group, values: Mapping[Value, Index]) -> Iterator[tuple[Value,
 
 def _points(reader: Group, node: Node) -> Index:
     """The index at which `node` reads."""
-    if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE):
+    if goes_along(node):
         return reader.axes
     result = node.results[0]
     return reader.place.get(result, (0,) * result.type.ndim)

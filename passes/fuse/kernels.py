@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ...ir.dims import Dim, atoms
 from ...ir.graph import Graph, Node, Region, Value
-from ...ir.ops.base import Kind
 from ...ir.types import tensor_type
 from .attention import write_attention
-from .groups import Form, Group, Index, Store, folded_axes, rename
+from .groups import Form, Group, Index, Store, folded_axes, keeps_shape, rename
 from .rows import buffer_rows, computed_rows
 from .writer import Writer, wide_dtype
 
@@ -28,11 +27,7 @@ def build_kernel(group: Group, name: str) -> tuple[Graph, list[Value]]:
         return _write(group, name, {}, write_attention)
     if group.form is Form.SCATTER:
         return _write(group, name, {}, _scatter)
-    prefixes = {
-        node.results[0]: folded_axes(node)
-        for node in group.members
-        if node.op.kind is Kind.CUMULATIVE
-    }
+    prefixes = {node.results[0]: folded_axes(node) for node in group.members if keeps_shape(node)}
     rows = {**computed_rows(group), **prefixes}
     draft = Writer(set(group.members), rows)
     written = _written(draft, group, name, _loops)

@@ -11,7 +11,7 @@ from ...ir.dims import Dim, Var, atoms, of_atom
 from ...ir.graph import Node, Value
 from ...ir.ops.base import Kind
 from .cost import ROW_VALUE
-from .groups import THROUGH, Form, Group, Index, made_of, reads
+from .groups import THROUGH, Form, Group, Index, goes_along, made_of, reads
 from .writer import Writer
 
 Axes = tuple[int, ...]
@@ -54,7 +54,7 @@ def _places(group: Group) -> dict[Value, Index | None]:
         place = places.get(node.results[0])
         if place is None:
             continue
-        point = group.axes if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE) else place
+        point = group.axes if goes_along(node) else place
         for leaf, index in reads(node, point):
             if leaf.node in group.members and places.setdefault(leaf, index) != index:
                 places[leaf] = None
@@ -70,7 +70,7 @@ def _wanted(group: Group) -> dict[Value, set[Node | None]]:
     for node in reversed(group.members):
         value = node.results[0]
         loops = wanted.get(value, set())
-        if node.op.kind in (Kind.REDUCTION, Kind.CUMULATIVE) or len(loops) > 1:
+        if goes_along(node) or len(loops) > 1:
             loops = {node}  # a loop of its own: it reads its operands once
         for leaf in _operands(node, group):
             wanted.setdefault(leaf, set()).update(loops)

@@ -16,6 +16,7 @@ from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import IndexedMap, Kind, Piece
 from ...ir.ops.reduction import kept_axes
 from ...ir.types import TensorType
+from .groups import in_block, keeps_shape
 from .scopes import Index, Scopes
 
 
@@ -87,8 +88,8 @@ class Writer(Scopes):
             return self.emit(node.op, operands, node.attrs, depth=depth)
         if node.op.kind is Kind.REDUCTION:
             return self.reduction(node, index, guard)
-        if node.op.kind is Kind.CUMULATIVE:
-            raise AssertionError("cumulative values are row values")
+        if keeps_shape(node):
+            raise AssertionError(f"what {node.op.name} gives is a row value")
         assert node.op.indexed_map is not None, f"{node.op.name} has no element of its own"
         return self.gathered(node, index, guard)
 
@@ -258,6 +259,8 @@ class Writer(Scopes):
         node = value.node
         if node is not None and node in self.members and node.op.kind is Kind.CUMULATIVE:
             return self.write_prefixes(node, outer, depth)
+        if node is not None and node in self.members and in_block(node):
+            return self.write_order(node, outer, depth)
         with self.scope(depth, extents) as (scope, params, axes):
             self._writing_row.add(value)
             element = self.at(value, self.join(value, outer, axes))
@@ -285,6 +288,15 @@ class Writer(Scopes):
             narrow = self.cast(self.load(result, axes), value.type.dtype)
             body = Region(params, tuple(scope.nodes), (narrow,))
         return self.emit("row", (), {"extents": extents}, (body,), depth=depth)
+
+    def write_order(self, node: Node, outer: Index, depth: int) -> Value:
+        (source,), (value,) = node.operands, node.results
+        extents = tuple(source.type.shape[a] for a in self.rows[value])
+        with self.scope(depth, extents) as (scope, params, axes):
+            element = self.at(source, self.join(value, outer, axes))
+            body = Region(params, tuple(scope.nodes), (element,))
+        self.builder.line = node.line
+        return self.emit("arrange", (), {"extents": extents}, (body,), depth=depth)
 
     def join(self, value: Value, outer: Index, inner: Index) -> Index:
         """The full index of `value` from its outer and its within-row parts."""

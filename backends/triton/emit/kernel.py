@@ -14,7 +14,7 @@ from .attend import spread_attend, spread_attend_gradient
 from .contract import spread_contract
 from .emitter import Emitter, Handler
 from .grid import Programs, Spread, spread_many, spread_parallel
-from .loops import emit_cumulate, emit_parallel, emit_reduce, emit_row
+from .loops import emit_arrange, emit_cumulate, emit_parallel, emit_reduce, emit_row
 from .scope import Scope
 from .sequential import emit_for
 from .text import Writer
@@ -24,6 +24,7 @@ HANDLERS: Mapping[str, Handler] = {
     "row": emit_row,
     "reduce": emit_reduce,
     "cumulate": emit_cumulate,
+    "arrange": emit_arrange,
     "for": emit_for,
 }
 SPREAD: Mapping[str, Spread] = {

@@ -261,6 +261,26 @@ def hash_of(names: Sequence[str], body: str) -> str:
     return hashlib.sha256("\n".join((*names, body)).encode()).hexdigest()[:8]
 
 
+# ---------------------------------------------------------------------------- arrange
+
+
+def emit_arrange(e: Emitter, scope: Scope, node: Node) -> None:
+    """The elements of a row in order; behind them the largest numbers fill the block."""
+    nest, (body,), (result,) = e.nests[node], node.regions, node.results
+    if nest.walk:
+        raise NotImplementedError("putting rows in order that are longer than a block")
+    with opened(e, scope, node) as inner:
+        (block,) = e.run(body, inner)
+        if not nest.groups:
+            scope.rows[result] = Here(e.named(result, block))
+            return
+        axis, dtype = inner.open[-1], result.type.dtype
+        largest = Block(str((1 << dtype.bits - 1) - 1), literal=True)
+        full = e.masked(block, body.yields[0], largest, axis, inner)
+        text = f"tl.sort({full.text}, {inner.depth - 1})"
+        scope.rows[result] = Kept(e.named(result, Block(text, full.shape)), node, axis)
+
+
 # ---------------------------------------------------------------------------- cumulate
 
 
