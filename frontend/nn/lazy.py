@@ -44,11 +44,13 @@ class _Lazy(Module):
         """Put placeholders for what was made for no features."""
         for name, parameter in list(self._parameters.items()):
             if parameter is not None:
-                self._parameters[name] = UninitializedParameter(dtype=parameter.dtype)
+                self._parameters[name] = UninitializedParameter(
+                    device=parameter.device, dtype=parameter.dtype
+                )
         for name in ("running_mean", "running_var"):
             buffer = self._buffers.get(name)
             if buffer is not None:
-                self._buffers[name] = UninitializedBuffer(dtype=buffer.dtype)
+                self._buffers[name] = UninitializedBuffer(device=buffer.device, dtype=buffer.dtype)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ambient.trace is not None:

@@ -71,8 +71,8 @@ class UninitializedBuffer(Buffer):
 
     __slots__ = ()
 
-    def __init__(self, *, dtype: DType | None = None) -> None:
-        super().__init__(empty(0, dtype=dtype))
+    def __init__(self, *, device: Any = None, dtype: DType | None = None) -> None:
+        super().__init__(empty(0, device=device, dtype=dtype))
 
     def __repr__(self) -> str:
         return "<UninitializedBuffer>"
