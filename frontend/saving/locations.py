@@ -102,7 +102,7 @@ class Locations:
 
         array = tensors[0].storage.array
         assert array is not None
-        moved = accelerator(device).put(np.ascontiguousarray(array))
+        moved = accelerator(device).put(np.asarray(array, order="C"))
         for tensor in tensors:
             requires = tensor._requires
             init(tensor, moved, tensor.path, tensor.spec, None)
