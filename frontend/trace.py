@@ -331,7 +331,7 @@ class Trace:
 
     def record_read(self, kind: str, owner: Any, name: str, value: Any) -> None:
         """Note Python state that the program depends on: what it was when the call began."""
-        if kind == "attribute":
+        if kind in ("attribute", "item"):
             if (id(owner), name) in self._noted:
                 return
             self._noted.add((id(owner), name))

@@ -59,14 +59,16 @@ class _Slot:
 
 
 def read_again(read: Read) -> Any:
-    """What a `Read` of an attribute gives now."""
+    """What a `Read` of an attribute, or of an item of a dict, gives now."""
+    if read.kind == "item":
+        return dict.get(read.owner, read.name, MISSING)
     return getattr(read.owner, read.name, MISSING)
 
 
 def is_followed(read: Read) -> bool:
     """Whether an attribute holds a tensor without a gradient, of which another one will do."""
     value = read.value
-    is_tensor = read.kind == "attribute" and isinstance(value, Tensor)
+    is_tensor = read.kind in ("attribute", "item") and isinstance(value, Tensor)
     return is_tensor and value.storage.trace is None and not (value._requires or value.path)
 
 
@@ -122,11 +124,15 @@ class Captures:
                 return told(f".grad of a tensor {owner.spec}", slot.value, owner._grad)
         if epoch.count == self.epoch:
             return None
+        found: dict[Tensor, Any] = {}
         for number, (read, held) in enumerate(self._attributes):
             now = read_again(read)
-            if now is held and not now._requires:
+            # Where one tensor is in several places it must be so of the other one, too.
+            known = held in found
+            fits = found.setdefault(held, now) is now
+            if now is held and fits and not now._requires:
                 continue
-            if not self._follow_attribute(held, now):
+            if not fits or not (known or self._follow_attribute(held, now)):
                 return told(f"{type(read.owner).__name__}.{read.name}", held, now)
             self._attributes[number] = (read, now)
         for storage in list(self._tensors):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import ambient
+from ..epoch import epoch
 from ..errors import FirstCallError, TraceError
 from ..tensor import Tensor
 
@@ -28,7 +29,19 @@ class State(dict[str, Any]):
                 )
             if self[name] is not value:
                 self._refuse(name, value)
+        elif dict.get(self, name) is not value:
+            epoch.count += 1
         super().__setitem__(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        epoch.count += 1
+        super().__delitem__(name)
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if ambient.trace is not None:
+            ambient.trace.record_read("item", self, name, value)
+        return value
 
     def setdefault(self, name: str, value: Any = None) -> Any:
         if name not in self:

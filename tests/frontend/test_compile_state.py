@@ -505,3 +505,31 @@ def test_a_parameter_made_in_a_trace_is_an_error() -> None:
     assert model.w is None and not list(model.parameters())
     model(sley.ones(3))
     assert compiled(sley.ones(3)).detach().numpy().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_state_of_an_optimizer_that_was_replaced_is_followed(compiled):
+    """By hand, in two programs, as where it moves to another device and back."""
+
+    def losses(replaces: bool) -> list[float]:
+        sley.manual_seed(0)
+        model = sley.nn.Linear(3, 1)
+        optimizer = sley.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = sley.compile(step, dynamic=False) if compiled else step
+        found = []
+        for size in (2, 3, 3, 2, 2, 3):
+            if replaces:
+                for state in optimizer.state.values():
+                    state["momentum_buffer"] = state["momentum_buffer"].clone()
+            found.append(run(sley.ones(size, 3)).item())
+        return found
+
+    assert losses(True) == losses(False)
