@@ -90,8 +90,8 @@ def _lowered(
     else:
         key = _packed(matrix, IOTA(shape=rows, axis=1, dtype=i64), node.attrs["descending"])
         found = ORDER(key, descending=False, **cut)
-    places = _place(found)
-    return back(_at(matrix, places)), back(places)
+    places = place_of(found)
+    return back(elements_at(matrix, places)), back(places)
 
 
 def _chunk(size: Dim, limit: Dim) -> int:
@@ -113,7 +113,7 @@ def _first_by_chunks(x: Value, descending: bool, limit: int, chunk: int) -> Valu
     whole = SLICE(x, starts=(0, 0), sizes=(rows, pieces * chunk), steps=(1, 1)) if rest else x
     key = _packed(whole, IOTA(shape=whole.type.shape, axis=1, dtype=i64), descending)
     best = REDUCE_MIN(reshaped(key, (rows, pieces, chunk)), axes=(2,), ties="first")
-    piece = _place(ORDER(best, descending=False, limit=limit))
+    piece = place_of(ORDER(best, descending=False, limit=limit))
     shape = (rows, limit, chunk)
     begin = ew.BIT_AND(piece, full(piece.type, -chunk))
     places = BROADCAST(begin, shape=shape, dims=(0, 1)) + IOTA(shape=shape, axis=2, dtype=i64)
@@ -121,14 +121,15 @@ def _first_by_chunks(x: Value, descending: bool, limit: int, chunk: int) -> Valu
     if rest:  # what fills no piece is always looked at
         last = IOTA(shape=(rows, rest), axis=1, dtype=i64)
         places = CONCAT(places, last + full(last.type, pieces * chunk), axis=1)
-    return ORDER(_packed(_at(x, places), places, descending), descending=False, limit=limit)
+    return ORDER(_packed(elements_at(x, places), places, descending), descending=False, limit=limit)
 
 
-def _place(packed: Value) -> Value:
+def place_of(packed: Value) -> Value:
+    """The places of packed numbers."""
     return ew.BIT_AND(packed, full(packed.type, (1 << _LOW) - 1))
 
 
-def _at(x: Value, places: Value) -> Value:
+def elements_at(x: Value, places: Value) -> Value:
     """The elements of each row at `places` of it."""
     first = IOTA(shape=places.type.shape, axis=0, dtype=i64)
     linear = first * size_value(x.type.shape[1], i64, places.type.shape) + places
@@ -149,8 +150,8 @@ def _values(x: Value, descending: bool, cut: dict[str, Any]) -> Value:
     """The sorted rows alone, of which equal elements are the same."""
     dtype = x.type.dtype
     wide = f32 if dtype.is_low_precision else u8 if dtype.kind == "bool" else dtype
-    found = ORDER(_cast(x, wide), descending=descending, **cut)
-    return _cast(found, dtype)
+    found = ORDER(cast(x, wide), descending=descending, **cut)
+    return cast(found, dtype)
 
 
 def _packed(x: Value, places: Value, descending: bool) -> Value:
@@ -158,7 +159,7 @@ def _packed(x: Value, places: Value, descending: bool) -> Value:
     rank = _rank(x)
     if descending:
         rank = ew.BIT_NOT(rank)
-    high = ew.SHIFT_LEFT(_cast(rank, i64), full(tensor_type(i64, x.type.shape), _LOW))
+    high = ew.SHIFT_LEFT(cast(rank, i64), full(tensor_type(i64, x.type.shape), _LOW))
     return ew.BIT_OR(high, places)
 
 
@@ -175,7 +176,7 @@ def _rank(x: Value) -> Value:
     """i32 in the order of the elements; NaN is the largest."""
     ranked = _ranked_dtype(x.type.dtype)
     assert ranked is not None
-    x = _cast(x, ranked)
+    x = cast(x, ranked)
     if ranked is u32:
         lowest = full(tensor_type(i32, x.type.shape), np.iinfo(np.int32).min)
         return ew.BIT_XOR(ew.BITCAST(x, dtype=i32), lowest)
@@ -188,5 +189,6 @@ def _rank(x: Value) -> Value:
     return ew.WHERE(ew.NE(x, x), most, ew.BIT_XOR(bits, ew.BIT_AND(sign, most)))
 
 
-def _cast(x: Value, dtype: DType) -> Value:
+def cast(x: Value, dtype: DType) -> Value:
+    """`x` as that dtype."""
     return x if x.type.dtype is dtype else ew.CAST(x, dtype=dtype)

@@ -21,6 +21,7 @@ from .fold_in_rows import fold_in_rows
 from .fuse import fuse
 from .hoist import hoist
 from .lift_constants import lift_constants
+from .lower_order import lower_order
 from .lower_sort import lower_sort
 from .phases import separate_phases
 from .picks import pick
@@ -111,6 +112,8 @@ def run_passes(
         graph = stage("separate phases", separated)
     if (lowered := lower_sort(graph)) is not graph:
         graph = stage("lower sort", lowered)
+    if isinstance(target, GpuTarget) and (lowered := lower_order(graph)) is not graph:
+        graph = stage("lower order", lowered)
     if (found := recognise_attention(graph)) is not graph:
         graph = stage("attention", found)
     graph = stage("decompose", decompose(graph, target))
