@@ -248,7 +248,8 @@ def normal(
         base = given[0] if len(given) == 1 else elementwise("add", mean, std)
         size = [spelled(n) for n in shape_of(base)]
         dtype = dtype or here(base).spec.dtype
-    drawn = _normal(tuple(size), _float_dtype(dtype, "normal"), generator)
+    with creating(None, like=given[0].device if given else None):
+        drawn = _normal(tuple(size), _float_dtype(dtype, "normal"), generator)
     return elementwise("add", elementwise("mul", drawn, std), mean)
 
 
