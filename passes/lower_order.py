@@ -34,7 +34,7 @@ from .kernel_pieces import as_tuple
 from .lower_sort import cast, elements_at, place_of
 from .rewrite import rewrite
 
-BLOCK = 2048  # elements of a row that registers hold: 16 of each of 128 threads
+BLOCK = 1024  # elements of a row that registers hold; twice as many take twice as long to compile
 _HALF = 32  # bits of a place, beside half a key
 
 
@@ -169,7 +169,7 @@ def _counted(source: Value, here: tuple[Value, ...], length: int) -> Value:
     with active().region([INDEX] * 3) as body:
         _, low, high = body.params
         open = ew.LT(low, high)
-        middle = OPS["index"](low, high, expr=(of_atom(Slot(0)) + of_atom(Slot(1))) // 2)
+        middle = ew.SHIFT_RIGHT(ew.ADD(low, high), _number(1))
         index = (of_atom(Slot(1)), of_atom(Slot(2)) + of_atom(Slot(3)))
         y = OPS["load"](source, i, other, middle, open, index=index, guarded=True)
         before = ew.BIT_OR(ew.LT(y, x), ew.BIT_AND(later, ew.EQ(y, x)))

@@ -33,6 +33,7 @@ LOOP = 1024  # elements of a block of a loop: 8 of a thread, which fill two acce
 LONGEST_ROW = 16384  # elements of a row that is kept in registers
 WALKED = 2048  # elements of a block of longer rows
 SHORT = 32  # points of an inner node that are walked one at a time
+ARRANGED = 128  # elements of a row that is put in order, of a warp: 4 of a thread
 COLUMNS, ROWS = 64, 32  # of a block that folds rows to columns
 SIDE = 32  # of a block in which what is contiguous changes
 LOOPS = ("parallel", "reduce", "row", "cumulate", "arrange")
@@ -189,6 +190,8 @@ class _Scheduler:
             rows = min(LOOP // size, most)
         self.nests[node] = BlockNest(groups, (1,) * (len(groups) - 1) + (rows,) * bool(groups))
         self.elements = max(self.elements, rows * size)
+        if any(n.op.name == "arrange" for n in scheduled_nodes(node.regions[0])):
+            self.warps = min(32, max(4, rows * size // ARRANGED))
         for inner in node.regions[0].nodes:
             self._inside(inner, size, whole)
 

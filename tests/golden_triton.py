@@ -69,6 +69,8 @@ CASES: dict[str, tuple[Callable, tuple]] = {
     "column_sum": (lambda x: x.sum(0), (normal(300, 1001),)),
     "argmax": (lambda x: x.argmax(-1), (normal(64, 1000),)),
     "prefix_sum": (lambda x: x.cumsum(-1), (normal(8, 3000),)),
+    "argsort": (lambda x: x.argsort(descending=True), (normal(64, 100),)),
+    "sort_of_long_rows": (lambda x: x.sort(-1)[0], (indices(4, 1500),)),
     "gather": (lambda x, i: x[i], (normal(100, 64), indices(33))),
     "embedding_gradient": (gradient(lambda w, i: w[i]), (normal(100, 64), indices(33))),
     "adamw": (adamw, tuple(normal(*size) for size in SIZES for _ in range(4))),
