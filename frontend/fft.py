@@ -17,6 +17,7 @@ from ..ir.ops.fourier import NORMS, half
 from .apply import apply, elementwise
 from .autocast import autocasts
 from .context import ambient
+from .device import creating
 from .errors import ArgumentError, DTypeError, IndexingError
 from .functions.arguments import array_names, as_input, cast, shape_of, spelled, takes_out
 from .functions.complex import conj
@@ -331,10 +332,11 @@ def fftfreq(
 ) -> Tensor:  # fmt: skip
     """The frequencies of `fft` of n points `d` apart: 0, 1, ... and then -n // 2, ..., -1, over
     n * d."""
-    number = iota((_counted("fftfreq", n),), 0)
-    signed = where(elementwise("lt", elementwise("mul", number, 2), n), number,
-                   elementwise("sub", number, n))  # fmt: skip
-    return _frequencies(signed, n, d, dtype, requires_grad)
+    with creating(device):
+        number = iota((_counted("fftfreq", n),), 0)
+        signed = where(elementwise("lt", elementwise("mul", number, 2), n), number,
+                       elementwise("sub", number, n))  # fmt: skip
+        return _frequencies(signed, n, d, dtype, requires_grad)
 
 
 @takes_out
@@ -343,7 +345,9 @@ def rfftfreq(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """The frequencies of `rfft` of n points `d` apart: 0, 1, ..., n // 2, over n * d."""
-    return _frequencies(iota((_counted("rfftfreq", n) // 2 + 1,), 0), n, d, dtype, requires_grad)
+    with creating(device):
+        number = iota((_counted("rfftfreq", n) // 2 + 1,), 0)
+        return _frequencies(number, n, d, dtype, requires_grad)
 
 
 def _counted(name: str, n: Any) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 from ...ir.dtypes import DType, c128, f64, i64
 from ...ir.ops.base import OPS
 from ...ir.types import tensor_type
-from ..apply import as_type, constant, elementwise, emit, value_of
-from ..construct import as_tensor
+from ..apply import as_type, elementwise, emit, value_of
+from ..construct import as_tensor, tensor
 from ..context import ambient
 from ..device import creating
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
@@ -335,14 +335,20 @@ def _zero_of(input: Tensor) -> Any:
     return False if here(input).spec.dtype.kind == "bool" else 0
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = i64) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType = i64, device: Any = None
+) -> Tensor:
     """Row and column numbers of the lower triangle, int64[2, n]."""
-    return constant(np.stack(np.tril_indices(row, offset, col)).astype(dtype.numpy))
+    numbers = np.stack(np.tril_indices(row, offset, col)).astype(dtype.numpy)
+    return tensor(numbers, device=device)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = i64) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType = i64, device: Any = None
+) -> Tensor:
     """Row and column numbers of the upper triangle, int64[2, n]."""
-    return constant(np.stack(np.triu_indices(row, offset, col)).astype(dtype.numpy))
+    numbers = np.stack(np.triu_indices(row, offset, col)).astype(dtype.numpy)
+    return tensor(numbers, device=device)
 
 
 def _within(numbers: np.ndarray, size: Any) -> bool:

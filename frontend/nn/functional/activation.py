@@ -287,7 +287,7 @@ def gumbel_softmax(
     """softmax((logits + Gumbel noise) / tau); `hard`: one-hot forward, with the soft gradient
     (Jang et al., 2016). `eps` is accepted without effect."""
     shape = [spelled(n) for n in shape_of(logits)]
-    drawn = clamp(rand(shape), min=2.0**-25)
+    drawn = clamp(rand(shape, device=logits.device), min=2.0**-25)
     noise = cast(neg(log(neg(log(drawn)))), here(logits).spec.dtype)
     soft = softmax(true_divide(add(logits, noise), tau), dim)
     if not hard:
@@ -312,7 +312,7 @@ def rrelu(
         raise ArgumentError(f"rrelu: lower={lower} is greater than upper={upper}")
     slope: Any = (lower + upper) / 2
     if training:
-        drawn = rand([spelled(n) for n in shape_of(input)])
+        drawn = rand([spelled(n) for n in shape_of(input)], device=input.device)
         slope = cast(add(mul(drawn, upper - lower), lower), here(input).spec.dtype)
     result = where(gt(input, 0), input, mul(input, slope))
     return update(input, result, "rrelu_") if inplace else result

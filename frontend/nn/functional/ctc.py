@@ -37,6 +37,7 @@ from ...functions.math import (
 from ...functions.reduction import cumsum, sum, wide
 from ...functions.select import gather
 from ...functions.shape import constant_pad, expand
+from ...moves import to_device
 from ...tensor import Tensor, elements, here
 from .arguments import reduced
 
@@ -59,7 +60,8 @@ def ctc_loss(
     Args:
         log_probs: logarithms of probabilities [T, N, C] (or [T, C]).
         targets: classes int[N, S], or those of all sequences one after the other.
-        input_lengths, target_lengths: how much of each counts: int[N], a tensor or a list.
+        input_lengths, target_lengths: how much of each counts: int[N], a tensor (on any device) or
+            a list.
         blank: the class that stands for none.
         reduction: "mean" is that of the losses over the target lengths.
         zero_infinity: targets that are too long for their input give 0 instead of inf.
@@ -78,12 +80,13 @@ def ctc_loss(
     steps, batch, classes = (spelled(n) for n in shape_of(probs))
     if not 0 <= blank < classes:
         raise ArgumentError(f"ctc_loss: blank={blank} of {classes} classes")
-    frames = _lengths(input_lengths, batch, steps, "input_lengths")
+    frames = _lengths(input_lengths, batch, steps, "input_lengths", probs)
     if targets.ndim == 1 and not single:
         labels, counts = _rows(cast(targets, i64), target_lengths, batch)
     else:
         labels = reshaped(cast(targets, i64), [batch, -1])
-        counts = _lengths(target_lengths, batch, spelled(shape_of(labels)[1]), "target_lengths")
+        most = spelled(shape_of(labels)[1])
+        counts = _lengths(target_lengths, batch, most, "target_lengths", labels)
     likelihood = _log_likelihood(probs, labels, frames, counts, blank)
     never = lt(likelihood, _NEVER / 2)
     loss = where(never, 0.0 if zero_infinity else float("inf"), neg(likelihood))
@@ -94,8 +97,8 @@ def ctc_loss(
     return reduced(loss, reduction, "ctc_loss")
 
 
-def _lengths(given: Any, batch: Any, most: Any, name: str) -> Tensor:
-    """int64[N].
+def _lengths(given: Any, batch: Any, most: Any, name: str, like: Tensor) -> Tensor:
+    """int64[N], on the device of `like`.
 
     Raises:
         ShapeError, ArgumentError: there is not one for each sequence, or one is out of range.
@@ -109,7 +112,7 @@ def _lengths(given: Any, batch: Any, most: Any, name: str) -> Tensor:
         known = np.asarray(elements(given) if isinstance(given, Tensor) else given)
         if known.min(initial=0) < 0 or not bool(known.max(initial=0) <= most):
             raise ArgumentError(f"ctc_loss: {name}={known.tolist()} is not in 0 .. {most}")
-    return lengths
+    return to_device(lengths, like.device)
 
 
 def _rows(targets: Tensor, lengths: Any, batch: Any) -> tuple[Tensor, Tensor]:
@@ -120,7 +123,7 @@ def _rows(targets: Tensor, lengths: Any, batch: Any) -> tuple[Tensor, Tensor]:
             hint="give the targets as [N, S], or the lengths as a list",
         )
     known = np.asarray(elements(lengths) if isinstance(lengths, Tensor) else lengths, np.int64)
-    counts = _lengths(lengths, batch, int(known.max(initial=0)), "target_lengths")
+    counts = _lengths(lengths, batch, int(known.max(initial=0)), "target_lengths", targets)
     if int(known.sum()) != spelled(shape_of(targets)[0]):
         raise ShapeError(f"ctc_loss: targets {here(targets).spec} for lengths {known.tolist()}")
     begins = sub(cumsum(counts, 0), counts)

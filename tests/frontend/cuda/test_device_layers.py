@@ -251,3 +251,30 @@ def test_numbers_may_lie_anywhere():
     _, y = here_and_there()
     assert_same(y * sley.tensor(2.0), draw(2, 3) * 2)
     assert y.copy_(draw(2, 3)).device == CUDA and draw(2, 3).copy_(y).device == CPU
+
+
+FUNCTIONS = {
+    "gumbel_softmax": lambda x: F.gumbel_softmax(x),
+    "rrelu": lambda x: F.rrelu(x, training=True),
+    "ctc_loss": lambda x: F.ctc_loss(
+        x.reshape(1, 5, 4).transpose(0, 1).log_softmax(2),
+        sley.tensor([[1, 2]], device=x.device),
+        sley.tensor([5]),
+        sley.tensor([2]),
+    ),
+    "fftfreq": lambda x: sley.fft.fftfreq(5, device=x.device),
+    "rfftfreq": lambda x: sley.fft.rfftfreq(5, device=x.device),
+    "tril_indices": lambda x: sley.tril_indices(3, 4, device=x.device),
+    "triu_indices": lambda x: sley.triu_indices(3, 4, device=x.device),
+    "cholesky_inverse": lambda x: sley.cholesky_inverse(sley.eye(3, device=x.device) * 2),
+    "cond": lambda x: sley.linalg.cond(x[:4] + sley.eye(4, device=x.device) * 3, "fro"),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_functions_draw_and_make_lies_there(name):
+    found = []
+    for device in ("cuda", "cpu"):
+        sley.manual_seed(0)
+        found.append(FUNCTIONS[name](draw(5, 4).to(device)))
+    assert_same(*found)
