@@ -140,9 +140,14 @@ def _accesses(
     return found
 
 
-def index_uses(region: Region, expressions: Expressions) -> Iterator[Dim]:
-    """Expressions of the i64 values that are used as numbers, not only in an index."""
+def index_uses(
+    region: Region, expressions: Expressions, but: Container[Node] = ()
+) -> Iterator[Dim]:
+    """Expressions of the i64 values that are used as numbers, not only in an index; by nodes that
+    are not in `but`."""
     for node in region.walk():
+        if node in but:
+            continue
         numbers: tuple[Value, ...] = node.operands
         if node.op.name in ACCESSES:
             numbers = () if node.op.name == "load" else node.operands[1:2]

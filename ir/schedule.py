@@ -207,6 +207,9 @@ class Nest(Written):
             many tasks share the rows, of which they take turns to own so many; or None.
         together: of the outermost loop: points of it in a task, which meet at the same elements of
             what atomics join (`ir/parts.py`); 0: one.
+        cuts: of the outermost loop, for each group: the comparisons (numbers of nodes of the body,
+            borders ascending) at whose borders the loop over it is cut (`ir/borders.py`), which are
+            along the first axis of the group; () where no loop is.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
@@ -224,6 +227,7 @@ class Nest(Written):
     turn: int = 0
     shared: tuple[int, int] | None = None
     together: int = 0
+    cuts: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,20 @@ from ..ir.access import (
     axis_extents,
     coefficient,
     collapse,
-    dependents,
     index_uses,
 )
-from ..ir.dims import Dim, Var, atoms, product
-from ..ir.graph import Graph, Node, Region, Value
+from ..ir.dims import Dim, product
+from ..ir.graph import Graph, Node, Region
 from ..ir.ops.attend import AXES
 from ..ir.parts import rows_of_a_part
 from ..ir.scattering import scattering
 from ..ir.schedule import Nest, Schedule, scheduled_nodes
 from ..ir.target import Target
-from .kernel_facts import cost_of, rounds
+from .kernel_facts import cost_of, rounds, strides_along
 from .schedule_attend import schedule_attend
 from .schedule_columns import repeated_rows, rows_of_a_turn, shared_rows
 from .schedule_contract import schedule_contract
+from .schedule_cuts import cut_groups, cuts, numbers, pays
 from .schedule_matrix import schedule_matrix
 from .schedule_rows import Inlining
 from .schedule_taps import schedule_taps
@@ -99,13 +99,10 @@ class _Scheduler:
         windows = schedule_windows(node, self.target)
         if windows is not None:
             return Nest(windows=windows)
-        taps = schedule_taps(node, self.target)
-        if taps is not None:
-            return Nest(taps=taps)
         return Nest(contract=schedule_contract(node, self.target))
 
     def _nest(self, node: Node, vectorised: bool) -> None:
-        if node is self.outermost and (self._sweep(node) or self._scatter(node)):
+        if node is self.outermost and (self._sweep(node) or self._scatter(node) or self._cut(node)):
             return
         variables, extents = axes(node)
         body = node.regions[0]
@@ -158,7 +155,7 @@ class _Scheduler:
         if groups != collapse(variables, extents, offsets) and not self._is_long(body):
             return False  # places of a window, of which each looks whether there is one
         vector = self._vector_group(node, groups, found)
-        if vector is None or self._strides(body, variables[groups[vector][-1]], found)[0]:
+        if vector is None or strides_along(body, variables[groups[vector][-1]], found)[0]:
             return False
         self.inlined |= rows
         inside = [n for n in body.nodes if n.op.name in ("reduce", "parallel")]
@@ -188,7 +185,7 @@ class _Scheduler:
         touched = accesses(body, self.expressions, self.inlined)
         groups = collapse(variables, extents, [a.offset for a in touched])
         vector = self._vector_group(node, groups, touched)
-        if vector is None or self._strides(body, variables[groups[vector][-1]], touched)[0]:
+        if vector is None or strides_along(body, variables[groups[vector][-1]], touched)[0]:
             return False
         native = self._native(body)
         sizes = [product(extents[axis] for axis in group) for group in groups]
@@ -202,6 +199,24 @@ class _Scheduler:
         self._visit(body, vectorised=True)
         return True
 
+    def _cut(self, node: Node) -> bool:
+        """Schedules the outermost loop as pieces, if it reads other parts of other operands on
+        either side of a border."""
+        for chosen in cuts(node, self.expressions):
+            touched = accesses(node.regions[0], self.expressions)
+            groups = cut_groups(node, chosen, self.expressions, touched)
+            vector = self._vector_group(node, groups, touched)
+            if vector is None or self._tile(node, groups, vector, touched) is not None:
+                continue
+            native = self._native(node.regions[0])
+            if pays(node, chosen, self.expressions, groups[vector], native):
+                lanes = self._lanes(node, product(axes(node)[1][axis] for axis in groups[vector]))
+                tail = self._tail(node.regions[0], lanes)
+                where = tuple(numbers(node, chosen, group) for group in groups)
+                self.nests[node] = Nest(groups, vector, lanes, tail, cuts=where)
+                return True
+        return False
+
     def _vector_group(
         self, node: Node, groups: Sequence[tuple[int, ...]], found: Sequence[Access]
     ) -> int | None:
@@ -211,7 +226,7 @@ class _Scheduler:
         body = node.regions[0]
         best: tuple[float, int, int] | None = None
         for position, group in enumerate(groups):
-            strided, contiguous, scattered = self._strides(body, variables[group[-1]], found)
+            strided, contiguous, scattered = strides_along(body, variables[group[-1]], found)
             if scattered:
                 continue
             extent = product(extents[axis] for axis in group)
@@ -248,28 +263,6 @@ class _Scheduler:
             merged[vector - 1 : vector + 1] = [merged[vector - 1] + merged[vector]]
             vector -= 1
         return tuple(merged), vector
-
-    def _strides(
-        self, body: Region, variable: Value, found: Sequence[Access]
-    ) -> tuple[float, int, bool]:
-        """(weight of strided or gathered accesses, number of contiguous ones, whether lanes may
-        meet at one element) along `variable`."""
-        changing = dependents(body, variable)
-        strided, contiguous, scattered = 0.0, 0, False
-        for access in found:
-            factor = coefficient(access.offset, variable)
-            opaque = any(
-                isinstance(a, Var) and a.value is not variable and a.value in changing
-                for a in atoms(access.offset)
-            )
-            if factor == 0 and not opaque:
-                scattered = scattered or access.node.op.name == "atomic"
-            elif factor == 1 and not opaque:
-                contiguous += 1
-            else:
-                strided += 3 if access.writes else 1
-                scattered = scattered or access.node.op.name == "atomic"
-        return strided, contiguous, scattered
 
     def _tile(
         self,

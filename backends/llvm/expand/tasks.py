@@ -13,6 +13,7 @@ from .attend import expand_attend
 from .attend_gradient import expand_attend_gradient
 from .columns import run_columns, scatter_columns
 from .contract import expand_contract
+from .cutting import run_pieces
 from .loops import (
     Carried,
     axis_variable,
@@ -172,6 +173,9 @@ def _parallel_tasks(expander: Expander, scope: Scope, node: Node, schedule: Sche
             return
         if nest.sweep:
             run_columns(expander, inner, node, lo, hi, schedule.task)
+            return
+        if nest.cuts:
+            run_pieces(expander, inner, node, lo, hi)
             return
         vector = nest.vector
 
