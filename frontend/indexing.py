@@ -21,7 +21,7 @@ from .device import CPU
 from .errors import IndexingError, ShapeError, TraceError
 from .index_slices import position, slice_bounds
 from .inplace import copy_, write
-from .moves import beside, to_device
+from .moves import beside, number_beside, to_device
 from .symint import SymInt, dim_or_none
 from .tensor import Tensor, elements, here, of_array
 from .viewing import permute_view, regrouped, reshape_view, slice_view
@@ -386,4 +386,4 @@ def _broadcast_updates(view: Tensor, value: Any, shape: tuple[Dim, ...]) -> Tens
         given = here(value).spec.shape
         if broadcast_shapes([shape, given], "indexed write") != shape:
             raise ShapeError(f"a value of shape {list(given)} does not fit {list(shape)}")
-    return as_type(value, tensor_type(view.dtype, shape))
+    return as_type(number_beside(value, view), tensor_type(view.dtype, shape))

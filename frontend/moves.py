@@ -120,6 +120,15 @@ def to_device(tensor: Tensor, device: Device) -> Tensor:
     return wrap(moved(value, device), (value,))
 
 
+def number_beside(value: Any, tensor: Tensor) -> Any:
+    """`value` on the device of `tensor` where it is a 0-d tensor of the processor, which goes along
+    with others; for what stretches it before an op has both. Else itself."""
+    if ambient.trace is not None or not isinstance(value, Tensor):
+        return value
+    goes = not value.spec.shape and value.device is CPU
+    return to_device(value, tensor.device) if goes else value
+
+
 def beside(array: np.ndarray, tensor: Tensor) -> Tensor:
     """A tensor of the elements of a new array, on the device of `tensor`; eager."""
     return to_device(of_array(array), tensor.device)

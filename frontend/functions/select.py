@@ -13,7 +13,7 @@ from ..apply import apply, as_type, elementwise, value_of
 from ..autocast import autocasts
 from ..context import ambient
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError, TraceError
-from ..moves import beside
+from ..moves import beside, number_beside
 from ..tensor import Tensor, elements, here, normal_axis
 from .arguments import array_names, cast, reshaped, shape_of, spelled, spelled_shape, takes_out
 from .creation import iota
@@ -177,7 +177,7 @@ def index_write(input: Tensor, dim: int, index: Tensor, source: Any, combine: st
     axis, places = normal_axis(dim, input.ndim), _checked(index, "index write")
     type = here(input).spec
     shape = type.shape[:axis] + here(places).spec.shape + type.shape[axis + 1 :]
-    updates = as_type(source, tensor_type(type.dtype, shape))
+    updates = as_type(number_beside(source, input), tensor_type(type.dtype, shape))
     return apply("scatter", [input, places, updates], axis=axis, combine=combine)
 
 

@@ -38,3 +38,15 @@ def test_what_a_rule_reads_is_known_to_be_overwritten():
     y.zero_()
     with pytest.raises(sley.AutogradError, match="overwritten"):
         y.sum().backward()
+
+
+def test_numbers_of_the_processor_are_written_at_indices():
+    rows, five = sley.tensor([1, 3], device="cuda"), sley.tensor(5.0)
+    x = sley.zeros(4, 2, device="cuda")
+    x[rows] = five
+    x[[0, 2], 1] = five
+    x.index_fill_(0, rows, five * 2)
+    x.index_put_((rows,), five, accumulate=True)
+    assert x.tolist() == [[0, 5], [15, 15], [0, 5], [15, 15]]
+    with pytest.raises(sley.DeviceError, match="lies on cpu"):
+        x[rows] = sley.ones(2)
