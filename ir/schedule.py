@@ -131,12 +131,15 @@ class WindowSchedule(Written):
     """Tiles of a `contract` whose rhs reads windows from a copy of the image.
 
     Attributes:
-        mr, nr: rows (m) and columns (n) of the register tile; nr is a multiple of the lanes.
-        mc: rows of a task, a multiple of mr.
+        mr, nr: rows (m) and columns (n) of the register tile; in the form "channels" points of the
+            last slide, and rows. nr is a multiple of the lanes.
+        mc: rows of a task, a multiple of mr, or of nr in that form.
         lanes: elements of a vector.
         block: points of the first slide of a task.
         slides: one for each axis of n of more than one point, in order.
         direct: the rows are read where they lie, instead of from panels.
+        form: what runs over the lanes: "places", or rows, "channels".
+        rows: how these are packed, see `ContractSchedule`.
     """
 
     mr: int
@@ -146,6 +149,8 @@ class WindowSchedule(Written):
     block: int
     slides: tuple[Slide, ...]
     direct: bool = False
+    form: str = "places"
+    rows: str = "rows"
 
 
 @dataclass(frozen=True, slots=True)

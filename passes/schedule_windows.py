@@ -19,6 +19,7 @@ from ..ir.graph import Node, Region, Value
 from ..ir.schedule import Slide, WindowSchedule
 from ..ir.target import Target
 from .contract_operands import side_of
+from .schedule_channels import ChannelTiles
 
 # Cycles of a vector: copied with a margin; the same lane by lane; multiplied by a row.
 COPIED, GATHERED, MULTIPLIED = 4.0, 24.0, 0.5
@@ -29,6 +30,7 @@ PAGE = 4096  # bytes between addresses that share a set of the first cache
 HEIGHTS = 4  # below the highest tile that fits are looked at
 FEW_TILES = 48  # for which rows are not packed
 TASK = 200.0  # of what happens once for each image
+FEW_LINES = 0.8  # of what panels seem to cost, where these are cheaper than an image
 
 
 def schedule_windows(node: Node, target: Target) -> WindowSchedule | None:
@@ -167,11 +169,32 @@ class _Chooser:
         block = self._block()
         if block is None:
             return None
+        windows = self.windows
         mr, nr = self._tile(block)
-        if not self._pays(mr, nr, block):
+        channels = ChannelTiles(windows.node, self.slides, windows.rows, windows.batch, self.target)
+        form = self._form(mr, nr, block, channels)
+        if form == "panels":
             return None
+        if form == "channels":
+            return channels.schedule(block, self._rows_of_task(channels.nr, block))
         mc, direct = self._rows_of_task(mr, block), self._in_place(nr)
         return WindowSchedule(mr, nr, mc, self.lanes, block, self.slides, direct)
+
+    def _form(self, mr: int, nr: int, block: int, channels: ChannelTiles) -> str:
+        """What takes the fewest cycles: "panels" of windows; or a copy of the image, where
+        "places" run over the lanes or rows do, "channels". These two add in the same order, so
+        which of them it is may depend on the number of threads."""
+        image, panels = self._cycles(mr, nr, block)
+        across = channels.cycles + self._copying(block)
+        if image >= panels:
+            return "channels" if across < FEW_LINES * panels else "panels"
+        places = max(image, self._in_tiles(mr, nr, block)) * self._uneven(mr, block)
+        return "channels" if across * self._uneven(channels.nr, block) < places else "places"
+
+    def _uneven(self, height: int, block: int) -> float:
+        """How much longer than on average the slowest thread takes, with panels of such height."""
+        panels = -(-self.windows.rows // height)
+        return self._slowest(panels, self._rows_of_task(height, block) // height, block) / panels
 
     def _tile(self, block: int) -> tuple[int, int]:
         """Rows and columns whose sums, with the vectors of one step, fill the registers, and that
@@ -187,12 +210,23 @@ class _Chooser:
             for height in range(highest, max(0, highest - HEIGHTS), -1):
                 mr = -(-rows // -(-rows // height))
                 panels = -(-rows // mr)
-                # Two products and two reads a cycle, of vectors that lie across two lines of the
-                # cache; a sum waits for four cycles.
-                step = max(mr * vectors, mr + 2 * vectors, 8) + UNEVEN * vectors + TURN
                 slowest = self._slowest(panels, 1, block)
-                best = min(best, (step * slowest * -(-most // vectors), mr, vectors))
+                cycles = self._step(mr, vectors) * slowest * -(-most // vectors)
+                best = min(best, (cycles, mr, vectors))
         return best[1], best[2] * self.lanes
+
+    def _step(self, mr: int, vectors: int) -> float:
+        """Half cycles of a turn of k: two products and two reads a cycle, of vectors that lie
+        across two lines of the cache; a sum waits for four cycles."""
+        return max(mr * vectors, mr + 2 * vectors, 8) + UNEVEN * vectors + TURN
+
+    def _in_tiles(self, mr: int, nr: int, block: int) -> float:
+        """Cycles of one image in tiles whose places run over the lanes, whole tiles counted."""
+        vectors, blocks = nr // self.lanes, -(-self.slides[0].points // block)
+        tiles = blocks * -(-self._flat(block) // nr) * -(-self.windows.rows // mr)
+        depth = self.windows.channels * self.taps
+        products = tiles * (depth * self._step(mr, vectors) / 2 + STORED * mr * vectors)
+        return products + self._copying(block)
 
     def _in_place(self, nr: int) -> bool:
         """Whether rows are read where they lie: their terms follow one another, as they would in
@@ -234,15 +268,14 @@ class _Chooser:
         blocks = -(-self.slides[0].points // points)
         return -(-self.slides[0].points // blocks)
 
-    def _pays(self, mr: int, nr: int, block: int) -> bool:
-        """Whether an image is cheaper than panels, by the cycles of each."""
+    def _cycles(self, mr: int, nr: int, block: int) -> tuple[float, float]:
+        """What one image costs by a copy of it, and by panels."""
         windows, lanes = self.windows, self.lanes
         rows, depth = windows.rows, windows.channels * self.taps
         blocks = -(-self.slides[0].points // block)
         vectors = -(-self._flat(block) // nr) * nr // lanes * blocks
         last = self.slides[-1]
-        image = vectors * rows * (depth * MULTIPLIED + STORED) + TASK * blocks
-        image += self._copied(block) * blocks / lanes * COPIED
+        image = vectors * rows * (depth * MULTIPLIED + STORED) + self._copying(block)
         points = math.prod(slide.points for slide in self.slides)
         crossing = min(1.0, nr / last.points) if last.points % lanes else 0.0
         if len(self.slides) == 1:
@@ -251,7 +284,12 @@ class _Chooser:
         panel = (1 - crossing) * inside + crossing * GATHERED
         wide = -(-points // lanes)
         panels = wide * rows * (depth * MULTIPLIED + STORED) + wide * depth * panel + TASK
-        return image < panels
+        return image, panels
+
+    def _copying(self, block: int) -> float:
+        """Cycles that the copies of one image take."""
+        blocks = -(-self.slides[0].points // block)
+        return blocks * (TASK + self._copied(block) / self.lanes * COPIED)
 
     def _rows_of_task(self, mr: int, block: int) -> int:
         """Rows of a task: all, but where there are fewer images than threads."""

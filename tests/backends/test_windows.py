@@ -23,10 +23,10 @@ from sley.passes.schedule_windows import _Chooser
 BOUNDS = {"f32": 2e-5, "f64": 1e-12, "bf16": 2e-2, "f16": 3e-3}
 
 
-@pytest.fixture
-def anyway(monkeypatch):
+@pytest.fixture(params=["places", "channels"])
+def anyway(request, monkeypatch):
     """Windows are read from a copy whether that pays or not."""
-    monkeypatch.setattr(_Chooser, "_pays", lambda *_: True)
+    monkeypatch.setattr(_Chooser, "_form", lambda *_: request.param)
 
 
 def _launch(x, w, dtype="f32", epilogue=False, **attrs):
@@ -173,3 +173,32 @@ def test_no_images_of_groups():
         return sley.nn.functional.conv2d(x, w, groups=3)
 
     assert sley.compile(convolved)(x, w).shape == (0, 24, 12, 13)
+
+
+@pytest.mark.parametrize("x, w, form", [
+    ((8, 64, 7, 7), (64, 64, 3, 3), "channels"),  # lanes at the ends of lines would be a quarter
+    ((8, 3, 28, 28), (32, 3, 3, 3), "places"),  # few terms: sums would be turned for little
+    ((8, 16, 30, 64), (20, 16, 3, 3), "places"),  # rows fill no vectors
+])  # fmt: skip
+def test_what_runs_over_the_lanes(x, w, form):
+    launch, _ = _launch(x, w, **PLAIN)
+    chosen = schedule(launch.attrs["kernel"], host_target(threads=1)).nests[0].windows
+    assert chosen is not None and chosen.form == form
+
+
+@pytest.mark.parametrize("attrs", [PLAIN, {**PLAIN, "strides": (2, 2), "rhs_dilation": (1, 2)}])
+def test_either_form_adds_in_the_same_order(monkeypatch, attrs):
+    rng = np.random.default_rng(5)
+    x, w = (3, 5, 19, 23), (37, 5, 3, 5)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in (x, w)]
+    found = []
+    for form in ("places", "channels"):
+        monkeypatch.setattr(_Chooser, "_form", lambda *_, form=form: form)
+        launch, program = _launch(x, w, **attrs)
+        by_param = dict(zip(program.params, arrays, strict=True))
+        y = np.zeros(launch.results[0].type.shape, np.float32)
+        made = Program(launch.attrs["kernel"])
+        assert made.schedule.nests[0].windows.form == form
+        made([*(by_param[o] for o in launch.operands), y])
+        found.append(y)
+    np.testing.assert_array_equal(*found)

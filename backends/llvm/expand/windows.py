@@ -5,71 +5,50 @@ A task computes `mc` rows for a block of places. The copy of the image holds, fo
 axes of k that do not slide (the *channels*) and each residue by the strides (the *phase*), the
 places one after the other, line by line. Neighbouring places are neighbours there for every tap,
 also from one line to the next: so the lanes run over the block as over one line. What they compute
-between the end of a line and the begin of the next is not used.
+between the end of a line and the begin of the next is not used. Where that is much, rows run over
+the lanes instead (`channels.py`).
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ....ir.dims import Dim, Var, minimum, of_atom, product
-from ....ir.dtypes import i64
+from ....ir.dims import Dim, minimum, product
 from ....ir.graph import Node, Value
 from ....ir.literal import Literal
 from ....ir.schedule import WindowSchedule
-from .blocks import ceil_div, depends_on, fixed, when
+from .blocks import ceil_div, fixed
+from .channels import Channels
 from .loops import Carried, vector_loop
 from .microkernel import Reader, multiply_add
-from .packing import Operand, Panel, pack
-from .product import axes_of
+from .packing import Panel, pack
 from .scope import Expander, Scope
-from .window_image import Image, each, known
-
-UNROLLED = 12  # taps that are written out
-IMAGE, ROWS = 0, 1  # what `packed` tells
+from .window_image import each
+from .window_tasks import WindowTasks
 
 
 def expand_windows(expander: Expander, scope: Scope, node: Node, schedule: WindowSchedule) -> None:
     """The loops of a `contract` by windows, the outermost one over tasks."""
-    if product(node.attrs["batch"]) != 0:
-        _Tasks(expander, node, schedule).run(scope)
+    if product(node.attrs["batch"]) == 0:
+        return
+    tasks: WindowTasks
+    if schedule.form == "channels":
+        tasks = Channels(expander, node, schedule)
+    else:
+        tasks = _Places(expander, node, schedule)
+    tasks.run(scope)
 
 
-class _Tasks:
+class _Places(WindowTasks):
+    """Places run over the lanes; rows are read element by element."""
+
     def __init__(self, expander: Expander, node: Node, schedule: WindowSchedule) -> None:
-        self.expander = expander
-        self.schedule = schedule
-        lhs, rhs, out = node.regions
-        batch, m, n, k = (tuple(node.attrs[name]) for name in ("batch", "m", "n", "k"))
-        self.node, self.batch_size = node, product(batch)
-        self.acc = node.attrs["acc"]
-        self.lanes = schedule.lanes
-        self.slides = schedule.slides
-        self.total, self.depth = known(product(m)), known(product(k))
-        over_batch, over_m, over_k = axes_of(lhs, batch, m, k)
-        self.rows = Operand(
-            lhs, over_batch, over_m, over_k, self.total, self.depth, self.acc, self.lanes, "rows"
-        )
-        self.out = out
-        self.out_batch, self.out_rows, _ = axes_of(out, batch, m, n)
-        self.rhs_batch = axes_of(rhs, batch, k, n)[0]
-        self.n_axes = out.params[len(batch) + len(m) : -1]
-        self.blocks_n = -(-self.slides[0].points // schedule.block)
-        self.blocks_m = -(-self.total // schedule.mc)
-        self.image = Image(expander, node, self.slides, schedule.block, 2 * schedule.nr)
+        super().__init__(expander, node, schedule, schedule.mr, "rows")
         self.width = self._flat(schedule.block)
         self.width = -(-self.width // schedule.nr) * schedule.nr
-        self.deep = -(-self.depth // self.lanes) * self.lanes
-        panels = -(-min(schedule.mc, self.total) // schedule.mr)
-        self.row_panels: Value | None = None
-        if not schedule.direct:
-            self.row_panels = expander.alloc((panels * schedule.mr * self.deep,), self.acc)
         self.sums = expander.alloc((schedule.mr * self.width,), self.acc)
-        self.packed = expander.alloc((2,), i64)
 
     def _flat(self, points: Dim) -> Dim:
         """Lanes from the first of so many points to the last."""
@@ -78,50 +57,7 @@ class _Tasks:
             flat = flat * slide.reach + (slide.points - 1)
         return flat + 1
 
-    def run(self, scope: Scope) -> None:
-        """The loop over tasks: rows fastest, so that a copied image stays for the next one."""
-        expander = self.expander
-        for slot in (IMAGE, ROWS):
-            expander.access("store", (self.packed, expander.integer(-1)), slot)
-        self.image.clear()
-        total = self.batch_size * self.blocks_n * self.blocks_m
-
-        def turn(variable: Value, _: list[Value]) -> Sequence[Value]:
-            number = of_atom(Var(variable, total))
-            rest = fixed(expander, number // self.blocks_m)
-            batch = fixed(expander, rest // self.blocks_n)
-            m = fixed(expander, number - rest * self.blocks_m)
-            block = fixed(expander, rest - batch * self.blocks_n)
-            self._task(scope.inner(), batch, m, block)
-            return ()
-
-        expander.loop(0, total, 1, (), turn, parallel=True)
-
-    def _task(self, scope: Scope, batch: Dim, m: Dim, block: Dim) -> None:
-        expander, schedule = self.expander, self.schedule
-        for axes in (self.rows.batch, self.rhs_batch, self.out_batch):
-            axes.bind(scope, [fixed(expander, p) for p in axes.split(batch)])
-        start = fixed(expander, block * schedule.block)
-        points: Dim = schedule.block
-        if self.slides[0].points % schedule.block:
-            points = fixed(expander, minimum(points, self.slides[0].points - start))
-        m0 = fixed(expander, m * schedule.mc)
-        panels: Dim = -(-self.total // schedule.mr)
-        if self.blocks_m > 1:
-            left = ceil_div(self.total - m0, schedule.mr)
-            panels = fixed(expander, minimum(schedule.mc // schedule.mr, left))
-        by_batch = depends_on(self.image.region, self.image.batch)
-        stale = self._stale(IMAGE, (batch if by_batch else 0) * self.blocks_n + block)
-        with when(expander, stale):
-            self.image.fill(scope, start, points)
-        if self.row_panels is not None:
-            by_batch = depends_on(self.rows.region, self.rows.batch.variables)
-            stale = self._stale(ROWS, (batch if by_batch else 0) * self.blocks_m + m)
-            with when(expander, stale):
-                each(expander, panels, lambda i: self._pack_rows(scope.inner(), m0, i))
-        each(expander, panels, lambda i: self._panel(scope.inner(), m0, i, start, points))
-
-    def _pack_rows(self, scope: Scope, m0: Dim, i: Dim) -> None:
+    def pack_rows(self, scope: Scope, m0: Dim, i: Dim) -> None:
         height = self.schedule.mr
         assert self.row_panels is not None
         panel = Panel(
@@ -130,17 +66,9 @@ class _Tasks:
         )  # fmt: skip
         pack(self.expander, scope, self.rows, panel)
 
-    def _stale(self, slot: int, key: Dim) -> Value:
-        """Whether something else than `key` is packed; from now on that is."""
-        expander = self.expander
-        wanted = expander.materialise(key)
-        stale = expander.emit("ne", expander.access("load", (self.packed,), slot), wanted)
-        expander.access("store", (self.packed, wanted), slot)
-        return stale
-
     # ------------------------------------------------------------------ products
 
-    def _panel(self, scope: Scope, m0: Dim, i: Dim, start: Dim, points: Dim) -> None:
+    def panel(self, scope: Scope, m0: Dim, i: Dim, start: Dim, points: Dim) -> None:
         """The results of one panel of rows."""
         schedule, expander = self.schedule, self.expander
         first = fixed(expander, m0 + i * schedule.mr)
@@ -177,38 +105,13 @@ class _Tasks:
         vectors = range(0, schedule.nr, self.lanes)
         zero = expander.emit("constant", value=Literal(np.zeros((), self.acc.numpy)))
         sums = [expander.widen(zero, self.lanes)] * (schedule.mr * len(vectors))
-        sums = self._terms(rows, column, vectors, sums)
+        sums = self.terms(
+            column, sums, lambda k, place, sums: self._term(rows, k, place, vectors, sums)
+        )
         for position, value in enumerate(sums):
             row, v = divmod(position, len(vectors))
             where = column + (row * self.width + v * self.lanes)
             expander.access("store", (self.sums, value), where, lanes=self.lanes)
-
-    def _terms(
-        self, rows: Reader, column: Dim, vectors: Iterable[int], sums: list[Value]
-    ) -> list[Value]:
-        """`sums` and all terms: a loop over the channels, in it one over the taps of a slide where
-        these are too many to be written out."""
-        image, expander = self.image, self.expander
-        taps = [range(slide.taps) for slide in self.slides]
-        counted = next(a for a, slide in enumerate(self.slides) if slide.taps > 1)
-        lines = 1
-        if math.prod(slide.taps for slide in self.slides) > UNROLLED:
-            lines, taps[counted] = self.slides[counted].taps, range(1)
-        written = list(itertools.product(*taps))
-
-        def channel(c: Dim, sums: list[Value]) -> list[Value]:
-            def line(t: Dim, sums: list[Value]) -> list[Value]:
-                first = (c * lines + t) * len(written)
-                plane = column + c * image.plane + image.distance(counted, t)
-                plane = fixed(expander, plane)
-                for number, tap in enumerate(written):
-                    place = plane + image.place(tap)
-                    sums = self._term(rows, first + number, place, vectors, sums)
-                return sums
-
-            return _carry(expander, lines, sums, line)
-
-        return _carry(expander, known(image.channels), sums, channel)
 
     def _term(
         self, rows: Reader, k: Dim, place: Dim, vectors: Iterable[int], sums: list[Value]
@@ -260,17 +163,3 @@ class _Tasks:
 
         lanes = self.lanes, self.lanes if expander.target.masks else 1
         vector_loop(expander, scope.inner(), count, lanes, 0, count, vector)
-
-
-def _carry(
-    expander: Expander, count: int, carried: list[Value],
-    body: Callable[[Dim, list[Value]], list[Value]],
-) -> list[Value]:  # fmt: skip
-    """What body(0), body(1), ... carry on; no loop for one turn."""
-    if count == 1:
-        return body(0, carried)
-
-    def turn(variable: Value, inside: list[Value]) -> list[Value]:
-        return body(of_atom(Var(variable, count)), inside)
-
-    return expander.loop(0, count, 1, carried, turn, unroll=1)
