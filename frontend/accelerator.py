@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..ir.dims import evaluate
+from ..ir.dims import evaluate, product
 from ..ir.graph import Graph
 from ..ir.literal import array_type
 from ..ir.ops import OPS
@@ -32,7 +32,7 @@ from .errors import ArgumentError, DeviceError, OutOfMemoryError, computation_er
 from .storage import Storage
 from .strides import contiguous_strides, step_offset, step_strides
 from .unwatched import user_line
-from .views import Path, Shape, replay
+from .views import Path, Shape, Step, replay
 
 if TYPE_CHECKING:
     from ..ir.graph import Value
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MOST_NUMBERS = 4096  # 0-d constants that are kept on the GPU
-_RESHAPE = OPS["reshape"]
+_RESHAPE, _BROADCAST = OPS["reshape"], OPS["broadcast"]
 
 
 class Accelerator:
@@ -102,6 +102,27 @@ class Accelerator:
         with told_of_errors():
             made = self._programs.run(key, located, operands, donated)
         return [Storage.of_block(type, block, self) for block, type in made]
+
+    def fill(
+        self,
+        key: Hashable,
+        record: Callable[[Sequence[Value], Shape], Value],
+        operands: Sequence[Operand],
+        type: TensorType,
+    ) -> Storage:
+        """New memory, of `type`, with what a program makes for its elements as one axis: it takes
+        that shape beside the operands, so one program serves all shapes. Raises as `run`."""
+        count: Any = product(type.shape)
+        made = self.empty(type, count * type.dtype.itemsize)
+        if not count:
+            return made
+        line = Operand(made.pointer, tensor_type(type.dtype, (count,)))
+
+        def sized(params: Sequence[Value]) -> list[Value]:
+            return [record(params[:-1], params[-1].type.shape)]
+
+        self.run(("fill", key), sized, [*operands, line], {0: len(operands)})
+        return made
 
     def call(self, executable: CudaExecutable, inputs: Sequence[Storage]) -> list[Storage]:
         """New memory with the results of a program that donates nothing."""
@@ -177,12 +198,19 @@ class Accelerator:
 
     def contiguous(self, storage: Storage, path: Path) -> Storage:
         """New memory with the elements of a view of `storage`."""
+        operand = operand_of(storage)
+        if path and not storage.type.shape and all(type(step) is Step for step in path):
+
+            def stretched(params: Sequence[Value], shape: Shape) -> Value:
+                return active().emit(_BROADCAST, (params[0],), {"shape": shape, "dims": ()})
+
+            found = tensor_type(storage.type.dtype, path[-1].result)
+            return self.fill("number", stretched, [operand], found)
 
         def record(params: Sequence[Value]) -> list[Value]:
             value = replay(path, params[0], active().emit)
             return [active().emit(_RESHAPE, (value,), {"shape": value.type.shape})]
 
-        operand = operand_of(storage)
         return self.run(("copy", path), record, [operand])[0]
 
     def duplicate(self, storage: Storage) -> Storage:

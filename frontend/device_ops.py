@@ -22,10 +22,11 @@ from .context import ambient
 from .errors import DeviceError
 from .storage import Storage
 from .tape import DeviceValue, EagerValue
-from .views import Path, Step, broadcast_step, replay, updated
+from .views import Path, Shape, Step, broadcast_step, replay, updated
 
 _LAZY = {OPS[name] for name in ("reshape", "transpose", "slice", "broadcast")}
 _BROADCAST, _STOP = OPS["broadcast"], OPS["stop_gradient"]
+_BITS, _IOTA = OPS["rng_bits"], OPS["iota"]
 _INDICES = {"gather": 1, "scatter": 1}  # op -> the operand that holds indices
 
 
@@ -82,6 +83,17 @@ def computed(
                 given[k] = emit(_BROADCAST, (small,), {"shape": shape, "dims": read.stretched})
         results = emit(op, given, attrs, regions)
         return results if isinstance(results, tuple) else (results,)
+
+    if op is _BITS or (op is _IOTA and len(attrs["shape"]) == 1):
+        # The bits of an element depend on its number alone.
+
+        def made(params: Sequence[Value], shape: Shape) -> Value:
+            given = [replay(read.path, params[read.number], active().emit) for read in reads]
+            return active().emit(op, given, {**attrs, "shape": shape})
+
+        others = tuple(value for name, value in attrs.items() if name != "shape")
+        storage = place.fill((op.name, reads, others), made, reading.operands, types[0])
+        return (DeviceValue.new(types[0], storage),)
 
     key: Hashable = (op.name, reads, *_hashable(op, attrs, regions, values))
     found = place.run(key, record, reading.operands)
