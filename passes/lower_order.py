@@ -4,10 +4,9 @@ Before: `%s = order(%x) {descending=true, limit=64}`, `%v, %p = sort(%y) {axis=1
 After: the elements as integers in the same order; `order` of rows that fit into a block, which
 `fuse` puts into a kernel; then of longer rows
 - with a short limit, the first elements of all blocks as a row, which is put in order likewise;
-- else runs of blocks, merged in pairs by a launch each.
+- else runs of blocks, merged in pairs by a launch for each level, of which there are as many as the
+  length asks for: a `scan` where that is not known.
 A `sort` of 64 bits goes by the lower halves first, then, these being in order, by the upper ones.
-
-Rows whose length is not known stay on the host.
 """
 
 from __future__ import annotations
@@ -17,15 +16,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ir.builder import Recording
-from ..ir.dims import Dim, Slot, of_atom, product
+from ..ir.dims import Dim, Slot, add_all, maximum, minimum, of_atom, product
 from ..ir.dtypes import DType, i32, i64
 from ..ir.graph import Graph, Node, Value, full
 from ..ir.literal import Literal
 from ..ir.ops import OPS, active
 from ..ir.ops import elementwise as ew
+from ..ir.ops.control_flow import SCAN
 from ..ir.ops.kernel import INDEX
 from ..ir.ops.sorting import ORDER
-from ..ir.ops.source import IOTA
+from ..ir.ops.source import IOTA, SIZE
 from ..ir.ops.view import PAD, SLICE
 from ..ir.types import TensorType, tensor_type
 from .autodiff.rule import inverse, reshaped, transposed
@@ -59,11 +59,11 @@ def _has_kernels(node: Node) -> bool:
     if node.op.name not in ("order", "sort") or node.attrs.get("block"):
         return False
     axis = node.attrs.get("axis", -1)
-    sizes = (v.type.shape[axis] for v in (node.operands[0], node.results[0]))
-    return all(isinstance(size, int) and not size >> _HALF for size in sizes)
+    size = node.operands[0].type.shape[axis]
+    return not (isinstance(size, int) and size >> _HALF)
 
 
-def _ordered(x: Value, descending: bool, limit: int) -> Value:
+def _ordered(x: Value, descending: bool, limit: Dim) -> Value:
     """The first `limit` elements of each row of `x` in order."""
     shape = x.type.shape
     rows = reshaped(x, (product(shape[:-1]), shape[-1]))
@@ -98,74 +98,89 @@ def _sorted(x: Value, axis: int, descending: bool) -> tuple[Value, Value]:
 # ---------------------------------------------------------------------------- rows of integers
 
 
-def _first(keys: Value, limit: int) -> Value:
+def _first(keys: Value, limit: Dim) -> Value:
     """The smallest `limit` of each row of integers, in order."""
     rows, size = keys.type.shape
-    assert isinstance(size, int)
-    if size <= 1:
+    if size in (0, 1):
         return _cut(keys, limit)
-    if size <= BLOCK:
+    if isinstance(size, int) and size <= BLOCK:
         return _cut(ORDER(keys, descending=False, block=True), limit)
-    blocks = -(-size // BLOCK)
-    length = -(-size // blocks)
-    found = ORDER(_in_blocks(keys, blocks, length), descending=False, block=True)
-    if 2 * limit <= length:
+    blocks = (size + BLOCK - 1) // BLOCK
+    found = ORDER(_in_blocks(keys, blocks), descending=False, block=True)
+    if isinstance(size, int) and isinstance(limit, int) and 2 * limit <= BLOCK:
         best = SLICE(found, starts=(0, 0, 0), sizes=(rows, blocks, limit), steps=(1, 1, 1))
         return _first(reshaped(best, (rows, blocks * limit)), limit)
-    found = reshaped(found, (rows, blocks * length))
-    while length < size:
-        (found,) = as_tuple(OPS["launch"](found, kernel=_merging(found.type, length)))
-        length *= 2
-    return _cut(found, limit)
+    return _cut(_merged(reshaped(found, (rows, blocks * BLOCK)), blocks), limit)
 
 
-def _cut(x: Value, limit: int) -> Value:
+def _cut(x: Value, limit: Dim) -> Value:
     """The first `limit` of each row."""
     rows, size = x.type.shape
     return x if size == limit else SLICE(x, starts=(0, 0), sizes=(rows, limit), steps=(1, 1))
 
 
-def _in_blocks(keys: Value, blocks: int, length: int) -> Value:
-    """[rows, blocks, length], the last of which the largest numbers fill up."""
+def _in_blocks(keys: Value, blocks: Dim) -> Value:
+    """[rows, blocks, BLOCK], the last of which the largest numbers fill up."""
     rows, size = keys.type.shape
-    assert isinstance(size, int)
-    if missing := blocks * length - size:
-        fill = full(tensor_type(keys.type.dtype, ()), np.iinfo(keys.type.dtype.numpy).max)
+    fill = full(tensor_type(keys.type.dtype, ()), np.iinfo(keys.type.dtype.numpy).max)
+    if missing := blocks * BLOCK - size:
         keys = PAD(keys, fill, low=(0, 0), high=(0, missing), interior=(0, 0))
-    return reshaped(keys, (rows, blocks, length))
+    return reshaped(keys, (rows, blocks, BLOCK))
 
 
-def _merging(type: TensorType, length: int) -> Graph:
-    """The kernel that merges runs of `length` elements in pairs: each element goes as far into the
-    pair as it stands in its own run and as many of the other run come before it."""
-    size = type.shape[1]
-    assert isinstance(size, int)
-    row, place = of_atom(Slot(1, type.shape[0])), of_atom(Slot(2, size))
+def _merged(runs: Value, blocks: Dim) -> Value:
+    """Rows of `blocks` that are in order, in order: level by level the runs are twice as long."""
+    if isinstance(blocks, int):
+        for level in range((blocks - 1).bit_length()):
+            (runs,) = as_tuple(OPS["launch"](runs, kernel=_merging(runs.type, level)))
+        return runs
+    # One for each power of two below the number of blocks.
+    others = maximum(blocks - 1, 0)
+    levels = add_all(minimum(others // (1 << level), 1) for level in range(_HALF))
+    with active().region([runs.type, INDEX], closed=True) as body:
+        (found,) = as_tuple(OPS["launch"](*body.params, kernel=_merging(runs.type, None)))
+        body.yield_(found)
+    numbers = IOTA(shape=(levels,), axis=0, dtype=i64)
+    attrs = {"length": levels, "consts": 0, "carries": 1, "reverse": False}
+    (runs,) = as_tuple(SCAN(runs, numbers, **attrs, regions=(body.closed,)))
+    return runs
+
+
+def _merging(type: TensorType, level: int | None) -> Graph:
+    """The kernel that merges runs of `BLOCK << level` elements in pairs: each element goes as far
+    into the pair as it stands in its own run and as many of the other run come before it. Without
+    a level it is a parameter."""
+    rows, size = type.shape
     builder = Recording()
-    source, out = builder.param(type, "runs"), builder.param(type, "merged")
+    inputs = [builder.param(type, "runs")]
+    if level is None:
+        inputs.append(builder.param(INDEX, "level"))
+    out = builder.param(type, "merged")
     with builder:
+        number = OPS["load"](inputs[1], index=()) if level is None else _number(level)
+        length = ew.SHIFT_LEFT(_number(BLOCK), number)
         with builder.region([INDEX] * 2) as opened:
             i, k = opened.params
-            x = OPS["load"](source, i, k, index=(row, place))
-            own = of_atom(Slot(0, size))
-            within = own % length
-            pair = own // (2 * length) * (2 * length)
-            later = ew.GE(_index(k, own - pair), _number(length))
-            other = ew.ADD(_index(k, pair), ew.WHERE(later, _number(0), _number(length)))
-            count = ew.MAXIMUM(ew.SUB(_number(size), other), _number(0))
-            count = ew.MINIMUM(count, _number(length))
-            before = _counted(source, (i, x, later, other, count), length)
-            where = ew.ADD(_index(k, pair + within), before)
-            index = (of_atom(Slot(2, type.shape[0])), of_atom(Slot(3)))
-            OPS["store"](out, x, i, where, index=index)
+            index = of_atom(Slot(1, rows)), of_atom(Slot(2, size))
+            x = OPS["load"](inputs[0], i, k, index=index)
+            place = OPS["index"](k, expr=of_atom(Slot(0, size)))
+            later = ew.NE(ew.BIT_AND(place, length), _number(0))
+            other = ew.BIT_XOR(ew.BIT_AND(place, ew.NEG(length)), length)
+            count = ew.MAXIMUM(ew.SUB(SIZE(expr=size), other), _number(0))
+            count = ew.MINIMUM(count, length)
+            before = _counted(inputs[0], (i, x, later, other, count, number))
+            # The pair begins where the earlier of both runs does.
+            own = ew.WHERE(later, ew.SUB(place, length), place)
+            index = of_atom(Slot(2, rows)), of_atom(Slot(3))
+            OPS["store"](out, x, i, ew.ADD(own, before), index=index)
         OPS["parallel"](extents=type.shape, regions=(opened.closed,))
-    return builder.finish(f"merge{length}", level="kernel", outs=1)
+    return builder.finish(f"merge{'' if level is None else level}", level="kernel", outs=1)
 
 
-def _counted(source: Value, here: tuple[Value, ...], length: int) -> Value:
+def _counted(source: Value, here: tuple[Value, ...]) -> Value:
     """How many of the `count` elements from `other` on come before x: ones that equal it if it
     stands in the later run. Found by halves."""
-    i, x, later, other, count = here
+    i, x, later, other, count, level = here
     with active().region([INDEX] * 3) as body:
         _, low, high = body.params
         open = ew.LT(low, high)
@@ -177,12 +192,9 @@ def _counted(source: Value, here: tuple[Value, ...], length: int) -> Value:
         low = ew.WHERE(up, ew.ADD(middle, _number(1)), low)
         high = ew.WHERE(ew.BIT_AND(open, ew.BIT_NOT(before)), middle, high)
         body.yield_(low, high)
-    attrs = {"lo": 0, "hi": length.bit_length(), "step": 1, "carries": 2}
-    return OPS["for"](_number(0), count, **attrs, regions=(body.closed,))[0]
-
-
-def _index(value: Value, expr: Dim) -> Value:
-    return OPS["index"](value, expr=expr)
+    turns = of_atom(Slot(2)) + BLOCK.bit_length()
+    attrs = {"lo": 0, "hi": turns, "step": 1, "carries": 2}
+    return OPS["for"](_number(0), count, level, **attrs, regions=(body.closed,))[0]
 
 
 def _number(number: int) -> Value:

@@ -130,7 +130,11 @@ def test_any_number_of_rows() -> None:
         check(graph, drawn("f32", (rows, 1100)), {"N": rows})
 
 
-def test_rows_of_any_length_stay_on_the_host() -> None:
-    graph = program("f32", (2, symbol("N")), both, 1, False)
-    steps = run_passes(graph, SimulatedGpu().device.target).plan.walk()
-    assert any(isinstance(step, HostCall) for step in steps)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_rows_of_any_length(dtype: str) -> None:
+    graph = program(dtype, (2, symbol("N")), both, 1, False)
+    for length in (0, 1, 3, 1024, 1025, 5000):
+        check(graph, drawn(dtype, (2, length), False), {"N": length})
+    graph = program(dtype, (symbol("M"), symbol("N") + 7), first(7), 1, True)
+    for rows, length in ((0, 7), (3, 7), (2, 2100)):
+        check(graph, drawn(dtype, (rows, length)), {"M": rows, "N": length - 7})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from interpreted_gpu import InterpretedGpu
 from triton_texts import needs_triton
 
 from sley.ir.builder import Recording
+from sley.ir.dims import symbol
 from sley.ir.dtypes import by_name
 from sley.ir.evaluate import evaluate
+from sley.ir.graph import Graph
 from sley.ir.ops.sorting import ORDER, SORT
 from sley.ir.types import tensor_type
 from sley.passes.pipeline import run_passes
@@ -42,8 +46,21 @@ def test_values_and_places(dtype: str, shape: tuple[int, ...], descending: bool)
         found = [*SORT(x, axis=1, descending=descending)]
         if not by_name(dtype).is_low_precision:
             found.append(ORDER(x, descending=descending, limit=shape[1] // 2))
+    check(builder.finish("f", found), drawn(dtype, shape))
+
+
+def test_rows_of_any_length() -> None:
+    builder = Recording()
+    x = builder.param(tensor_type(by_name("f32"), (2, symbol("N"))), "x")
+    with builder:
+        found = [*SORT(x, axis=1, descending=True)]
     graph = builder.finish("f", found)
-    gpu, array = InterpretedGpu(), drawn(dtype, shape)
-    results = gpu.build(run_passes(graph, gpu.device.target))([array.copy()])
+    for length in (0, 3, 1025, 2500):
+        check(graph, drawn("f32", (2, length)), {"N": length})
+
+
+def check(graph: Graph, array: np.ndarray, sizes: Mapping[str, int] | None = None) -> None:
+    gpu = InterpretedGpu()
+    results = gpu.build(run_passes(graph, gpu.device.target))([array.copy()], sizes)
     for result, wanted in zip(results, evaluate(graph, [array]), strict=True):
         np.testing.assert_array_equal(result, wanted)
