@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...ir.graph import Node, Region, Value
 from ...ir.ops import OPS
 from ...ir.ops.custom import CUSTOM_GRADIENT
-from ...ir.types import TensorType
 from ..apply import builder, expanded, is_tracked, over, value_of, wrap
 from ..context import ambient, setting
-from ..device import Device
 from ..errors import AutogradError, ShapeError, TraceError, user_location
 from ..moves import to_device
 from ..tape import EagerValue, TapeNode
@@ -297,7 +295,8 @@ def _attach_eager(call: _Call, outputs: Sequence[Any], moving: Sequence[int]) ->
     own = {id(t.storage) for t in call.given if isinstance(t, Tensor)}
     tensors = [_plain_memory(outputs[number], own) for number in moving]
     values = [plain_value(tensor) for tensor in tensors]
-    ctx, given = call.ctx, [_Given.of(t) for t in outputs]
+    ctx = call.ctx
+    given = [(t.spec, t.device) if isinstance(t, Tensor) else None for t in outputs]
 
     def pull(node: Node, cotangents: Sequence[Value | None], wanted: Any) -> list[Value | None]:
         places = dict(zip(moving, cotangents, strict=True))
@@ -342,24 +341,12 @@ def _plain_memory(output: Tensor, own: set[int]) -> Tensor:
         return output.clone()
 
 
-class _Given(NamedTuple):
-    """What a gradient of an output must be like."""
-
-    type: TensorType
-    device: Device
-
-    @staticmethod
-    def of(output: Any) -> _Given | None:
-        """Of a tensor; None of something else."""
-        return _Given(output.spec, output.device) if isinstance(output, Tensor) else None
-
-
-def _gradient(cotangent: Value | None, like: _Given | None, materialize: bool) -> Tensor | None:
+def _gradient(cotangent: Value | None, like: Any, materialize: bool) -> Tensor | None:
     if like is None or (cotangent is None and not materialize):
         return None
+    type, device = like
     # What is made of numbers lies on the processor so far.
-    found = over(cotangent) if cotangent is not None else wrap(expanded(0, like.type))
-    return to_device(found, like.device)
+    return to_device(over(cotangent) if cotangent is not None else wrap(expanded(0, type)), device)
 
 
 # In a trace ------------------------------------------------------------------------------------

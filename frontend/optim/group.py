@@ -156,3 +156,15 @@ def _is_numeric(value: Any) -> bool:
 
 def _scheduled(value: Any) -> Tensor:
     return of_array(np.array(value, np.float64))
+
+
+def values_of(group: ParamGroup) -> dict[str, Any]:
+    """What a group says besides its parameters."""
+    return {name: group[name] for name in group if name != "params"}
+
+
+def set_values(group: ParamGroup, values: Mapping[str, Any]) -> None:
+    """Give a group the numbers and options of `values`."""
+    for name, value in values.items():
+        if name != "params":
+            group[name] = value

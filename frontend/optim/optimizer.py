@@ -14,13 +14,12 @@ from ..context import ambient, enable_grad, setting
 from ..device import Device
 from ..epoch import epoch
 from ..errors import ArgumentError, DTypeError, FirstCallError, LoadError, UnsupportedError
-from ..moves import to_device
 from ..nn.parameter import UninitializedParameter
 from ..tensor import Tensor, elements, here, of_array
 from ..unwatched import Unwatched
-from .group import ParamGroup
+from .group import ParamGroup, set_values, values_of
 from .hooks import Hook, HookHandle, between_hooks
-from .state import State
+from .state import State, numbers_moved
 
 Closure = Callable[[], Any]
 
@@ -268,16 +267,7 @@ class Optimizer:
         Raises:
             FirstCallError: that has to be done while a function is recorded.
         """
-        moved: dict[Tensor, Tensor] = {}
-        for state in self.state.values():
-            for name, tensor in state.items():
-                if not isinstance(tensor, Tensor) or tensor.ndim or tensor.device is device:
-                    continue
-                if ambient.trace is not None:
-                    raise FirstCallError(f"the counts of an optimizer's steps go to {device}")
-                if tensor not in moved:
-                    moved[tensor] = to_device(tensor, device)
-                state[name] = moved[tensor]
+        moved = numbers_moved(self.state.values(), device)
         if moved:
             for group in self.param_groups:
                 group.steps = [moved.get(step, step) for step in group.steps]
@@ -320,17 +310,17 @@ class Optimizer:
 
     def _load(self, state_dict: Mapping[str, Any]) -> None:
         saved, states = self._saved_parts(state_dict)
-        before = [(group, _values(group)) for group in self.param_groups]
+        before = [(group, values_of(group)) for group in self.param_groups]
         kept = {parameter: dict(state) for parameter, state in self.state.items()}
         try:
             for group, values in zip(self.param_groups, saved, strict=True):
-                _set_values(group, values)
+                set_values(group, values)
             pairs = self._pairs(saved, states)
             for own, entries in pairs:
                 self._check_entries(own, entries)
         except Exception:
             for group, values in before:
-                _set_values(group, values)
+                set_values(group, values)
             for parameter, state in self.state.items():
                 state.clear()
                 state.update(kept[parameter])
@@ -402,14 +392,3 @@ class Optimizer:
             lines.append(f"Parameter Group {number}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return "\n".join([*lines, ")"])
-
-
-def _values(group: ParamGroup) -> dict[str, Any]:
-    """What a group says besides its parameters."""
-    return {name: group[name] for name in group if name != "params"}
-
-
-def _set_values(group: ParamGroup, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if name != "params":
-            group[name] = value

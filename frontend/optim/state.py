@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..context import ambient
+from ..device import Device
 from ..epoch import epoch
 from ..errors import FirstCallError, TraceError
+from ..moves import to_device
 from ..tensor import Tensor
 
 
@@ -62,3 +65,22 @@ class State(dict[str, Any]):
             "it would do so only while the function is recorded",
             hint=hint,
         )
+
+
+def numbers_moved(states: Iterable[dict[str, Any]], device: Device) -> dict[Tensor, Tensor]:
+    """Moves the 0-d tensors of `states` to `device`: by each old one the new one.
+
+    Raises:
+        FirstCallError: that has to be done while a function is recorded.
+    """
+    moved: dict[Tensor, Tensor] = {}
+    for state in states:
+        for name, tensor in state.items():
+            if not isinstance(tensor, Tensor) or tensor.ndim or tensor.device is device:
+                continue
+            if ambient.trace is not None:
+                raise FirstCallError(f"the counts of an optimizer's steps go to {device}")
+            if tensor not in moved:
+                moved[tensor] = to_device(tensor, device)
+            state[name] = moved[tensor]
+    return moved

@@ -113,7 +113,7 @@ OPTIMIZERS = {
 }
 
 
-def trained(device: str, make, compiled: bool = False, steps: int = 3) -> list[float]:
+def trained(device: str, make, compiled: bool = False, steps: int = 2) -> list[float]:
     model, (x, y) = model_on(device), batch(device)
     optimizer = make(model.parameters())
     schedule = lr_scheduler.CosineAnnealingLR(optimizer, 4)
