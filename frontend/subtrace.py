@@ -29,7 +29,6 @@ from ..ir.types import TensorType
 from ..passes.dead import prune
 from .apply import builder, value_of, wrap
 from .context import ambient
-from .device import Device
 from .errors import TraceError, user_location
 from .random_state import set_state
 from .records import MISSING
@@ -193,23 +192,21 @@ class SubTrace(Trace):
 
     Attributes:
         captured: by the tensor of the surrounding mode, the parameter that stands for it.
-        draws: by the offset (a tensor of the surrounding mode) of a random generator, how many
-            draws were taken from it; None where that depends on data.
+        draws: how many were taken from a random generator, by its offset (a tensor of the
+            surrounding mode); None where that depends on data.
     """
 
     def __init__(self, outer: Trace | None, what: str) -> None:
         super().__init__()
         self.builder.is_region = True
-        self.outer = outer
-        self.what = what
+        self.outer, self.what = outer, what
         self.captured: dict[Tensor, Value] = {}
         self.draws: dict[Tensor, Dim | None] = {}
         self._outside: dict[Tensor, Tensor] = {}  # shadow -> tensor of the surrounding mode
         self._fixed: dict[Storage, str] = {}  # memory that may not be written, and what it is
         self._attribute_lines: list[Location | None] = []
         if outer is not None:
-            self.hints, self.guards = outer.hints, outer.guards
-            self.device = outer.device
+            self.hints, self.guards, self.device = outer.hints, outer.guards, outer.device
 
     def __enter__(self) -> SubTrace:
         ambient.trace = self
@@ -272,11 +269,6 @@ class SubTrace(Trace):
         self.captured[outside], self._outside[shadow] = value, outside
         self._fixed[shadow.storage] = "a tensor from outside"
         return shadow
-
-    def note_device(self, device: Device | None) -> None:
-        super().note_device(device)
-        if self.outer is not None:
-            self.outer.note_device(device)
 
     # Writes
 

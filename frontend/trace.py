@@ -48,6 +48,7 @@ class Trace:
         hints: the sizes of the example call, by symbol.
         guards: comparisons of sizes that the trace has decided.
         reads, attribute_writes: see `Read` and `AttributeWrite`.
+        outer: the trace that this one is part of, if there is one.
         device: the GPU that the program runs on; None: so far no tensor lies on one.
         uploaded: traced storages whose elements each call copies to the GPU.
     """
@@ -76,6 +77,7 @@ class Trace:
         # By shadows: the concrete tensors whose `.data` or `requires_grad` was set.
         self._data_set: dict[Tensor, Tensor] = {}
         self._requires_set: dict[Tensor, Tensor | None] = {}
+        self.outer: Trace | None = None
         self.device: Device | None = None
         self.uploaded: set[Storage] = set()
 
@@ -195,6 +197,8 @@ class Trace:
                 hint="a program runs on one device: make one function for each",
             )
         self.device = device
+        if self.outer is not None:
+            self.outer.note_device(device)
 
     def _note_memory(self, storage: Storage) -> None:
         self.note_device(None if storage.place is None else storage.place.device)
