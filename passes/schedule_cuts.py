@@ -20,8 +20,8 @@ from ..ir.dims import free_of_axes, nonnegative, product
 from ..ir.graph import Node, Region, Value
 from ..ir.ops.base import Kind
 
-MOST_NODES = 160  # of all pieces' bodies together: what compiling takes
-MOST_PIECES = 16  # of one loop
+MOST_NODES = 160  # of all pieces' bodies together, if that is more than the body has: compile time
+MOST_PIECES = 128  # of all loops together
 BEGIN = 8  # instructions that beginning and ending a loop takes
 MOVING = 40  # those of one whose ends differ from turn to turn, which the processor cannot foresee
 UNKNOWN = 64  # vectors of a loop of unknown length
@@ -130,10 +130,10 @@ def pays(
         if chain.axis != group[0] and group[0] in _involved(node, chain, expressions):
             return False
     pieces = [range(len(chain.places()) + 1) for chain in chosen]
-    if any(len(p) > MOST_PIECES for p in pieces) or prod(map(len, pieces)) > MOST_NODES:
+    if prod(map(len, pieces)) > MOST_PIECES:
         return False
     bodies = {at: specialised(body, known_at(chosen, at)) for at in combinations(*pieces)}
-    if sum(len(b.nodes) for b in bodies.values()) > MOST_NODES:
+    if sum(len(b.nodes) for b in bodies.values()) > max(MOST_NODES, len(body.nodes)):
         return False
     (variables, extents), innermost = axes(node), {group[0], group[-1]}
     lanes = [variables[axis] for axis in innermost]

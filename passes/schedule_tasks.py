@@ -35,6 +35,8 @@ def task_elements(kernel: Graph, target: Target, nests: Mapping[Node, Nest], lea
     if nest.turn:
         return TILE * nest.turn
     width = sum(p.type.dtype.itemsize for p in kernel.params) or 1
+    if nest.cuts:  # a piece reads about as much as it stores
+        width = 2 * sum(p.type.dtype.itemsize for p in kernel.out_params)
     return nest.lanes * max(1, target.l1 // (width * nest.lanes))
 
 
