@@ -1,4 +1,4 @@
-"""Sorting along an axis. It runs on the host, between native segments."""
+"""Sorting along an axis. It runs on the host, between native segments, and on a GPU by kernels."""
 
 from __future__ import annotations
 
