@@ -29,10 +29,11 @@ from ..runtime.host_calls import HostError
 from .context import ambient
 from .device import Device
 from .errors import ArgumentError, DeviceError, OutOfMemoryError, computation_error
+from .general_paths import follow, general
 from .storage import Storage
 from .strides import contiguous_strides, step_offset, step_strides
 from .unwatched import user_line
-from .views import Path, Shape, Step, replay
+from .views import Path, Shape, Step
 
 if TYPE_CHECKING:
     from ..ir.graph import Value
@@ -207,11 +208,13 @@ class Accelerator:
             found = tensor_type(storage.type.dtype, path[-1].result)
             return self.fill("number", stretched, [operand], found)
 
+        steps = general(path)
+
         def record(params: Sequence[Value]) -> list[Value]:
-            value = replay(path, params[0], active().emit)
+            value = follow(steps, params[0], active().emit)
             return [active().emit(_RESHAPE, (value,), {"shape": value.type.shape})]
 
-        return self.run(("copy", path), record, [operand])[0]
+        return self.run(("copy", steps), record, [operand])[0]
 
     def duplicate(self, storage: Storage) -> Storage:
         """New memory with the same elements."""

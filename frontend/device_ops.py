@@ -20,9 +20,10 @@ from ..runtime.cuda.programs import Operand
 from .accelerator import Accelerator, accelerator, dense_address
 from .context import ambient
 from .errors import DeviceError
+from .general_paths import GeneralPath, follow, general
 from .storage import Storage
 from .tape import DeviceValue, EagerValue
-from .views import Path, Shape, Step, broadcast_step, replay, updated
+from .views import Path, Shape, Step, broadcast_step, updated
 
 _LAZY = {OPS[name] for name in ("reshape", "transpose", "slice", "broadcast")}
 _BROADCAST, _STOP = OPS["broadcast"], OPS["stop_gradient"]
@@ -39,7 +40,7 @@ class _Read(NamedTuple):
     """
 
     number: int
-    path: Path
+    path: GeneralPath
     stretched: tuple[int, ...] | None = None
 
 
@@ -75,10 +76,10 @@ def computed(
         emit = active().emit
         given: list[Any] = [None] * len(reads)
         for k in anchors:
-            given[k] = replay(reads[k].path, params[reads[k].number], emit)
+            given[k] = follow(reads[k].path, params[reads[k].number], emit)
         for k, read in enumerate(reads):
             if read.stretched is not None:
-                small = replay(read.path, params[read.number], emit)
+                small = follow(read.path, params[read.number], emit)
                 shape = given[anchors[0]].type.shape
                 given[k] = emit(_BROADCAST, (small,), {"shape": shape, "dims": read.stretched})
         results = emit(op, given, attrs, regions)
@@ -88,7 +89,7 @@ def computed(
         # The bits of an element depend on its number alone.
 
         def made(params: Sequence[Value], shape: Shape) -> Value:
-            given = [replay(read.path, params[read.number], active().emit) for read in reads]
+            given = [follow(read.path, params[read.number], active().emit) for read in reads]
             return active().emit(op, given, {**attrs, "shape": shape})
 
         others = tuple(value for name, value in attrs.items() if name != "shape")
@@ -146,7 +147,8 @@ class _Reading:
             for step in path:
                 dtype = step.dtype(dtype)
             return _Read(self._number(address, tensor_type(dtype, shape)), (), dims)
-        return _Read(self._number(value.storage.pointer, value.storage.type), path, dims)
+        number = self._number(value.storage.pointer, value.storage.type)
+        return _Read(number, general(path), dims)
 
     def _number(self, address: int, type: TensorType) -> int:
         operand = Operand(address, type)
@@ -230,7 +232,7 @@ def _check_indices(
 
     def record(params: Sequence[Value]) -> list[Value]:
         emit = active().emit
-        found = replay(read.path, params[read.number], emit)
+        found = follow(read.path, params[read.number], emit)
         if found.type.dtype is not i64:
             found = emit(OPS["cast"], (found,), {"dtype": i64})
         # By their bits negative ones are larger than any size.
@@ -268,7 +270,7 @@ def write_elements(target: Storage, path: Path, new: EagerValue) -> None:
 
     def record(params: Sequence[Value]) -> list[Value]:
         emit = active().emit
-        content = replay(read.path, params[read.number], emit)
+        content = follow(read.path, params[read.number], emit)
         if not path:
             shape = content.type.shape
             return [emit(OPS["reshape"], (content,), {"shape": shape})]
