@@ -30,6 +30,7 @@ from .prepare import prepare
 from .rewrite import rewrite
 from .schedule import schedule
 from .schedule_blocks import schedule_blocks
+from .share_numbers import share_numbers
 from .simplify import simplify
 from .split_attention import split_attention
 from .split_complex import split_complex
@@ -136,6 +137,8 @@ def run_passes(
         graph = stage("split contracts", split)
     if isinstance(target, GpuTarget) and (spread := spread_scatters(graph, numerics)) is not graph:
         graph = stage("spread scatters", spread)
+    if (shared := share_numbers(graph)) is not graph:
+        graph = stage("share numbers", shared)
     # After fuse, which computes small constants inside the kernels.
     graph, constants = lift_constants(graph)
     graph = stage("lift constants", graph)

@@ -95,6 +95,11 @@ def plans_of(region: Region) -> list[Plan]:
     for node in region.nodes:
         for value in dict.fromkeys((*node.operands, *_inside(node))):
             readers.setdefault(value, []).append(node)
+    folding: dict[Value, list[Node]] = {}  # of the readers those that do nothing but fold
+    for node in region.nodes:
+        if _folding(node) is not None:
+            for value in dict.fromkeys(node.operands):
+                folding.setdefault(value, []).append(node)
     position = {node: k for k, node in enumerate(region.nodes)}
     known: dict[Graph, list[Rows]] = {}
     taken: set[Node] = set()
@@ -102,12 +107,12 @@ def plans_of(region: Region) -> list[Plan]:
     for node in region.nodes:
         if node in taken or single_loop(node) is None:
             continue
-        reading = {r for v in (*node.operands, *node.results) for r in readers.get(v, ())}
+        reading = {r for v in (*node.operands, *node.results) for r in folding.get(v, ())}
         later = sorted(
             (r for r in reading if position[r] > position[node] and r not in taken),
             key=position.__getitem__,
         )
-        if not any(_folding(r) for r in later):
+        if not later:
             continue
         kernel = node.attrs["kernel"]
         if kernel not in known:
@@ -115,11 +120,11 @@ def plans_of(region: Region) -> list[Plan]:
         rows, folds = _most_folds(known[kernel], node, later)
         if rows is None:
             continue
-        folding = {f.node for f in folds}
-        taken |= folding | {node}
+        joined = {f.node for f in folds}
+        taken |= joined | {node}
         dropped = frozenset(
             k for k, v in enumerate(node.results)
-            if v not in region.yields and set(readers.get(v, ())) <= folding
+            if v not in region.yields and set(readers.get(v, ())) <= joined
             and all(v not in _others(f) for f in folds)
         )  # fmt: skip
         found.append(Plan(node, rows, tuple(folds), dropped))

@@ -8,7 +8,7 @@ counts this while a group grows.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from ...ir.graph import Node, Value
 from .cost import MAX_MEMBERS, RECOMPUTE, is_scalar, repeated_reads, repeats_cheaply, work
@@ -151,7 +151,7 @@ def _own_point(node: Node, group: Group) -> Point:
 
 def may_absorb(producer: Group, consumer: Group, reading: Reading) -> bool:
     """Whether computing `producer` inside its only reader costs less than storing its values."""
-    if producer.form is not Form.LOOP or producer.roots:
+    if not _may_move(producer):
         return False
     if len(producer.members) + len(consumer.members) > MAX_MEMBERS:
         return False
@@ -160,6 +160,42 @@ def may_absorb(producer: Group, consumer: Group, reading: Reading) -> bool:
     points, slack = reading.of(producer)
     cost = work(producer.members)
     return cost <= slack and max(cost, 1) * (points - 1) <= RECOMPUTE
+
+
+def parted(groups: Sequence[Group], readers: Mapping[Group, Collection[Group]]) -> set[Group]:
+    """The groups that stay apart from their only readers, so that what lies behind a reader makes
+    few kernels: where that is too much for one, its largest parts are kernels of their own.
+
+    Every part is as large as it may be before its reader grows, which gives the fewest of them
+    (Kundu and Misra, "A linear tree partitioning algorithm", 1977). If readers grew first, many
+    would be full when only a few nodes are left of each of their producers.
+
+    Args:
+        groups: in execution order.
+        readers: of each of them.
+    """
+    found: set[Group] = set()
+    sizes: dict[Group, int] = {}
+    for group in groups:
+        size = len(group.members)
+        moving = []
+        for producer in group.producers:
+            if repeats_cheaply(producer):
+                size += sizes[producer]
+            elif len(readers[producer]) == 1 and _may_move(producer):
+                moving.append(producer)
+        size += sum(sizes[producer] for producer in moving)
+        for producer in sorted(moving, key=lambda p: -sizes[p]):
+            if size <= MAX_MEMBERS:
+                break
+            found.add(producer)
+            size -= sizes[producer]
+        sizes[group] = size
+    return found
+
+
+def _may_move(group: Group) -> bool:
+    return group.form is Form.LOOP and not group.roots
 
 
 def drawn_again(producer: Group, readers: Sequence[Group]) -> bool:

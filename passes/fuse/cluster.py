@@ -9,7 +9,7 @@ from ...ir.dims import Dim
 from ...ir.graph import Node, Region, Value
 from ...ir.ops.base import Kind
 from ...ir.ops.reduction import kept_axes
-from .absorbing import Reading, drawn_again, may_absorb
+from .absorbing import Reading, drawn_again, may_absorb, parted
 from .attention import attention_group
 from .cost import MAX_MEMBERS, repeats_cheaply
 from .groups import (
@@ -260,10 +260,11 @@ class Clustering:
         for group in self.groups:
             for producer in group.producers:
                 readers[producer][group] = None
+        apart = parted(in_order(self.groups), readers)
         readings: dict[Group, Reading] = {}
         for group in sorted(self.groups, key=lambda g: -g.last):
             into = list(readers[group])
-            if not into or group.roots or group.form is not Form.LOOP:
+            if not into or group in apart or group.roots or group.form is not Form.LOOP:
                 continue
             for reader in into:
                 if reader not in readings:
