@@ -492,6 +492,8 @@ from .ir.dtypes import bf16 as bfloat16
 from .ir.dtypes import bool_ as bool
 from .ir.dtypes import c64 as complex64
 from .ir.dtypes import c128 as complex128
+from .ir.dtypes import f8e4m3fn as float8_e4m3fn
+from .ir.dtypes import f8e5m2 as float8_e5m2
 from .ir.dtypes import f16 as float16
 from .ir.dtypes import f32 as float32
 from .ir.dtypes import f64 as float64
@@ -720,6 +722,8 @@ __all__ = [
     "fliplr",
     "flipud",
     "float",
+    "float8_e4m3fn",
+    "float8_e5m2",
     "float16",
     "float32",
     "float64",

@@ -80,6 +80,8 @@ def _failure(op: Op, values: Sequence[Value], error: TypeRuleError) -> SleyError
     got = ", ".join(str(v.type) for v in values)
     if kind is DTypeError:
         hint = "cast with .to(dtype)"
+        if any(d.is_float8 for d in dtypes):
+            hint = "cast it first, as in x.to(sley.bfloat16)"
         if any(d.is_complex for d in dtypes) and "does not take" in str(error):
             hint = "take abs(), .real or .imag first: complex numbers have no order"
         return kind(f"{op.name}({got}): {error}", hint=hint)

@@ -228,7 +228,7 @@ def _random(type: TensorType, sizes: dict[str, int], seed: int) -> np.ndarray:
 
     shape = tuple(evaluate(dim, sizes) for dim in type.shape)
     rng = np.random.default_rng(seed)
-    if type.dtype.is_float:
+    if type.dtype.is_floating_point:
         return rng.standard_normal(shape).astype(type.dtype.numpy)
     if type.dtype.is_complex:
         parts = rng.standard_normal((2, *shape))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, of_numpy, u64
+from ..ir.dtypes import DType, converted, of_numpy, u64
 from ..ir.ops import OPS
 from ..ir.types import tensor_type
 from .apply import apply, builder, constant, detached_value, elementwise, emit, expanded
@@ -134,7 +134,7 @@ def _as_array(data: Any, dtype: DType | None) -> np.ndarray:
             f"complex numbers do not fit into {dtype.public}", hint="take .real or abs() first"
         )
     with np.errstate(all="ignore"):
-        return array.astype(dtype.numpy)
+        return converted(array, dtype)
 
 
 def _is_python(data: Any) -> bool:

@@ -20,7 +20,7 @@ CPU = (1, 0)  # (kDLCPU, number)
 GPU, PINNED = 2, 3  # kDLCUDA; kDLCUDAHost, which is memory of the processor
 READ_ONLY, COPIED = 1, 2  # bits of the flags
 _KINDS = {"int": 0, "uint": 1, "float": 2, "complex": 5, "bool": 6}
-_BFLOAT = 4
+_OWN_KINDS = {"bfloat16": 4, "float8_e4m3fn": 10, "float8_e5m2": 12}  # by name
 _VERSION = (1, 0)
 
 
@@ -149,7 +149,7 @@ def capsule(given: Given, *, versioned: bool, copied: bool = False) -> Any:
         )
     shape = (ctypes.c_int64 * ndim)(*given.shape)
     strides = (ctypes.c_int64 * ndim)(*given.strides)
-    code = _BFLOAT if dtype.public == "bfloat16" else _KINDS[dtype.kind]
+    code = _code(dtype)
     data = None if 0 in given.shape else given.address
     kind = _DataType(code, dtype.bits, 1)
     tensor = _Tensor(data, _Device(*given.device), ndim, kind, shape, strides, 0)
@@ -224,9 +224,13 @@ def take(given: Any) -> Taken:
     )
 
 
+def _code(dtype: DType) -> int:
+    return _OWN_KINDS.get(dtype.public) or _KINDS[dtype.kind]
+
+
 def _dtype(found: _DataType) -> DType:
     for dtype in ALL:
-        code = _BFLOAT if dtype.public == "bfloat16" else _KINDS[dtype.kind]
+        code = _code(dtype)
         if (found.code, found.bits, found.lanes) == (code, dtype.bits, 1):
             return dtype
     raise DLPackError(

@@ -51,7 +51,7 @@ def _floating(name: str, input: Any) -> Tensor:
     dtype = here(tensor).spec.dtype
     if not dtype.is_inexact:
         dtype = ambient.context.default_dtype
-    if dtype.is_low_precision:
+    if dtype.is_low_precision or dtype.is_float8:
         raise DTypeError(f"{name} does not take {dtype.public}", hint="cast with .float() first")
     return cast(tensor, dtype)
 

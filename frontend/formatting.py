@@ -123,7 +123,7 @@ def _with_notes(text: str, notes: list[str]) -> str:
 
 
 def _elements(array: np.ndarray, dtype: dtypes.DType) -> str:
-    if dtype.is_float:
+    if dtype.is_floating_point:
         array = array.astype(np.float64)
     elif dtype.is_complex:
         array = array.astype(np.complex128)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..ir.dtypes import bf16
+from ..ir.dtypes import is_foreign
 from .construct import constant, from_numpy
 from .context import ambient
 from .device import CPU as PROCESSOR
@@ -190,11 +190,11 @@ def _exported(x: Any) -> Any:
 
 def cuda_array_interface(self: Tensor) -> dict[str, Any]:
     """What cupy and numba read memory of a GPU by, of version 3; absent on the processor and for
-    bfloat16, which it cannot say."""
+    bfloat16 and float8, which it cannot say."""
     dtype, place = self.spec.dtype, self.storage.place
     if place is None or ambient.trace is not None:
         raise AttributeError("__cuda_array_interface__ of a tensor that is not on a GPU")
-    if dtype is bf16 or self.requires_grad:
+    if is_foreign(dtype.numpy) or self.requires_grad:
         raise AttributeError(
             f"__cuda_array_interface__ of {dtype.public} or of what requires grad: use detach()"
         )
@@ -213,9 +213,12 @@ def cuda_array_interface(self: Tensor) -> dict[str, Any]:
 
 
 def array_interface(self: Tensor) -> dict[str, Any]:
-    """What numpy reads memory by, of version 3; absent for bfloat16, which it cannot say."""
-    if self.spec.dtype is bf16:
-        raise AttributeError("__array_interface__ of bfloat16; numpy takes __array__ instead")
+    """What numpy reads memory by, of version 3; absent for bfloat16 and float8, which it
+    cannot say."""
+    if is_foreign(self.spec.dtype.numpy):
+        raise AttributeError(
+            f"__array_interface__ of {self.spec.dtype.public}; numpy takes __array__ instead"
+        )
     found: dict[str, Any] = self.numpy().__array_interface__
     return found
 

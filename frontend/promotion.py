@@ -18,7 +18,7 @@ from .symint import SymInt
 from .tensor import Tensor
 
 _FLOATS = (f16, bf16, f32, f64)
-_CATEGORY = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
+_CATEGORY = {"bool": 0, "uint": 1, "int": 1, "float": 2, "float8": 2, "complex": 3}
 
 
 def category(dtype: DType) -> int:
@@ -31,10 +31,16 @@ def promote_types(a: DType, b: DType) -> DType:
     """The smallest dtype that both convert to without leaving their category.
 
     Raises:
-        DTypeError: uint64 with a signed integer: no integer dtype holds both.
+        DTypeError: uint64 with a signed integer: no integer dtype holds both; or float8 with any
+            other dtype.
     """
     if a is b:
         return a
+    if a.is_float8 or b.is_float8:
+        raise DTypeError(
+            f"{a.public} and {b.public} have no common dtype: float8 is only stored",
+            hint="cast it first: x.to(sley.bfloat16)",
+        )
     if a.is_complex or b.is_complex:
         return c128 if c128 in (a, b) or f64 in (a, b) else a.to_complex()
     if category(a) != category(b):
@@ -68,7 +74,7 @@ def _combine(higher: DType | None, lower: DType | None) -> DType | None:
         return higher or lower
     if higher.is_complex:
         return higher
-    if higher.is_float:
+    if higher.is_floating_point:
         return higher.to_complex() if lower.is_complex else higher
     if higher is bool_ or lower.is_inexact:
         return promote_types(higher, lower)

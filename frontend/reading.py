@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import bf16, of_numpy
+from ..ir.dtypes import is_foreign, of_numpy
 from .context import ambient
 from .errors import AutogradError, DTypeError, ShapeError
 from .formatting import tensor_text
@@ -53,13 +53,13 @@ def item(self: Tensor) -> Any:
     if self.numel() != 1:
         raise ShapeError(f"item() needs one element, the shape is {list(self.spec.shape)}")
     value = elements(self).reshape(())[()]
-    return float(value) if self.spec.dtype is bf16 else value.item()
+    return float(value) if is_foreign(value.dtype) else value.item()
 
 
 def tolist(self: Tensor) -> Any:
     """The elements as nested lists of Python numbers; a number for a 0-d tensor."""
     array = elements(self)
-    return (array.astype(np.float32) if self.spec.dtype is bf16 else array).tolist()
+    return (array.astype(np.float32) if is_foreign(array.dtype) else array).tolist()
 
 
 def length(self: Tensor) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, converted
 from .errors import DTypeError
 from .promotion import number_dtype
 
@@ -36,7 +36,7 @@ def number_array(number: Any, dtype: DType) -> np.ndarray:
         raise DTypeError(f"the number {number} does not fit into {dtype.public}")
     with np.errstate(all="ignore"):
         wide = float(number) if dtype.is_inexact and not _fits(number) else number
-        return np.asarray(wide).astype(dtype.numpy)
+        return converted(np.asarray(wide), dtype)
 
 
 def _fits(number: float) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.builder import Concrete, Evaluating
+from ..ir.dtypes import converted
 from ..ir.evaluate import with_regions
 from ..ir.graph import Location, Node, Region, Value
 from ..ir.ops import OPS
@@ -332,7 +333,7 @@ class Tape(Evaluating):
         return results[0] if len(results) == 1 else results
 
     def full(self, type: TensorType, number: float | int | bool) -> Value:
-        array = np.asarray(number).astype(type.dtype.numpy)
+        array = converted(np.asarray(number), type.dtype)
         return EagerValue(stretched(array, type.shape) if type.shape else array, type)
 
 

@@ -174,8 +174,8 @@ class Tensor(_Attached):
         return CPU if storage.place is None else storage.place.device
 
     def is_floating_point(self) -> bool:
-        """Whether the dtype is float16, bfloat16, float32 or float64."""
-        return self.spec.dtype.is_float
+        """Whether the dtype is float16, bfloat16, float32, float64 or one of the float8."""
+        return self.spec.dtype.is_floating_point
 
     def is_complex(self) -> bool:
         """Whether the dtype is complex64 or complex128."""

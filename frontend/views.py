@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ..ir.dims import Dim, Expr, evaluate, product
 from ..ir.dtypes import DType
@@ -18,6 +17,7 @@ from ..ir.graph import Value
 from ..ir.literal import Literal
 from ..ir.ops import OPS
 from ..ir.ops.base import Op
+from ..ir.ops.view import strided
 
 Shape = tuple[Dim, ...]
 Emit = Callable[[Op, Sequence[Value], dict[str, Any]], Value]
@@ -130,7 +130,7 @@ class Pairs(Step):
 
     def array(self, base: np.ndarray) -> np.ndarray:
         parts = base.real
-        return as_strided(parts, (*parts.shape, 2), (*parts.strides, parts.itemsize))
+        return strided(parts, (*parts.shape, 2), (*parts.strides, parts.itemsize))
 
     def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
         return unpaired(new, emit)
@@ -178,7 +178,7 @@ class Diagonal(Step):
         row, column = self.attrs["at"]
         first = base[..., row:, column:]
         strides = (*base.strides[:-2], base.strides[-2] + base.strides[-1])
-        return as_strided(first, _numbers(self.result), strides)
+        return strided(first, _numbers(self.result), strides)
 
     def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
         assert base is not None
@@ -220,7 +220,7 @@ class Strided(Step):
         size = base.itemsize
         first = base.reshape(-1)[self.attrs["start"] :]
         strides = [s * size for s in self.attrs["strides"]]
-        return as_strided(first, _numbers(self.result), strides)
+        return strided(first, _numbers(self.result), strides)
 
     def back(self, base: Value | None, new: Value, emit: Emit) -> Value:
         assert base is not None

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .dtypes import converted
 from .evaluate import with_regions
 from .graph import Graph, Location, Node, Region, Value
 from .literal import Literal, array_type
@@ -41,7 +42,7 @@ class Builder:
 
     def full(self, type: TensorType, number: float | int | bool) -> Value:
         """A value of `type` whose every element is `number`."""
-        literal = Literal(np.asarray(number).astype(type.dtype.numpy))
+        literal = Literal(converted(np.asarray(number), type.dtype))
         scalar = self.emit(OPS["constant"], (), {"value": literal})
         if not type.shape:
             return scalar

@@ -15,7 +15,8 @@ class DType:
     Attributes:
         name: the spelling in the text form of a program, e.g. "f32".
         public: PyTorch's name, e.g. "float32".
-        kind: "bool", "int", "uint", "float" or "complex".
+        kind: "bool", "int", "uint", "float", "complex", or "float8": floats of 8 bits, which are
+            moved and cast, and never computed with.
         numpy: the numpy dtype of an array of such elements.
     """
 
@@ -28,17 +29,22 @@ class DType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "itemsize", self.numpy.itemsize)
-        object.__setattr__(self, "is_inexact", self.kind in ("float", "complex"))
+        object.__setattr__(self, "is_inexact", self.kind in ("float", "complex", "float8"))
 
     @property
     def is_float(self) -> bool:
-        """Whether it is a floating-point type."""
+        """Whether it is a floating-point type that is computed with."""
         return self.kind == "float"
 
     @property
     def is_floating_point(self) -> bool:
-        """True for float16, bfloat16, float32 and float64."""
-        return self.kind == "float"
+        """True for float16, bfloat16, float32, float64 and the floats of 8 bits."""
+        return self.kind in ("float", "float8")
+
+    @property
+    def is_float8(self) -> bool:
+        """True for float8_e4m3fn and float8_e5m2: types of storage."""
+        return self.kind == "float8"
 
     @property
     def is_complex(self) -> bool:
@@ -79,6 +85,8 @@ i8 = DType("i8", "int8", "int", np.dtype(np.int8))
 i16 = DType("i16", "int16", "int", np.dtype(np.int16))
 i32 = DType("i32", "int32", "int", np.dtype(np.int32))
 i64 = DType("i64", "int64", "int", np.dtype(np.int64))
+f8e4m3fn = DType("f8e4m3fn", "float8_e4m3fn", "float8", np.dtype(ml_dtypes.float8_e4m3fn))
+f8e5m2 = DType("f8e5m2", "float8_e5m2", "float8", np.dtype(ml_dtypes.float8_e5m2))
 f16 = DType("f16", "float16", "float", np.dtype(np.float16))
 bf16 = DType("bf16", "bfloat16", "float", np.dtype(ml_dtypes.bfloat16))
 f32 = DType("f32", "float32", "float", np.dtype(np.float32))
@@ -88,7 +96,9 @@ c128 = DType("c128", "complex128", "complex", np.dtype(np.complex128))
 
 UNSIGNED = (u8, u16, u32, u64)
 SIGNED = (i8, i16, i32, i64)
-ALL: tuple[DType, ...] = (bool_, *UNSIGNED, *SIGNED, f16, bf16, f32, f64, c64, c128)
+FLOAT8 = (f8e4m3fn, f8e5m2)
+ALL: tuple[DType, ...] = (bool_, *UNSIGNED, *SIGNED, *FLOAT8, f16, bf16, f32, f64, c64, c128)
+E4M3FN_MAX = np.float32(448)  # the largest float8_e4m3fn
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 
@@ -101,6 +111,26 @@ def by_name(name: str) -> DType:
 def of_numpy(dtype: np.dtype | type) -> DType | None:
     """The dtype that stores what numpy's `dtype` does, or None if sley has none."""
     return _BY_NUMPY.get(np.dtype(dtype))
+
+
+def converted(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """A copy of `array` as `dtype`, as a cast rounds it; the dtype is no integer, or numpy's
+    conversion to it is right.
+
+    What is beyond the largest float8_e4m3fn, which has no infinity, becomes the largest; to floats
+    of 8 bits all numbers go by way of float32. Both are PyTorch's rules.
+    """
+    if not dtype.is_float8 or array.dtype == dtype.numpy:
+        return array.astype(dtype.numpy)
+    single = array.astype(np.float32)
+    if dtype is f8e4m3fn:
+        single = np.asarray(np.clip(single, -E4M3FN_MAX, E4M3FN_MAX))
+    return single.astype(dtype.numpy)
+
+
+def is_foreign(dtype: np.dtype) -> bool:
+    """Whether numpy's `dtype` is not of numpy itself, whose files and buffers cannot say it."""
+    return dtype.isbuiltin == 2
 
 
 def is_half(dtype: np.dtype) -> bool:

@@ -69,7 +69,7 @@ def fresh_outputs(graph: Graph, sizes: Mapping[str, int]) -> dict[Value, np.ndar
     result = {}
     for value in graph.out_params:
         dtype, shape = value.type.dtype, tuple(evaluate_dim(d, sizes) for d in value.type.shape)
-        fill = math.nan if dtype.is_float else NEUTRAL["maximum"](dtype)
+        fill = math.nan if dtype.is_floating_point else NEUTRAL["maximum"](dtype)
         if value in joined:
             fill = NEUTRAL[joined[value]](dtype)
         result[value] = np.full(shape, fill, dtype.numpy)

@@ -25,7 +25,7 @@ def format_number(element: np.generic | np.ndarray) -> str:
         return "true" if array else "false"
     if dtype.is_complex:
         return f"({format_number(array.real)}, {format_number(array.imag)})"
-    if not dtype.is_float:
+    if not dtype.is_floating_point:
         return str(int(array))
     number = float(array)
     if math.isnan(number):
@@ -91,7 +91,7 @@ def _checked(number: object, dtype: DType) -> object:
         return number
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise ValueError(f"{number} is no number of type {dtype.name}")
-    if dtype.is_float:
+    if dtype.is_floating_point:
         return float(number)
     limits = np.iinfo(dtype.numpy)
     if not isinstance(number, int) or not limits.min <= number <= limits.max:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .dims import Atom, Dim, Expr, Slot, format_expr
-from .dtypes import DType
+from .dtypes import DType, is_foreign
 from .extents import param_extents
 from .graph import Graph, Location, Node, Region, Value
 from .literal import Literal
@@ -52,7 +52,7 @@ def save(graph: Graph, path: str | Path) -> None:
     text, constants = print_program(graph)
     Path(path).write_text(text)
     if constants:
-        np.savez(f"{path}.npz", **{k: a.view(np.uint8) if a.dtype.kind == "V" else a
+        np.savez(f"{path}.npz", **{k: a.view(np.uint8) if is_foreign(a.dtype) else a
                                    for k, a in constants.items()})  # type: ignore[arg-type] # fmt: skip
 
 

@@ -29,7 +29,7 @@ def samples(dtype, count, seed):
     rng = np.random.default_rng(seed)
     if dtype.kind == "bool":
         return rng.random(count) < 0.5
-    if dtype.kind != "float":
+    if not dtype.is_floating_point:
         info = np.iinfo(dtype.numpy)
         small = rng.integers(max(-9, info.min), 10, count).astype(dtype.numpy)
         wide = rng.integers(info.min, info.max, count, dtype=dtype.numpy, endpoint=True)
@@ -38,12 +38,12 @@ def samples(dtype, count, seed):
     values = rng.standard_normal(count) * 10.0 ** rng.integers(-3, 4, count)
     values = np.where(rng.random(count) < 0.3, rng.choice(SPECIAL, count), values)
     with np.errstate(all="ignore"):
-        return values.astype(dtype.numpy)
+        return dtypes.converted(values, dtype)
 
 
 def plain(array):
-    """bfloat16 as float64: numpy does not know its NaNs for equal."""
-    return array.astype(np.float64) if array.dtype == dtypes.bf16.numpy else array
+    """bfloat16 and float8 as float64: numpy does not know their NaNs for equal."""
+    return array.astype(np.float64) if dtypes.is_foreign(array.dtype) else array
 
 
 def takes(o, dtype):
@@ -85,7 +85,9 @@ def ulps(dtype, got, expected):
 
 
 def check(o, dtype, result, out, expected, x, y):
-    if not result.is_float:
+    if result.is_float8:
+        wrong = out.view(np.uint8) != expected.view(np.uint8)
+    elif not result.is_float:
         wrong = out != expected
     elif o.name in EXACT:
         wrong = ulps(result, out, expected) > 0

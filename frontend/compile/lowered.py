@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...ir.dtypes import is_foreign
 from ...ir.graph import Graph
 from ...ir.printer import save
 from ...runtime.config import config
@@ -158,8 +159,8 @@ class Lowered:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """The array, or its bytes where numpy's files do not know its dtype (bfloat16)."""
-    return array.view(np.uint8) if array.dtype.kind == "V" else array
+    """The array, or its bytes where numpy's files do not know its dtype (bfloat16, float8)."""
+    return array.view(np.uint8) if is_foreign(array.dtype) else array
 
 
 def _with_newline(text: str) -> str:

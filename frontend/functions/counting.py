@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...ir.dims import product
-from ...ir.dtypes import f64, i32, i64, is_half
+from ...ir.dtypes import f64, i32, i64, is_foreign, is_half
 from ...ir.types import tensor_type
 from ..apply import apply, as_type, elementwise
 from ..context import ambient
@@ -86,7 +86,7 @@ def unique_consecutive(
 def _rows(input: Tensor, dim: int | None) -> np.ndarray:
     """[n, m]: each element, or each slice along `dim`, as one row."""
     array = elements(input)
-    if is_half(array.dtype):
+    if is_half(array.dtype) or is_foreign(array.dtype):
         array = array.astype(np.float32)
     if dim is None:
         return array.reshape(-1, 1)

@@ -412,8 +412,8 @@ def is_tensor(value: Any) -> bool:
 
 
 def is_floating_point(input: Tensor) -> bool:
-    """Whether the dtype is float16, bfloat16, float32 or float64."""
-    return input.dtype.is_float
+    """Whether the dtype is float16, bfloat16, float32, float64 or one of the float8."""
+    return input.dtype.is_floating_point
 
 
 def is_complex(input: Tensor) -> bool:

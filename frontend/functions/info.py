@@ -20,7 +20,7 @@ class finfo:
 
     def __init__(self, dtype: DType | None = None) -> None:
         self.dtype = (dtype or ambient.context.default_dtype).to_real()
-        if not self.dtype.is_float:
+        if not self.dtype.is_floating_point:
             raise DTypeError(f"finfo takes floating point dtypes, got {self.dtype.public}")
         found = float_numbers(self.dtype.numpy)
         self.bits = self.dtype.bits
@@ -28,7 +28,7 @@ class finfo:
         self.max = float(found.max)
         self.min = float(found.min)
         self.tiny = self.smallest_normal = float(found.smallest_normal)
-        self.resolution = float(found.resolution)
+        self.resolution = 1.0 if self.dtype.is_float8 else float(found.resolution)  # no whole digit
 
     def __repr__(self) -> str:
         return f"finfo({self.dtype.public}, eps={self.eps:g}, max={self.max:g})"

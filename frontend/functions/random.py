@@ -69,6 +69,8 @@ def _unit(bits: Tensor, dtype: DType, *, from_one: bool = False) -> Tensor:
 
 def _float_dtype(dtype: DType | None, name: str) -> DType:
     dtype = ambient.context.default_dtype if dtype is None else as_dtype(dtype)
+    if dtype.is_float8:
+        raise DTypeError(f"{name} does not take {dtype.public}", hint="cast what it makes")
     if not dtype.is_inexact:
         raise DTypeError(f"{name} makes floating point numbers, not {dtype.public}")
     return dtype

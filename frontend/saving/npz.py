@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dtypes import of_numpy
+from ...ir.dtypes import is_foreign, of_numpy
 from ..errors import ArgumentError
 from .archive import Archive
 from .safetensors import check_shape
@@ -33,7 +33,7 @@ def write(file: Any, arrays: Mapping[str, np.ndarray]) -> None:
         ArgumentError: numpy's format has no such dtype.
     """
     for name, array in arrays.items():
-        if array.dtype.kind not in "biufc":
+        if array.dtype.kind not in "biufc" or is_foreign(array.dtype):
             raise ArgumentError(
                 f"cannot save {name}: .npz has no {array.dtype}", hint="use .safetensors"
             )

@@ -23,6 +23,7 @@ MAX_HEADER = 100_000_000  # as in the reference reader
 _CODES = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32",
     "int32": "I32", "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
     "float32": "F32", "float64": "F64", "complex64": "C64",
 }  # fmt: skip
 _BY_CODE: dict[str, DType] = {_CODES[d.public]: d for d in ALL if d.public in _CODES}

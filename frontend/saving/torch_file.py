@@ -34,7 +34,9 @@ _STORAGES = {
     "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128", "UntypedStorage": "",
 }  # fmt: skip
-_TORCH_DTYPES = {name for name in _STORAGES.values() if name} | {"uint16", "uint32", "uint64"}
+_TORCH_DTYPES = {name for name in _STORAGES.values() if name} | {
+    "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2",
+}  # fmt: skip
 
 
 _HINT = "save the state_dict() of a model, and numbers and lists beside it"
@@ -212,7 +214,7 @@ class _Reader:
             raise Refused("a tensor with hooks, which are code, is refused")
         if metadata:
             raise Refused(f"a tensor that is marked {sorted(metadata)} is refused")
-        floating = plan.dtype.is_float or plan.dtype.kind == "complex"
+        floating = plan.dtype.is_inexact
         if not isinstance(requires_grad, bool) or (requires_grad and not floating):
             raise Refused(f"a tensor of {plan.dtype.public} with requires_grad {requires_grad}")
         made = kind.__new__(kind)

@@ -39,7 +39,7 @@ class Info:
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
         """The dtypes of the standard that there are, by name, of a kind or of all."""
-        listed = {d.public: d for d in ALL if d.public not in ("float16", "bfloat16")}
+        listed = {d.public: d for d in ALL if d.is_complex or not d.is_inexact or d.bits >= 32}
         return {name: d for name, d in listed.items() if kind is None or isdtype(d, kind)}
 
 

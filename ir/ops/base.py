@@ -160,6 +160,27 @@ class Op:
 
 
 OPS: dict[str, Op] = {}
+# Kinds of ops that compute, all of them. (Of the elementwise ones some only move.)
+_COMPUTING = (
+    Kind.REDUCTION, Kind.CUMULATIVE, Kind.CONTRACTION, Kind.ATTENTION, Kind.SORT, Kind.HOST,
+)  # fmt: skip
+
+
+def _of_wide(name: str, infer: TypeRule) -> TypeRule:
+    """The type rule of an op that does not take floats of 8 bits."""
+
+    def checked(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
+        for type_ in types:
+            refuse_float8(name, type_)
+        return infer(types, attrs)
+
+    return checked
+
+
+def refuse_float8(name: str, type_: TensorType) -> None:
+    """Raise `TypeRuleError` where an op computes with floats of 8 bits, which are only stored."""
+    if type_.dtype.is_float8:
+        raise TypeRuleError(f"{name} does not take {type_.dtype.public}, which is only stored")
 
 
 def define(
@@ -168,6 +189,8 @@ def define(
     """Make an op and enter it into `OPS`."""
     if name in OPS:
         raise ValueError(f"op {name} is defined twice")
+    if kind in _COMPUTING:
+        infer = _of_wide(name, infer)
     op = OPS[name] = Op(name, kind, infer, evaluate, doc, **rest)
     return op
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_, f32, f64, i64, is_half, u32, u64
+from ..dtypes import DType, bool_, converted, f32, f64, i64, is_half, of_numpy, u32, u64
 from ..types import TensorType
-from .base import Attrs, Kind, Op, define, need
+from .base import Attrs, Kind, Op, define, need, refuse_float8
 from .source import philox_bits
 from .special import erf, log1p, rsqrt, sigmoid
 
@@ -26,6 +26,7 @@ INTEGER = ("int", "uint")
 BITS = ("int", "uint", "bool")
 ANY = ("float", "int", "uint", "bool")
 EVERY = ("float", "int", "uint", "bool", "complex")
+HELD = (*EVERY, "float8")
 Function = Callable[..., Any]
 
 
@@ -51,6 +52,7 @@ def _same_types(name: str, kinds: tuple[str, ...]) -> Callable:
     def infer(types: Sequence[TensorType], attrs: Attrs) -> Sequence[TensorType]:
         first = types[0]
         if first.dtype.kind not in kinds:
+            refuse_float8(name, first)
             need(False, f"{name} does not take {first.dtype.public}")
         for other in types[1:]:
             if other is not first:  # types are interned; the text is made only where it is needed
@@ -158,7 +160,7 @@ ERF = _unary("erf", FLOAT, erf, "the error function, 2/sqrt(pi) * integral of ex
 SIGMOID = _unary("sigmoid", INEXACT, sigmoid, "1 / (1 + exp(-x))", cost=18)
 BIT_NOT = _unary("bit_not", BITS, np.invert, "each bit inverted; logical not of a bool")
 STOP_GRADIENT = define(
-    "stop_gradient", Kind.ELEMENTWISE, _same_types("stop_gradient", EVERY),
+    "stop_gradient", Kind.ELEMENTWISE, _same_types("stop_gradient", HELD),
     lambda arrays, attrs: [arrays[0]], "x, without a gradient", arity=1, cost=0,
 )  # fmt: skip
 
@@ -237,18 +239,23 @@ WHERE = define(
 
 
 def _convert(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:
-    (x,), dtype = arrays, attrs["dtype"]
-    if x.dtype.kind == "c" and dtype.kind in ("float", "int", "uint"):
+    x, dtype = np.asarray(arrays[0]), attrs["dtype"]
+    if x.dtype.kind == "c" and dtype.kind in ("float", "float8", "int", "uint"):
         x = x.real
+    source = of_numpy(x.dtype)
+    if source is not None and source.is_float8:
+        x = x.astype(np.float32)
     if x.dtype.kind == "f" and dtype.kind in ("int", "uint") and dtype.numpy.itemsize < 8:
         # Through int64 and then modulo 2**bits, as C compilers do for the common targets.
         return [np.asarray(x.astype(np.int64).astype(dtype.numpy))]
-    return [np.asarray(x).astype(dtype.numpy)]
+    return [converted(x, dtype)]
 
 
 def _prepare_convert(types: Sequence[TensorType], attrs: Attrs) -> Function | None:
     (x,), dtype = types, attrs["dtype"]
     if not dtype.is_inexact or (x.dtype.is_complex and not dtype.is_complex):
+        return None
+    if dtype.is_float8 or x.dtype.is_float8:
         return None
     return operator.methodcaller("astype", dtype.numpy)
 
@@ -269,7 +276,8 @@ CAST = define(
     "cast", Kind.ELEMENTWISE, _infer_cast, _convert,
     """x as `dtype`: floats round to nearest even, a float becomes an integer by dropping its
     fraction (unspecified out of range), a complex number a real one by dropping its imaginary
-    part, bool is x != 0.""",
+    part, bool is x != 0. To floats of 8 bits numbers go by way of f32; beyond the largest
+    f8e4m3fn is the largest.""",
     arity=1, attributes=("dtype",), prepare=_prepare_convert,
 )  # fmt: skip
 BITCAST = define(

@@ -9,7 +9,7 @@ import numpy as np
 from ..dims import Dim
 from ..dtypes import is_half
 from ..types import TensorType
-from .base import Attrs, IndexedMap, Kind, define, need
+from .base import Attrs, IndexedMap, Kind, define, need, refuse_float8
 
 Types = Sequence[TensorType]
 # How several updates of one place meet: by the elementwise op of this name, or the last wins.
@@ -53,6 +53,8 @@ def _infer_scatter(types: Types, attrs: Attrs) -> Types:
         not (ordered and base.dtype.is_complex),
         f"scatter by {attrs['combine']} does not take {base.dtype.public}",
     )
+    if attrs["combine"] != "set":
+        refuse_float8(f"scatter by {attrs['combine']}", base)
     expected = base.with_shape(base.shape[:axis] + indices.shape + base.shape[axis + 1 :])
     need(updates == expected, f"updates are {updates}, expected {expected}")
     return (base,)

@@ -9,7 +9,7 @@ import numpy as np
 from ..dims import Expr
 from ..dtypes import i64, u32, u64
 from ..types import TensorType, tensor_type
-from .base import Attrs, Kind, define, need
+from .base import Attrs, Kind, define, need, refuse_float8
 
 Types = Sequence[TensorType]
 
@@ -63,8 +63,10 @@ def _infer_bits(types: Types, attrs: Attrs) -> Types:
 def _infer_iota(types: Types, attrs: Attrs) -> Types:
     shape = tuple(attrs["shape"])
     need(0 <= attrs["axis"] < len(shape), f"axis {attrs['axis']} of shape {list(shape)}")
-    need(attrs["dtype"].kind not in ("bool", "complex"), f"iota of {attrs['dtype'].public}")
-    return (tensor_type(attrs["dtype"], shape),)
+    dtype, result = attrs["dtype"], tensor_type(attrs["dtype"], shape)
+    refuse_float8("iota", result)
+    need(dtype.kind not in ("bool", "complex"), f"iota of {dtype.public}")
+    return (result,)
 
 
 def _eval_iota(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]:

@@ -12,11 +12,22 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..dims import Dim, add_all, floordiv, mod, product
+from ..dtypes import is_foreign
 from ..types import TensorType
 from .base import Attrs, Kind, Piece, define, need
 
 Types = Sequence[TensorType]
 Index = tuple[Dim, ...]
+
+
+def strided(
+    array: np.ndarray, shape: Sequence[int], strides: Sequence[int], *, writeable: bool = True
+) -> np.ndarray:
+    """numpy's `as_strided`, also of dtypes whose spelling numpy cannot read (float8_e5m2)."""
+    if not is_foreign(array.dtype):
+        return as_strided(array, shape, strides, writeable=writeable)
+    bits = as_strided(array.view(f"u{array.itemsize}"), shape, strides, writeable=writeable)
+    return bits.view(array.dtype)
 
 
 def flatten_index(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
@@ -311,7 +322,7 @@ def _eval_window(arrays: Sequence[np.ndarray], attrs: Attrs) -> list[np.ndarray]
         strides[axis] = x.strides[axis] * stride
     if 0 in shape:
         return [np.zeros((*shape, *attrs["sizes"]), x.dtype)]
-    return [as_strided(x, (*shape, *attrs["sizes"]), (*strides, *inner), writeable=False)]
+    return [strided(x, (*shape, *attrs["sizes"]), (*strides, *inner), writeable=False)]
 
 
 def _map_window(types: Types, attrs: Attrs, index: Index) -> Sequence[Piece]:

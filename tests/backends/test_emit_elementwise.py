@@ -112,13 +112,13 @@ def test_casts_agree_with_numpy(source, cpu):
 
     kernel = b.kernel([(source.name, (N,))], [(d.name, (N,)) for d in REAL], body)
     x = samples(source, 331, 5)
-    if source.is_float:  # the integer of what is out of its range is unspecified
+    if source.is_floating_point:  # the integer of what is out of its range is unspecified
         x = np.where(np.abs(x.astype(np.float64)) < 100, x, np.asarray(0, x.dtype))
     outs = [np.zeros(331, d.numpy) for d in REAL]
     Program(kernel, cpu)([x, *outs], {"N": 331})
     for target, out in zip(REAL, outs, strict=True):
         keep = np.full(331, True)
-        if source.is_float and target.kind == "uint":
+        if source.is_floating_point and target.kind == "uint":
             keep = x.astype(np.float64) >= 0
         with np.errstate(over="ignore"):
             (expected,) = op["cast"].evaluate([x], {"dtype": target})

@@ -12,7 +12,8 @@ import pytest
 import sley
 import sley.nn.functional as F
 
-DTYPES = ["bool", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+FLOAT8 = ["float8_e4m3fn", "float8_e5m2"]  # only stored
+DTYPES = ["bool", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64", *FLOAT8]
 TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 3e-6, "float64": 1e-12}
 Function = Callable[[sley.Tensor], Any]
 
@@ -193,7 +194,7 @@ def test_eager_is_compiled(family: str, dtype: str) -> None:
         (layout, n): outcome(f, x) for layout, x in inputs.items() for n, f in functions.items()
     }
     kept = [key for key, found in eager.items() if not isinstance(found, type)]
-    assert kept
+    assert kept or (dtype in FLOAT8 and family == "products")
     for (layout, name), found in eager.items():
         if isinstance(found, type) and name not in CHECKED_BY_DATA:
             assert outcome(sley.compile(functions[name]), inputs[layout]) is found, (layout, name)

@@ -43,7 +43,8 @@ def test_plain_values_come_back_as_they_were(value):
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "float16", "bfloat16",
-                                   "float32", "float64", "complex64", "complex128"])  # fmt: skip
+                                   "float32", "float64", "complex64", "complex128",
+                                   "float8_e4m3fn", "float8_e5m2"])  # fmt: skip
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)], ids=str)
 def test_tensors_of_every_dtype_come_back(dtype, shape):
     tensor = (sley.arange(6).reshape(2, 3) if shape == (2, 3) else sley.ones(shape)) - 2

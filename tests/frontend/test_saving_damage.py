@@ -167,7 +167,7 @@ HEADERS = {
     "other size": (safetensors_of({"a": entry(shape=[3])}, bytes(8)), "does not fill"),
     "bool size": (safetensors_of({"a": entry(shape=[True])}, bytes(8)), "no lists of sizes"),
     "float size": (safetensors_of({"a": entry(shape=[2.0])}, bytes(8)), "no lists of sizes"),
-    "dtype": (safetensors_of({"a": entry(dtype="F8_E4M3")}, bytes(8)), "F8_E4M3"),
+    "dtype": (safetensors_of({"a": entry(dtype="F8_E8M0")}, bytes(8)), "F8_E8M0"),
     "no shape": (safetensors_of({"a": entry(shape="absent")}, bytes(8)), "not just"),
     "more keys": (safetensors_of({"a": entry(code="x")}, bytes(8)), "not just"),
     "twice": (safetensors_of(b'{"a": 1, "a": 2}', b""), "twice"),

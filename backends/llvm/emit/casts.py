@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ....ir.dtypes import DType, f16, f32, f64
-from .floats import double_to_odd_float, narrow, widen
+from ....ir.dtypes import DType, bf16, f16, f32, f64
+from .float8 import narrow8, widen8
+from .floats import double_to_odd_float, narrow, upper_half, widen
 from .writer import Writer, llvm_type, shaped
 
 
@@ -12,6 +13,12 @@ def cast(w: Writer, source: DType, target: DType, lanes: int | None, value: str)
     result is unspecified, but never undefined behaviour."""
     if source is target:
         return value
+    if source.is_float8:
+        if target is bf16:
+            return upper_half(w, lanes, widen8(w, source, lanes, value))
+        return cast(w, f32, target, lanes, widen8(w, source, lanes, value))
+    if target.is_float8:
+        return narrow8(w, target, lanes, cast(w, source, f32, lanes, value))
     if source.is_low_precision:
         return cast(w, f32, target, lanes, widen(w, source, lanes, value))
     if target.is_low_precision:

@@ -21,6 +21,13 @@ def narrow(w: Writer, dtype: DType, lanes: int | None, value: str) -> str:
     return (_float_to_half if dtype is f16 else _float_to_bfloat)(w, lanes, value)
 
 
+def upper_half(w: Writer, lanes: int | None, value: str) -> str:
+    """The bf16 that a float32 is, which has no more bits of fraction than that."""
+    bits = w.convert("bitcast", value, "float", "i32", lanes)
+    bits = w.binary("lshr", "i32", lanes, bits, w.splat("i32", lanes, "16"))
+    return w.convert("trunc", bits, "i32", "i16", lanes)
+
+
 def _float_to_bfloat(w: Writer, lanes: int | None, value: str) -> str:
     # Adding 0x7fff, or 0x8000 above an odd result, carries into the kept half exactly where
     # nearest-even rounds up. A NaN must not be carried into an infinity.

@@ -3,7 +3,8 @@
 What is computed without reading memory is written once, and outside of the loops that do not change
 it, so that LLVM's own passes have little left to do.
 
-A bool is an `i1` in registers and an `i8` of 0 or 1 in memory; f16 and bf16 are `i16` in both.
+A bool is an `i1` in registers and an `i8` of 0 or 1 in memory; f16 and bf16 are `i16` in
+both, floats of 8 bits `i8`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ....ir.target import Target
 REGISTER = {
     "bool": "i1", "u8": "i8", "u16": "i16", "u32": "i32", "u64": "i64",
     "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
-    "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double",
+    "f8e4m3fn": "i8", "f8e5m2": "i8", "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double",
 }  # fmt: skip
 SUFFIX = {"float": "f32", "double": "f64"}
 
@@ -54,8 +55,8 @@ def literal(dtype: DType, number: Any) -> str:
         return f"0x{_widened(bits):016X}"
     if dtype is f64:
         return f"0x{struct.unpack('<Q', np.float64(array).tobytes())[0]:016X}"
-    if dtype.is_low_precision:
-        return str(int(array.astype(dtype.numpy).view(np.int16)))
+    if dtype.is_low_precision or dtype.is_float8:
+        return str(int(array.astype(dtype.numpy).view(f"i{dtype.itemsize}")))
     if dtype.kind == "bool":
         return "true" if bool(array) else "false"
     return str(int(array))

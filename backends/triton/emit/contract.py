@@ -261,7 +261,7 @@ class _Product:
             factors = []
             for which in (0, 1):
                 block = self._element(which, inner.inner())
-                text = scalars.cast(self.node.attrs["dtype"], dtype, block.lifted(2))
+                text = scalars.cast(self.e.w, self.node.attrs["dtype"], dtype, block.lifted(2))
                 factors.append(text)
             self.e.w.line(f"{sums} += {' * '.join(factors)}")
 

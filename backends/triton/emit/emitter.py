@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from ....ir.access import axes, flat_offset
 from ....ir.block_schedule import BlockNest
 from ....ir.dims import (
@@ -98,9 +100,9 @@ class Emitter:
                 self.typed(b, v).lifted(depth) for b, v in zip(operands, node.operands, strict=True)
             ]
         if name == "cast":
-            return Block(scalars.cast(dtype, node.attrs["dtype"], texts[0]), shape)
+            return Block(scalars.cast(self.w, dtype, node.attrs["dtype"], texts[0]), shape)
         if name == "bitcast":
-            return Block(scalars.bitcast(dtype, node.attrs["dtype"], texts[0]), shape)
+            return Block(scalars.bitcast(self.w, dtype, node.attrs["dtype"], texts[0]), shape)
         if name == "where":
             return Block(f"tl.where({', '.join(texts)})", shape)
         if name == "random_bits":
@@ -340,6 +342,8 @@ def constant(literal: Literal) -> Block:
     dtype, number = literal.type.dtype, literal.array.item()
     if dtype.kind == "bool":
         return Block(f"tl.full([], {bool(number)}, tl.int1)")
+    if dtype.is_float8:
+        return Block(f"tl.full([], {int(literal.array.view(np.uint8))}, tl.uint8)")
     if dtype.is_float and not math.isfinite(number):
         return Block(f"tl.full([], float('{number}'), {scalars.type_of(dtype)})")
     if dtype.is_float:

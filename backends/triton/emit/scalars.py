@@ -12,18 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ....ir.dtypes import DType, f32
+from .float8 import FLOAT8
 from .functions import HELPERS, PHILOX, PHILOX_WORD
 from .text import Writer
 
 TYPES = {
     "bool": "int1", "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "i8": "int8",
     "i16": "int16", "i32": "int32", "i64": "int64", "f16": "float16", "bf16": "bfloat16",
-    "f32": "float32", "f64": "float64",
+    "f32": "float32", "f64": "float64", "f8e4m3fn": "uint8", "f8e5m2": "uint8",
 }  # fmt: skip
 POINTERS = {
     "bool": "*i1", "u8": "*u8", "u16": "*u16", "u32": "*u32", "u64": "*u64", "i8": "*i8",
     "i16": "*i16", "i32": "*i32", "i64": "*i64", "f16": "*fp16", "bf16": "*bf16",
-    "f32": "*fp32", "f64": "*fp64",
+    "f32": "*fp32", "f64": "*fp64", "f8e4m3fn": "*u8", "f8e5m2": "*u8",
 }  # fmt: skip
 
 
@@ -192,11 +193,17 @@ def known_ops() -> set[str]:
     return {*RULES, *OTHER_FORMS}
 
 
-def cast(source: DType, target: DType, x: str) -> str:
+def cast(w: Writer, source: DType, target: DType, x: str) -> str:
     """`x` as `target`. A float becomes an integer by dropping its fraction; out of range the
     result is unspecified."""
     if source is target:
         return x
+    if source.is_float8:
+        name = f"_widen_{source.name}"
+        return cast(w, f32, target, f"{w.helper(name, FLOAT8[name])}({x})")
+    if target.is_float8:
+        name = f"_narrow_{target.name}"
+        return f"{w.helper(name, FLOAT8[name])}({cast(w, source, f32, x)})"
     if target.kind == "bool":
         return f"({x} != 0)"
     if source.is_float and target.kind in ("int", "uint") and target.bits < 32:
@@ -206,10 +213,10 @@ def cast(source: DType, target: DType, x: str) -> str:
     return f"{x}.to({type_of(target)})"
 
 
-def bitcast(source: DType, target: DType, x: str) -> str:
+def bitcast(w: Writer, source: DType, target: DType, x: str) -> str:
     """The bits of `x` read as another dtype of the same width."""
     if source.kind == "bool" or target.kind == "bool":
-        return cast(source, target, x)
+        return cast(w, source, target, x)
     return f"{x}.to({type_of(target)}, bitcast=True)"
 
 

@@ -26,6 +26,7 @@ _are("an error type: test_errors.py", _everything(
 _are("a dtype: test_every_dtype.py", _everything(
     "bfloat16 bool cdouble cfloat complex64 complex128 double dtype float float16 float32 "
     "float64 half int int8 int16 int32 int64 long short uint8 uint16 uint32 uint64"))  # fmt: skip
+_are("a dtype: test_float8.py", _everything("float8_e4m3fn float8_e5m2"))
 _are(
     "a rule of dtypes: test_promotion.py",
     _everything(
