@@ -14,7 +14,19 @@ from typing import Any
 import numpy as np
 
 from ...ir.builder import Recording
-from ...ir.dims import Atom, Dim, Expr, Slot, Var, atoms, of_atom, substitute
+from ...ir.dims import (
+    Atom,
+    Dim,
+    Expr,
+    Slot,
+    Var,
+    atoms,
+    lower,
+    nonnegative,
+    of_atom,
+    substitute,
+    upper,
+)
 from ...ir.dtypes import DType, i64
 from ...ir.graph import Node, Region, Value
 from ...ir.literal import Literal
@@ -173,6 +185,11 @@ class Scopes:
         """expr >= 0 ("ge") or expr == 0 ("eq") as a bool scalar, or as a bool where it is known."""
         if isinstance(expr, int):
             return expr >= 0 if relation == "ge" else expr == 0
+        low, high = lower(expr), upper(expr)
+        if high is not None and nonnegative(-1 - high):
+            return False
+        if low is not None and nonnegative(low if relation == "ge" else low - 1):
+            return relation == "ge"
         depth = self.depth_of((expr,))
 
         def make() -> Value:

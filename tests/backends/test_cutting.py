@@ -205,3 +205,19 @@ def test_folding_a_body():
         nodes = specialised(body, {condition.results[0]: holds}).nodes
         assert [n.op.name for n in nodes] == ["load", "store"]
         assert nodes[0].operands[0] is name and not nodes[0].attrs.get("guarded")
+
+
+def test_what_bounds_decide_is_no_condition():
+    """Of a pad the inside is read without a guard, and what lies beside not at all."""
+
+    def columns(first, count):
+        def body(x):
+            starts = (1, first)
+            return op["slice"](padded(x), starts=starts, sizes=(4, count), steps=(1, 1))
+
+        return made(body, ("f32", (4, 20)))[1]
+
+    for first, count, names in ((3, 20, ["load"]), (0, 3, ["load"]), (2, 20, ["ge", "where"])):
+        found = [n.op.name for n in columns(first, count).walk()]
+        assert all(name in found for name in names)
+        assert ("ge" in found) == ("ge" in names)
