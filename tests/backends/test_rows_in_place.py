@@ -83,7 +83,7 @@ def _random(rng):
     ("host", "f32", 16), ("host", "f64", 6), ("x86-64-v3", "f32", 6), ("x86-64", "f32", 4),
 ])  # fmt: skip
 def test_random_gradients(monkeypatch, cpu, dtype, cases, windows):
-    monkeypatch.setattr(_Chooser, "_pays", lambda *_: windows)
+    monkeypatch.setattr(_Chooser, "_form", lambda *_: "places" if windows else "panels")
     rng = np.random.default_rng(len(cpu) + cases)
     found = 0
     for number in range(20 * cases):
@@ -102,7 +102,7 @@ PLAIN = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "lhs_dilation": (1, 1),
 
 
 def test_several_blocks_of_terms(monkeypatch):
-    monkeypatch.setattr(_Chooser, "_pays", lambda *_: False)
+    monkeypatch.setattr(_Chooser, "_form", lambda *_: "panels")
     nest = _check((2, 30, 4, 5), (2000, 30, 3, 3), **PLAIN)
     assert nest.contract.rows == "direct"
     assert nest.contract.kc % 9 == 0 and nest.contract.kc < 18000
