@@ -110,7 +110,7 @@ def _compile_times(
         cold: dict[str, list[float]] = {}
         warm: dict[str, list[float]] = {}
         memory: dict[str, list[float]] = {}
-        for name in libraries:
+        for name in filter(workload.runs_on, libraries):
             for _ in range(1 if name == "torch.compile" else runs):
                 with tempfile.TemporaryDirectory() as folder:
                     seconds = _first_call(name, workload.name, folder, bytecode)[0]
